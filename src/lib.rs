@@ -1,0 +1,5 @@
+//! tunesmith turns a `pipeline.toml` into a fine-tuned model.
+
+pub mod node;
+pub mod record;
+pub mod store;

@@ -1,0 +1,198 @@
+//! What a kind of node is: facts for the graph and the engine, its settings, and its run.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{NodeError, Outcome, Run};
+
+/// The table of a manifest that a node stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// `[model]`, the base model: a node of its own with the name `model`.
+    Model,
+    /// `[source.NAME]`
+    Source,
+    /// `[filter.NAME]`
+    Filter,
+    /// `[train.NAME]`
+    Train,
+    /// `[export.NAME]`
+    Export,
+    /// `[eval.NAME]`
+    Eval,
+}
+
+impl Family {
+    /// All families, in the order of a pipeline.
+    pub const ALL: [Self; 6] = [Self::Model, Self::Source, Self::Filter, Self::Train, Self::Export, Self::Eval];
+
+    /// Returns the name as the manifest has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Source => "source",
+            Self::Filter => "filter",
+            Self::Train => "train",
+            Self::Export => "export",
+            Self::Eval => "eval",
+        }
+    }
+}
+
+/// What an output or an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Issues, pull requests, documents, corrections: what sources yield.
+    Records,
+    /// Conversations: what training reads.
+    Rows,
+    /// The base model's weights: one GGUF, or a folder of safetensors.
+    Weights,
+    /// A LoRA adapter in PEFT's form.
+    Adapter,
+    /// One GGUF file.
+    Gguf,
+    /// Another file or folder.
+    Files,
+    /// No bytes, only fields: metrics and gates.
+    Fields,
+}
+
+/// How far two runs of one key agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Determinism {
+    /// The same bytes on any machine.
+    Exact,
+    /// The same bytes on the same instruction set: float kernels.
+    ExactPerIsa,
+    /// Other bytes each time: judges, the state of a server.
+    Varies,
+}
+
+/// Where a run takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// In the driver's process.
+    Light,
+    /// In a child that can be ended, measured, and may abort.
+    Heavy,
+}
+
+/// A named output.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputInfo {
+    /// The name in `NODE:NAME`.
+    pub name: &'static str,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// The facts of a kind that need no settings.
+#[derive(Clone, Copy, Debug)]
+pub struct KindInfo {
+    /// The family whose table it stands in.
+    pub family: Family,
+    /// The value of `type`.
+    pub name: &'static str,
+    /// Raised when the same settings and inputs give other bytes than before; the history stands beside it in a comment.
+    pub version: u32,
+    /// One phrase for the README's table.
+    pub summary: &'static str,
+    /// What `from` may name; empty when the kind reads no node.
+    pub inputs: &'static [Content],
+    /// The outputs; the first is the one that `NODE` alone means.
+    pub outputs: &'static [OutputInfo],
+    /// Fields that `{node.field}` and gates may read.
+    pub fields: &'static [&'static str],
+    /// How far two runs of one key agree.
+    pub determinism: Determinism,
+    /// Where a run takes place.
+    pub weight: Weight,
+    /// Whether the base model's weights are an input.
+    pub weights: bool,
+    /// Which settings of `[model]` are copied into this kind's settings, under the same names.
+    pub model_settings: &'static [&'static str],
+    /// Whether the result is a snapshot of something remote, pinned in the lock.
+    pub pinned: bool,
+    /// Whether a run changes something outside the project: never a hit, only with `--deploy` or when named.
+    pub effect: bool,
+}
+
+/// A setting that the kind refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingProblem {
+    /// Where, from the node's table inwards: keys, and indices in decimal. Empty: the node as a whole.
+    pub path: Vec<String>,
+    /// Stable code, such as `settings::unknown_key`.
+    pub code: &'static str,
+    /// What is wrong, one lower-case phrase.
+    pub message: String,
+    /// The label under the place: why here.
+    pub label: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// Local files that settings name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInput {
+    /// The setting that names them.
+    pub setting: &'static str,
+    /// A file, or a folder for `globs`; relative to the manifest.
+    pub path: PathBuf,
+    /// For a folder: which files below it, as globs; `None` for a single file.
+    pub globs: Option<Globs>,
+    /// Whether it may be absent.
+    pub optional: bool,
+}
+
+/// Which files below a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globs {
+    /// Files that match one of these…
+    pub include: Vec<String>,
+    /// …and none of these.
+    pub exclude: Vec<String>,
+}
+
+/// A kind of node. Kinds are stateless: all that a run needs is in its job.
+pub trait Kind: Sync {
+    /// Returns the kind's facts.
+    fn info(&self) -> &'static KindInfo;
+
+    /// Returns the JSON Schema of the settings.
+    fn schema(&self) -> Value;
+
+    /// Returns the settings with every default filled in, or everything that is wrong with them.
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>>;
+
+    /// Returns the names of settings that do not shape the output's bytes and so stay out of the key.
+    fn outside_key(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the local files that canonical `settings` name.
+    fn files(&self, settings: &Value) -> Vec<FileInput> {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// Returns the output names of a node with these canonical settings, the default first.
+    fn outputs(&self, settings: &Value) -> Vec<String> {
+        let _ = settings;
+        self.info().outputs.iter().map(|output| output.name.to_owned()).collect()
+    }
+
+    /// Returns what else shapes the bytes, such as the version of llama.cpp: name and version, for the key.
+    fn tools(&self, settings: &Value) -> Vec<(String, String)> {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// Runs the node.
+    ///
+    /// # Errors
+    /// What went wrong, for the user. The run leaves nothing behind outside its scratch folder and the store.
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError>;
+}

@@ -1,0 +1,26 @@
+//! Nodes: what a kind is, the job that runs one, and the kinds by family.
+//!
+//! A kind never sees the manifest, the graph or another kind: settings come in as canonical JSON, inputs as artifacts
+//! in the store, and all that it says goes out as events. The engine hashes and publishes.
+
+pub mod eval;
+pub mod export;
+pub mod filter;
+pub mod model;
+pub mod source;
+pub mod train;
+
+mod error;
+mod job;
+mod kind;
+mod run;
+pub mod settings;
+mod table;
+
+pub use error::{FailureClass, NodeError};
+pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
+pub use kind::{
+    Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,
+};
+pub use run::{BadJob, Cancel, Events, Run, Secrets};
+pub use table::{find, kinds, names};

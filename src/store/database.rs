@@ -1,0 +1,342 @@
+//! `index.sqlite`: every small thing of the store in one crash-safe file, written in groups.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Digest, MemoEntry, Result};
+
+/// The longest time that a finished light result waits for its group.
+const GROUP_DELAY: Duration = Duration::from_millis(200);
+/// The most bytes that wait for a group.
+const GROUP_BYTES: usize = 16 << 20;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS object (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS action (key BLOB PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS stat (
+        path TEXT PRIMARY KEY, dev INTEGER, ino INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER,
+        digest BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS memo (
+        scope BLOB NOT NULL, input BLOB NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, value BLOB NOT NULL,
+        PRIMARY KEY (scope, input)) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS memo_range ON memo (scope, first);
+";
+
+/// The open index with what waits for the next group.
+#[derive(Debug)]
+pub(super) struct Database {
+    shared: Arc<Shared>,
+    flusher: Option<std::thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Mutex<Connection>,
+    pending: Mutex<Pending>,
+    wake: Condvar,
+}
+
+/// What was put but is not yet in the file; reads look here first.
+#[derive(Debug, Default)]
+struct Pending {
+    objects: BTreeMap<Digest, Arc<[u8]>>,
+    actions: BTreeMap<Digest, String>,
+    states: BTreeMap<String, String>,
+    stats: BTreeMap<String, StatRow>,
+    memos: BTreeMap<(Digest, Digest), MemoEntry>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// A file's identity and time stamps beside its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StatRow {
+    pub(super) dev: i64,
+    pub(super) ino: i64,
+    pub(super) size: i64,
+    pub(super) mtime: i64,
+    pub(super) ctime: i64,
+    pub(super) digest: Digest,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+            && self.actions.is_empty()
+            && self.states.is_empty()
+            && self.stats.is_empty()
+            && self.memos.is_empty()
+    }
+}
+
+impl Database {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(60))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "cache_size", -32_000)?;
+        connection.execute_batch(SCHEMA)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let shared = Arc::new(Shared {
+            connection: Mutex::new(connection),
+            pending: Mutex::new(Pending::default()),
+            wake: Condvar::new(),
+        });
+        let background = Arc::clone(&shared);
+        let flusher = std::thread::Builder::new().name("store-commit".into()).spawn(move || background.commit_groups())?;
+        Ok(Self { shared, flusher: Some(flusher) })
+    }
+
+    pub(super) fn flush(&self) -> Result<()> {
+        self.shared.commit()
+    }
+
+    pub(super) fn put_object(&self, digest: Digest, bytes: &[u8]) -> Result<()> {
+        if self.has_object(&digest)? {
+            return Ok(());
+        }
+        self.put(|pending| {
+            pending.bytes += bytes.len();
+            pending.objects.insert(digest, bytes.into());
+        })
+    }
+
+    pub(super) fn object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        if let Some(bytes) = self.pending().objects.get(digest) {
+            return Ok(Some(bytes.to_vec()));
+        }
+        self.row("SELECT bytes FROM object WHERE digest = ?", digest)
+    }
+
+    pub(super) fn has_object(&self, digest: &Digest) -> Result<bool> {
+        if self.pending().objects.contains_key(digest) {
+            return Ok(true);
+        }
+        Ok(self.row::<i64>("SELECT 1 FROM object WHERE digest = ?", digest)?.is_some())
+    }
+
+    pub(super) fn drop_object(&self, digest: &Digest) -> Result<()> {
+        self.connection().prepare_cached("DELETE FROM object WHERE digest = ?")?.execute([digest.as_bytes()])?;
+        Ok(())
+    }
+
+    pub(super) fn put_action(&self, key: Digest, record: String) -> Result<()> {
+        self.put(|pending| {
+            pending.bytes += record.len();
+            pending.actions.insert(key, record);
+        })
+    }
+
+    pub(super) fn action(&self, key: &Digest) -> Result<Option<String>> {
+        if let Some(record) = self.pending().actions.get(key) {
+            return Ok(Some(record.clone()));
+        }
+        self.row("SELECT record FROM action WHERE key = ?", key)
+    }
+
+    pub(super) fn drop_action(&self, key: &Digest) -> Result<()> {
+        self.flush()?;
+        self.connection().prepare_cached("DELETE FROM action WHERE key = ?")?.execute([key.as_bytes()])?;
+        Ok(())
+    }
+
+    pub(super) fn put_state(&self, name: &str, value: String) -> Result<()> {
+        self.put(|pending| {
+            pending.states.insert(name.to_owned(), value);
+        })
+    }
+
+    pub(super) fn state(&self, name: &str) -> Result<Option<String>> {
+        if let Some(value) = self.pending().states.get(name) {
+            return Ok(Some(value.clone()));
+        }
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT value FROM state WHERE name = ?")?;
+        Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+    }
+
+    pub(super) fn put_stat(&self, path: &str, row: StatRow) -> Result<()> {
+        self.put(|pending| {
+            pending.stats.insert(path.to_owned(), row);
+        })
+    }
+
+    pub(super) fn stat(&self, path: &str) -> Result<Option<StatRow>> {
+        if let Some(row) = self.pending().stats.get(path) {
+            return Ok(Some(*row));
+        }
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached("SELECT dev, ino, size, mtime, ctime, digest FROM stat WHERE path = ?")?;
+        let row = statement.query_row([path], |row| {
+            Ok(StatRow {
+                dev: row.get(0)?,
+                ino: row.get(1)?,
+                size: row.get(2)?,
+                mtime: row.get(3)?,
+                ctime: row.get(4)?,
+                digest: Digest::from_bytes(row.get(5)?),
+            })
+        });
+        Ok(row.optional()?)
+    }
+
+    pub(super) fn put_memo(&self, scope: Digest, entry: MemoEntry) -> Result<()> {
+        self.put(|pending| {
+            pending.bytes += entry.value.len();
+            pending.memos.insert((scope, entry.input), entry);
+        })
+    }
+
+    pub(super) fn memo(&self, scope: &Digest, input: &Digest) -> Result<Option<Vec<u8>>> {
+        if let Some(entry) = self.pending().memos.get(&(*scope, *input)) {
+            return Ok(Some(entry.value.clone()));
+        }
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT value FROM memo WHERE scope = ? AND input = ?")?;
+        Ok(statement.query_row([scope.as_bytes(), input.as_bytes()], |row| row.get(0)).optional()?)
+    }
+
+    /// Returns memo entries of `scope` whose id range meets `first..=last`, at most `limit`.
+    pub(super) fn memo_overlapping(
+        &self,
+        scope: &Digest,
+        first: &str,
+        last: &str,
+        limit: usize,
+    ) -> Result<Vec<MemoEntry>> {
+        self.flush()?;
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT input, first, last, value FROM memo
+             WHERE scope = ?1 AND first <= ?3 AND last >= ?2 ORDER BY first DESC LIMIT ?4",
+        )?;
+        let rows = statement.query_map(params![scope.as_bytes(), first, last, limit as i64], |row| {
+            Ok(MemoEntry {
+                input: Digest::from_bytes(row.get(0)?),
+                first: row.get(1)?,
+                last: row.get(2)?,
+                value: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Runs `f` on the connection, after everything that waits was written. For gc, statistics and checks.
+    pub(super) fn with_connection<T>(&self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.flush()?;
+        Ok(f(&mut self.connection())?)
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Pending)) -> Result<()> {
+        let full = {
+            let mut pending = self.pending();
+            change(&mut pending);
+            pending.bytes >= GROUP_BYTES
+        };
+        self.shared.wake.notify_one();
+        if full { self.flush() } else { Ok(()) }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn row<T: rusqlite::types::FromSql>(&self, sql: &str, digest: &Digest) -> Result<Option<T>> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row([digest.as_bytes()], |row| row.get(0)).optional()?)
+    }
+}
+
+impl Shared {
+    /// Writes a group whenever something has waited for [`GROUP_DELAY`], until the database is closed.
+    fn commit_groups(&self) {
+        loop {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            while pending.is_empty() && !pending.closed {
+                pending = self.wake.wait(pending).unwrap_or_else(PoisonError::into_inner);
+            }
+            if pending.closed {
+                return;
+            }
+            drop(pending);
+            std::thread::sleep(GROUP_DELAY);
+            // An error here is not lost: what could not be written stays pending, and the next flush reports it.
+            self.commit().ok();
+        }
+    }
+
+    /// Writes what waits in one transaction. The pending maps are emptied only after the commit, so that a reader sees
+    /// each entry either here or in the file.
+    fn commit(&self) -> Result<()> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let (objects, actions, states, stats, memos) = {
+            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.is_empty() {
+                return Ok(());
+            }
+            (
+                pending.objects.clone(),
+                pending.actions.clone(),
+                pending.states.clone(),
+                pending.stats.clone(),
+                pending.memos.clone(),
+            )
+        };
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?, ?)")?;
+            for (digest, bytes) in &objects {
+                insert.execute(params![digest.as_bytes(), &bytes[..]])?;
+            }
+            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO action VALUES (?, ?)")?;
+            for (key, record) in &actions {
+                insert.execute(params![key.as_bytes(), record])?;
+            }
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO state VALUES (?, ?)")?;
+            for (name, value) in &states {
+                insert.execute(params![name, value])?;
+            }
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?, ?)")?;
+            for (path, row) in &stats {
+                insert.execute(params![path, row.dev, row.ino, row.size, row.mtime, row.ctime, row.digest.as_bytes()])?;
+            }
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)")?;
+            for ((scope, input), entry) in &memos {
+                insert.execute(params![scope.as_bytes(), input.as_bytes(), entry.first, entry.last, entry.value])?;
+            }
+        }
+        transaction.commit()?;
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.objects.retain(|digest, _| !objects.contains_key(digest));
+        pending.actions.retain(|key, _| !actions.contains_key(key));
+        pending.states.retain(|name, value| states.get(name) != Some(value));
+        pending.stats.retain(|path, row| stats.get(path) != Some(row));
+        pending.memos.retain(|key, entry| memos.get(key) != Some(entry));
+        pending.bytes = pending.objects.values().map(|bytes| bytes.len()).sum();
+        Ok(())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.shared.pending.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.shared.wake.notify_one();
+        // A failed last write loses only what a crash would lose: the newest light results, built again next time.
+        self.shared.commit().ok();
+        if let Some(flusher) = self.flusher.take() {
+            flusher.join().ok();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `objects/`: larger files under their digest, read-only, placed by a rename.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::{Digest, FileRef, Result, Store, StoreError};
+
+impl Store {
+    /// Stores a file of the scratch folder or of the work tree; the file itself stays where it is.
+    ///
+    /// The copy is a reflink where the file system has them. The digest is taken from the copy, so that a file that
+    /// changes meanwhile cannot poison the store.
+    pub fn put_file(&self, path: &Path) -> Result<FileRef> {
+        let temporary = tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?;
+        let copy = temporary.path().join("object");
+        reflink_copy::reflink_or_copy(path, &copy)?;
+        self.adopt(&copy)
+    }
+
+    /// Stores bytes as a file object, for outputs that readers open by path.
+    pub fn put_file_bytes(&self, bytes: &[u8]) -> Result<FileRef> {
+        let temporary = tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?;
+        let copy = temporary.path().join("object");
+        fs_err::write(&copy, bytes)?;
+        self.adopt(&copy)
+    }
+
+    /// Moves a file that lies on the store's own file system into the store.
+    pub fn adopt(&self, path: &Path) -> Result<FileRef> {
+        let file = fs_err::File::open(path)?;
+        let size = file.metadata()?.len();
+        let digest = Digest::of_file(path)?;
+        let target = self.file_path(&digest);
+        if !has_size(&target, size) {
+            file.sync_all()?;
+            place(path, &target)?;
+        }
+        self.remember_stat(&target, digest)?;
+        Ok(FileRef { digest, size })
+    }
+
+    /// Returns a read-only path to a stored file, fetched from the shared folder when only that has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`], or [`StoreError::Damaged`] when its bytes changed on disk: it is then dropped.
+    pub fn path(&self, file: &FileRef) -> Result<PathBuf> {
+        let path = self.file_path(&file.digest);
+        if !has_size(&path, file.size) && !self.fetch_file(file, &path)? {
+            return Err(StoreError::Missing { digest: file.digest });
+        }
+        if self.file_digest(&path)? != file.digest {
+            fs_err::remove_file(&path)?;
+            return Err(StoreError::Damaged { digest: file.digest });
+        }
+        Ok(path)
+    }
+
+    /// Returns whether a file object is here or in the shared folder, by its size.
+    pub fn has_file(&self, file: &FileRef) -> bool {
+        has_size(&self.file_path(&file.digest), file.size)
+            || self.remote.as_ref().is_some_and(|remote| has_size(&remote.object_path(&file.digest), file.size))
+    }
+
+    /// Returns where a file object lies when it is here.
+    pub(super) fn file_path(&self, digest: &Digest) -> PathBuf {
+        object_path(&self.root, digest)
+    }
+
+    /// Returns the bytes of a file object, checked, or `None` when it is not here.
+    pub(super) fn read_file_object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        let path = self.file_path(digest);
+        match fs_err::read(&path) {
+            Ok(bytes) if Digest::of(&bytes) == *digest => Ok(Some(bytes)),
+            Ok(_) => {
+                fs_err::remove_file(&path)?;
+                Err(StoreError::Damaged { digest: *digest })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Returns where an object lies below a store's root.
+pub(super) fn object_path(root: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    root.join("objects").join(&name[..2]).join(&name[2..])
+}
+
+/// Returns whether `path` is a plain file of `size` bytes.
+pub(super) fn has_size(path: &Path, size: u64) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+/// Renames `path` to `target`, read-only and durable. Another process that placed the same object first is no error.
+pub(super) fn place(path: &Path, target: &Path) -> Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let mut permissions = fs_err::metadata(path)?.permissions();
+    permissions.set_readonly(true);
+    fs_err::set_permissions(path, permissions)?;
+    fs_err::rename(path, target)?;
+    sync_folder(folder);
+    Ok(())
+}
+
+/// Makes a rename in `folder` durable. Some file systems cannot sync a folder; the rename is then as durable as they are.
+fn sync_folder(folder: &Path) {
+    if let Ok(folder) = fs_err::File::open(folder) {
+        folder.sync_all().ok();
+    }
+}
+
+/// Writes `bytes` so that a reader sees the old file or the new one, never a part.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".tunesmith-").tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder);
+    Ok(())
+}

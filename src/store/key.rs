@@ -1,0 +1,139 @@
+//! Keys: one traversal gives both the hash and the explanation, so that they cannot drift.
+//!
+//! What never enters a key: times, paths of this machine, the host, the device, the number of threads.
+//! Encoding: every part is its path and its value, each with its length in front, in a fixed order.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Digest;
+
+/// All that shapes a node's output.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// The kind, as `family.type`.
+    pub kind: &'a str,
+    /// The kind's version.
+    pub kind_version: u32,
+    /// Canonical settings without those that stay outside the key.
+    pub settings: &'a Value,
+    /// Inputs in the manifest's order: role or node's output, content digest.
+    pub inputs: &'a [(String, Digest)],
+    /// Local files: setting and relative name, content digest.
+    pub files: &'a [(String, Digest)],
+    /// Tools that shape the bytes: name, version.
+    pub tools: &'a [(String, String)],
+}
+
+/// Takes the parts of a key.
+pub trait KeySink {
+    /// Takes one part; called in the same order for the same key.
+    fn part(&mut self, path: &str, value: &str);
+}
+
+impl Key<'_> {
+    /// Gives every part to `sink`.
+    pub fn walk(&self, sink: &mut impl KeySink) {
+        sink.part("kind", self.kind);
+        sink.part("kind version", &self.kind_version.to_string());
+        walk_value("settings", self.settings, sink);
+        for (index, (name, digest)) in self.inputs.iter().enumerate() {
+            sink.part(&format!("input {index} {name}"), &digest.to_string());
+        }
+        for (name, digest) in self.files {
+            sink.part(&format!("file {name}"), &digest.to_string());
+        }
+        for (name, version) in self.tools {
+            sink.part(&format!("tool {name}"), version);
+        }
+    }
+
+    /// Returns the key's hash.
+    pub fn digest(&self) -> Digest {
+        let mut sink = HashSink(blake3::Hasher::new());
+        self.walk(&mut sink);
+        Digest::from_bytes(*sink.0.finalize().as_bytes())
+    }
+
+    /// Returns the key in parts, for people and for `explain`.
+    pub fn explained(&self) -> Explained {
+        let mut explained = Explained::default();
+        self.walk(&mut explained);
+        explained
+    }
+}
+
+fn walk_value(path: &str, value: &Value, sink: &mut impl KeySink) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                walk_value(&format!("{path}.{key}"), value, sink);
+            }
+        }
+        other => sink.part(path, &other.to_string()),
+    }
+}
+
+struct HashSink(blake3::Hasher);
+
+impl KeySink for HashSink {
+    fn part(&mut self, path: &str, value: &str) {
+        for text in [path, value] {
+            self.0.update(&(text.len() as u64).to_le_bytes());
+            self.0.update(text.as_bytes());
+        }
+    }
+}
+
+/// A key in parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Explained {
+    parts: Vec<(String, String)>,
+}
+
+impl KeySink for Explained {
+    fn part(&mut self, path: &str, value: &str) {
+        self.parts.push((path.to_owned(), value.to_owned()));
+    }
+}
+
+/// One difference between two keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct KeyChange {
+    /// The part, such as `settings.rank` or `file path docs/a.md`.
+    pub part: String,
+    /// The value before, when there was one.
+    pub old: Option<String>,
+    /// The value now, when there is one.
+    pub new: Option<String>,
+}
+
+impl Explained {
+    /// Returns the parts: path and value.
+    pub fn parts(&self) -> &[(String, String)] {
+        &self.parts
+    }
+
+    /// Returns what changed from `self` to `new`, in the order of `new`, with what is gone at the end.
+    pub fn changes(&self, new: &Self) -> Vec<KeyChange> {
+        let find = |parts: &[(String, String)], path: &str| {
+            parts.iter().find(|(part, _)| part == path).map(|(_, value)| value.clone())
+        };
+        let mut changes: Vec<KeyChange> = new
+            .parts
+            .iter()
+            .map(|(part, value)| KeyChange {
+                part: part.clone(),
+                old: find(&self.parts, part),
+                new: Some(value.clone()),
+            })
+            .filter(|change| change.old != change.new)
+            .collect();
+        changes.extend(self.parts.iter().filter(|(part, _)| find(&new.parts, part).is_none()).map(|(part, value)| {
+            KeyChange { part: part.clone(), old: Some(value.clone()), new: None }
+        }));
+        changes
+    }
+}

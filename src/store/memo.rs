@@ -1,0 +1,33 @@
+//! The memo of record-wise work: what a chunk of records became under one kind with one set of settings.
+
+use super::{Digest, Result, Store};
+
+/// One memoised chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoEntry {
+    /// Digest of the input chunk.
+    pub input: Digest,
+    /// The first record id in the chunk.
+    pub first: String,
+    /// The last record id in the chunk.
+    pub last: String,
+    /// What it became, in the caller's own form.
+    pub value: Vec<u8>,
+}
+
+impl Store {
+    /// Keeps what an input chunk became under `scope` (the digest of kind, version and settings).
+    pub fn put_memo(&self, scope: Digest, entry: MemoEntry) -> Result<()> {
+        self.database.put_memo(scope, entry)
+    }
+
+    /// Returns what an input chunk became under `scope`.
+    pub fn memo(&self, scope: &Digest, input: &Digest) -> Result<Option<Vec<u8>>> {
+        self.database.memo(scope, input)
+    }
+
+    /// Returns at most `limit` entries of `scope` whose ids meet `first..=last`: earlier versions of a changed chunk.
+    pub fn memo_overlapping(&self, scope: &Digest, first: &str, last: &str, limit: usize) -> Result<Vec<MemoEntry>> {
+        self.database.memo_overlapping(scope, first, last, limit)
+    }
+}

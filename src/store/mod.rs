@@ -1,0 +1,138 @@
+//! The content-addressed store: `cache/` beside the manifest, and a shared folder as second store.
+//!
+//! ```text
+//! cache/
+//!   format            the store's format version
+//!   index.sqlite      packed small objects · action records · stat memo · memo of record-wise work · node states
+//!   objects/ab/…      larger files, named by digest, read-only
+//!   locks/            one file a key or `out` path that is being worked on
+//!   runs/             one event log a build
+//!   scratch/          folders of running nodes
+//! ```
+//!
+//! The store sees keys and bytes; it does not know what a node is. Small objects and action records are written in
+//! groups, at the latest 200 ms after they were given: objects first and records in the same transaction or a later
+//! one, so that a crash can lose the newest records but never leave one without its bytes.
+//!
+//! Architecture invariant: nothing is read back without its digest being checked, except files that the stat memo
+//! vouches for.
+
+mod action;
+mod artifact;
+mod database;
+mod digest;
+mod error;
+mod files;
+mod key;
+mod lock;
+mod memo;
+mod remote;
+mod stat;
+
+use std::path::{Path, PathBuf};
+
+use database::Database;
+use remote::Remote;
+
+pub use action::{ActionRecord, Provenance};
+pub use artifact::{Artifact, FileRef, RecordsRef};
+pub use digest::{Digest, ParseDigestError};
+pub use error::StoreError;
+pub use key::{Explained, Key, KeyChange, KeySink};
+pub use lock::FileLock;
+pub use memo::MemoEntry;
+
+/// Results of the store's calls.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The version of everything on disk below `cache/`.
+const FORMAT: &str = "tunesmith store 1\n";
+
+/// An open store. Cheap to share; every call may come from any thread, and several processes may hold one open.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    database: Database,
+    remote: Option<Remote>,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it when absent, with an optional shared folder as second store.
+    ///
+    /// # Errors
+    /// [`StoreError::Format`] when another version of tunesmith made it; errors of the file system and of SQLite.
+    pub fn open(root: &Path, remote: Option<&Path>) -> Result<Self> {
+        for folder in ["objects", "locks", "runs", "scratch"] {
+            fs_err::create_dir_all(root.join(folder))?;
+        }
+        check_format(root)?;
+        let database = Database::open(&root.join("index.sqlite"))?;
+        let remote = remote.map(Remote::open).transpose()?;
+        Ok(Self { root: root.to_owned(), database, remote })
+    }
+
+    /// Returns the folder that the store lives in.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the shared folder, if there is one.
+    pub fn remote_root(&self) -> Option<&Path> {
+        self.remote.as_ref().map(Remote::root)
+    }
+
+    /// Stores `bytes` as a packed small object. For record chunks, tree nodes, explained keys; not for large files.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        self.database.put_object(digest, bytes)?;
+        Ok(digest)
+    }
+
+    /// Returns the bytes with this digest, from the pack, from `objects/`, or from the shared folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when no store has it, [`StoreError::Damaged`] when its bytes have another digest: the
+    /// object is then dropped, so that its producer runs again.
+    pub fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.database.object(digest)? {
+            if Digest::of(&bytes) == *digest {
+                return Ok(bytes);
+            }
+            self.database.drop_object(digest)?;
+            return Err(StoreError::Damaged { digest: *digest });
+        }
+        if let Some(bytes) = self.read_file_object(digest)? {
+            return Ok(bytes);
+        }
+        match self.fetch_object(digest)? {
+            Some(bytes) => Ok(bytes),
+            None => Err(StoreError::Missing { digest: *digest }),
+        }
+    }
+
+    /// Writes everything that waits for the next group commit, durably.
+    pub fn flush(&self) -> Result<()> {
+        self.database.flush()
+    }
+}
+
+/// Writes the format file of a new store and refuses a store of another version.
+fn check_format(root: &Path) -> Result<()> {
+    let path = root.join("format");
+    match fs_err::read_to_string(&path) {
+        Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) => Err(StoreError::Format {
+            root: root.to_owned(),
+            found: found.trim().chars().take(40).collect(),
+            expected: FORMAT.trim(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            files::write_atomically(&path, FORMAT.as_bytes())?;
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The stat memo: a file that did not change is never read again.
+//!
+//! An entry vouches for a file when device, inode, size, mtime and ctime are those of the time it was hashed. A file
+//! that was written within the clock's granularity of being hashed could change again without its stamps changing
+//! ("racily clean", <https://git-scm.com/docs/racy-git>), so such a file gets no entry.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::database::StatRow;
+use super::{Digest, Result, Store, StoreError};
+
+/// Coarser than the time stamps of the file systems in use: ext4 and xfs stamp with the kernel's tick of up to 10 ms.
+const GRANULARITY: Duration = Duration::from_millis(20);
+
+impl Store {
+    /// Returns the digest of the file at `path`, read only when the stat memo does not vouch for it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAFile`], [`StoreError::Changed`] when it was written meanwhile, and errors of reading it.
+    pub fn file_digest(&self, path: &Path) -> Result<Digest> {
+        let before = stamp(path)?;
+        let name = path.to_string_lossy();
+        if let Some(row) = self.database.stat(&name)?
+            && row == (StatRow { digest: row.digest, ..before })
+        {
+            return Ok(row.digest);
+        }
+        let digest = Digest::of_file(path)?;
+        let after = stamp(path)?;
+        if before != after {
+            return Err(StoreError::Changed { path: path.to_owned() });
+        }
+        self.remember(&name, StatRow { digest, ..after })?;
+        Ok(digest)
+    }
+
+    /// Notes the digest of a file that the store has just placed.
+    pub(super) fn remember_stat(&self, path: &Path, digest: Digest) -> Result<()> {
+        let row = StatRow { digest, ..stamp(path)? };
+        // Objects are read-only and never written again, so the racy rule has nothing to guard here.
+        self.database.put_stat(&path.to_string_lossy(), row)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
+    fn remember(&self, name: &str, row: StatRow) -> Result<()> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let newest = row.mtime.max(row.ctime);
+        let settled = now.saturating_sub(GRANULARITY).as_nanos() as i64;
+        if newest < settled { self.database.put_stat(name, row) } else { Ok(()) }
+    }
+}
+
+/// Returns a file's identity and stamps, with an empty digest.
+fn stamp(path: &Path) -> Result<StatRow> {
+    let metadata = fs_err::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(StoreError::NotAFile { path: path.to_owned() });
+    }
+    Ok(StatRow {
+        dev: metadata.dev() as i64,
+        ino: metadata.ino() as i64,
+        size: metadata.size() as i64,
+        mtime: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+        ctime: metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec(),
+        digest: Digest::from_bytes([0; 32]),
+    })
+}
