@@ -55,9 +55,9 @@ pub struct JobInput {
     pub node: String,
     /// The output's name, such as `train`.
     pub output: String,
-    /// The content.
+    /// The content; an empty folder where only fields are read.
     pub artifact: Artifact,
-    /// All numbers and texts that the node's run gave beside its outputs (`Outcome::fields`).
+    /// What the node's run gave beside its outputs (`Outcome::fields`); for the role `fields` only the one that is read.
     pub fields: BTreeMap<String, Value>,
 }
 

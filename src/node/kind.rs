@@ -119,6 +119,13 @@ pub struct KindInfo {
     pub effect: bool,
 }
 
+impl KindInfo {
+    /// Returns family and type, such as `filter.split`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.family.as_str(), self.name)
+    }
+}
+
 /// A setting that the kind refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingProblem {
@@ -132,6 +139,17 @@ pub struct SettingProblem {
     pub label: String,
     /// What to do.
     pub help: Option<String>,
+}
+
+/// A field of another node that a setting reads otherwise than by `{node.field}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldReference {
+    /// The setting: keys, and indices in decimal.
+    pub path: Vec<String>,
+    /// The node's name.
+    pub node: String,
+    /// The field's name.
+    pub field: String,
 }
 
 /// Local files that settings name.
@@ -178,10 +196,27 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
+    /// Returns the fields of other nodes that canonical `settings` read, such as a gate's metrics.
+    fn references(&self, settings: &Value) -> Vec<FieldReference> {
+        let _ = settings;
+        Vec::new()
+    }
+
     /// Returns the output names of a node with these canonical settings, the default first.
     fn outputs(&self, settings: &Value) -> Vec<String> {
         let _ = settings;
         self.info().outputs.iter().map(|output| output.name.to_owned()).collect()
+    }
+
+    /// Returns whether the names of the input nodes shape the bytes, as they do where inputs are files named by node.
+    fn reads_input_names(&self) -> bool {
+        false
+    }
+
+    /// Returns whether a run with these settings changes something outside the project.
+    fn is_effect(&self, settings: &Value) -> bool {
+        let _ = settings;
+        self.info().effect
     }
 
     /// Returns what else shapes the bytes, such as the version of llama.cpp: name and version, for the key.

@@ -36,6 +36,7 @@ use remote::Remote;
 
 pub use action::{ActionRecord, Provenance};
 pub use artifact::{Artifact, FileRef, RecordsRef};
+pub use files::write_atomically;
 pub use digest::{Digest, ParseDigestError};
 pub use error::StoreError;
 pub use key::{Explained, Key, KeyChange, KeySink};
@@ -107,6 +108,23 @@ impl Store {
         match self.fetch_object(digest)? {
             Some(bytes) => Ok(bytes),
             None => Err(StoreError::Missing { digest: *digest }),
+        }
+    }
+
+    /// Returns whether a store has the packed object, by its name alone.
+    pub fn has(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.database.has_object(digest)?
+            || self.file_path(digest).exists()
+            || self.remote.as_ref().is_some_and(|remote| remote.object_path(digest).exists()))
+    }
+
+    /// Returns whether a store has what makes a hit: every file by size, a record set by its root. A packed object
+    /// goes only with the root that needs it, so the root speaks for its chunks.
+    pub fn has_artifact(&self, artifact: &Artifact) -> Result<bool> {
+        match artifact {
+            Artifact::File(file) => Ok(self.has_file(file)),
+            Artifact::Folder { files } => Ok(files.values().all(|file| self.has_file(file))),
+            Artifact::Records(records) => self.has(&records.root),
         }
     }
 

@@ -1,0 +1,172 @@
+//! Heavy nodes run in a child process: it can be ended, and an abort in C++ is a failed node, never a dead build.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::node::{Cancel, Event, Events, FailureClass, Job, NodeError, Outcome};
+
+/// How long a cancelled worker may take to save what it resumes from.
+const GRACE: Duration = Duration::from_secs(10);
+/// How much of a worker's standard error is kept for the message when it dies.
+const LOG_BYTES: usize = 8 << 10;
+
+/// The worker ended without a result.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum WorkerError {
+    /// It could not be started.
+    #[error("the worker `{program}` could not be started")]
+    #[diagnostic(code(engine::worker_not_started), help("is the tunesmith binary still where it was?"))]
+    NotStarted {
+        /// The program.
+        program: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// It died.
+    #[error("the worker {how} without a result{log}")]
+    #[diagnostic(
+        code(engine::worker_died),
+        help("signal 9 mostly means that memory ran out: lower `memory` needs, or close other programs")
+    )]
+    Died {
+        /// `ended with code 1` or `was ended by signal 9`.
+        how: String,
+        /// The last lines that it wrote.
+        log: String,
+    },
+}
+
+/// Runs `job` in a child and passes its events on.
+pub(super) fn run(program: &Path, job: &Job, events: &dyn Events, cancel: &Cancel) -> Result<Outcome, NodeError> {
+    let path = job.scratch.join("job.json");
+    let text = serde_json::to_vec(job).map_err(std::io::Error::from).and_then(|text| fs_err::write(&path, text));
+    text.map_err(|cause| not_started(program, cause))?;
+    let mut child = spawn(program, &path).map_err(|cause| not_started(program, cause))?;
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let pid = child.id();
+        scope.spawn(|| watch(pid, stdin, cancel, &ended));
+        let log = scope.spawn(move || stderr.map(last_bytes).unwrap_or_default());
+        let result = stdout.and_then(|stdout| read_events(stdout, events));
+        let status = child.wait();
+        ended.store(true, Ordering::SeqCst);
+        // Whatever the worker started goes with it.
+        end_group(pid, libc::SIGKILL);
+        let log = log.join().unwrap_or_default();
+        match (result, status) {
+            (Some(result), _) => result,
+            (None, _) if cancel.is_cancelled() => Err(NodeError::cancelled()),
+            (None, Ok(status)) => {
+                let how = match (status.signal(), status.code()) {
+                    (Some(signal), _) => format!("was ended by signal {signal}"),
+                    (None, code) => format!("ended with code {}", code.unwrap_or(-1)),
+                };
+                let log = if log.trim().is_empty() { String::new() } else { format!("; it wrote: {}", log.trim()) };
+                Err(WorkerError::Died { how, log }.into())
+            }
+            (None, Err(cause)) => Err(not_started(program, cause)),
+        }
+    })
+}
+
+fn not_started(program: &Path, cause: std::io::Error) -> NodeError {
+    WorkerError::NotStarted { program: program.display().to_string(), cause }.into()
+}
+
+fn spawn(program: &Path, job: &Path) -> std::io::Result<Child> {
+    let mut command = Command::new(program);
+    command.arg("worker").arg(job).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0);
+    die_with_parent(&mut command);
+    command.spawn()
+}
+
+/// Asks the kernel to end the child when the thread that started it is gone, which no killed driver can forget.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "`pre_exec` is the only way to set the death signal before the program starts")]
+fn die_with_parent(command: &mut Command) {
+    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and touches no memory.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
+        });
+    }
+}
+
+/// Elsewhere the end of its standard input tells the worker.
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_command: &mut Command) {}
+
+/// Waits for the end or for a cancel, and then sees to it that the worker ends.
+fn watch(pid: u32, mut stdin: Option<std::process::ChildStdin>, cancel: &Cancel, ended: &AtomicBool) {
+    let mut asked: Option<Instant> = None;
+    while !ended.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(20));
+        match asked {
+            None if cancel.is_cancelled() => {
+                if let Some(stdin) = &mut stdin {
+                    // A worker that is gone already needs no message.
+                    stdin.write_all(b"cancel\n").ok();
+                }
+                asked = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > GRACE => {
+                end_group(pid, libc::SIGKILL);
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "the standard library cannot signal a process group")]
+fn end_group(pid: u32, signal: i32) {
+    // SAFETY: `kill` touches no memory; a group that is gone gives an error, which is what was wanted.
+    unsafe {
+        libc::kill(-(pid as i32), signal);
+    }
+}
+
+/// Passes events on until the last one, which is the result. `None` when the stream ends without one.
+fn read_events(stdout: impl std::io::Read, events: &dyn Events) -> Option<Result<Outcome, NodeError>> {
+    let mut result = None;
+    for line in BufReader::new(stdout).lines() {
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line) {
+            Ok(Event::Done { outcome }) => result = Some(Ok(outcome)),
+            Ok(Event::Failed { error }) => result = Some(Err(error)),
+            Ok(event) => events.event(event),
+            // A library printed something of its own.
+            Err(_) => events.event(Event::Note { text: line }),
+        }
+    }
+    result
+}
+
+fn last_bytes(mut stderr: std::process::ChildStderr) -> String {
+    let mut log = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+        log.extend_from_slice(&buffer[..read]);
+        let surplus = log.len().saturating_sub(LOG_BYTES);
+        log.drain(..surplus);
+    }
+    String::from_utf8_lossy(&log).into_owned()
+}
+
+impl FailureClass {
+    /// Returns whether another try may succeed.
+    pub(super) fn is_transient(self) -> bool {
+        self == Self::Transient
+    }
+}

@@ -1,0 +1,138 @@
+//! What can go wrong in the engine, beside a node's own failure.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use crate::store::StoreError;
+
+/// What can go wrong in the engine.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum EngineError {
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// A record set.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Record(#[from] crate::record::RecordError),
+    /// The lock cannot be read.
+    #[error("lock `{path}` cannot be read: {what}")]
+    #[diagnostic(code(engine::bad_lock), help("take it from git again, or delete it to pin every source anew"))]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// `--locked` and a source would move.
+    #[error("node `{node}` would change the lock: {reason}")]
+    #[diagnostic(code(engine::locked), help("run without `--locked`, look at the lock's difference, and commit it"))]
+    Locked {
+        /// The node.
+        node: String,
+        /// Why it would move.
+        reason: String,
+    },
+    /// `--offline` and a source must be fetched.
+    #[error("node `{node}` would open a socket: {reason}")]
+    #[diagnostic(code(engine::offline), help("run without `--offline`, or use a lock whose snapshots are in a store"))]
+    Offline {
+        /// The node.
+        node: String,
+        /// Why it must be fetched.
+        reason: String,
+    },
+    /// A local file that a setting names is not there.
+    #[error("node `{node}` reads `{path}`, which is not there")]
+    #[diagnostic(
+        code(engine::missing_file),
+        help("setting `{setting}` is relative to the manifest's folder; `optional = true` lets a file be absent")
+    )]
+    MissingFile {
+        /// The node.
+        node: String,
+        /// The setting that names it.
+        setting: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// Globs that cannot be read.
+    #[error("node `{node}`: `{glob}` is no glob: {what}")]
+    #[diagnostic(code(engine::bad_glob), help("`*` stands for a name's part, `**` for folders: `docs/**/*.md`"))]
+    BadGlob {
+        /// The node.
+        node: String,
+        /// The glob.
+        glob: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A placeholder names a field that its node did not give.
+    #[error("node `{node}` reads `{{{from}.{field}}}`, which `{from}` did not give")]
+    #[diagnostic(code(engine::missing_field), help("`tunesmith show {from}` lists the fields that it gives"))]
+    MissingField {
+        /// The reading node.
+        node: String,
+        /// The node that should give it.
+        from: String,
+        /// The field.
+        field: String,
+    },
+    /// A node gave other outputs than its kind declares.
+    #[error("node `{node}` gave the outputs {got:?}, its kind declares {declared:?}")]
+    #[diagnostic(code(engine::wrong_outputs), help("this is a bug of tunesmith: please report it"))]
+    WrongOutputs {
+        /// The node.
+        node: String,
+        /// What it gave.
+        got: Vec<String>,
+        /// What the kind declares.
+        declared: Vec<String>,
+    },
+    /// An `out` whose folder is a link to elsewhere.
+    #[error("`out` of node `{node}` leaves the project: `{path}` leads to `{leads_to}`")]
+    #[diagnostic(code(engine::out_outside), help("a folder on its way is a symbolic link; name a path inside the project"))]
+    OutOutside {
+        /// The node.
+        node: String,
+        /// The path as the manifest has it.
+        path: String,
+        /// Where it leads.
+        leads_to: PathBuf,
+    },
+    /// A job file that this worker cannot run.
+    #[error("job `{path}` cannot be run: {what}")]
+    #[diagnostic(code(engine::bad_job), help("jobs are made by `tunesmith build` of the same version"))]
+    BadJob {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The number of no run.
+    #[error("run {run} is not kept")]
+    #[diagnostic(code(engine::unknown_run))]
+    UnknownRun {
+        /// The number.
+        run: u64,
+        /// Which are.
+        #[help]
+        help: String,
+    },
+    /// The name of no node.
+    #[error("no node is called `{name}`")]
+    #[diagnostic(code(engine::unknown_node))]
+    UnknownNode {
+        /// The name.
+        name: String,
+        /// A name that is near.
+        #[help]
+        help: String,
+    },
+    /// The file system.
+    #[error(transparent)]
+    #[diagnostic(code(engine::io), help("check that the disk has room and that the folder can be written"))]
+    Io(#[from] std::io::Error),
+}

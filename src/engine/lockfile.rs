@@ -1,0 +1,88 @@
+//! `pipeline.lock`: the snapshots of remote sources, so that the same commit gives the same model.
+//!
+//! Sorted by node, one table a node, no times: two branches that pinned different sources merge in git without help.
+//! Local files are not in it: git has them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::EngineError;
+use crate::store::{Artifact, Digest, write_atomically};
+
+/// The version of the lock's form.
+const VERSION: u32 = 1;
+
+/// The lock as read from its file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lockfile {
+    path: PathBuf,
+    entries: BTreeMap<String, LockEntry>,
+}
+
+/// One pinned snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockEntry {
+    /// The kind, as `family.type`.
+    pub kind: String,
+    /// Digest of the settings that the snapshot was taken with.
+    pub settings: Digest,
+    /// The outputs by name.
+    pub outputs: BTreeMap<String, Artifact>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    version: u32,
+    #[serde(default)]
+    node: BTreeMap<String, LockEntry>,
+}
+
+impl Lockfile {
+    /// Reads the lock at `path`; an absent one is empty.
+    ///
+    /// # Errors
+    /// [`EngineError::Lock`] when it is not a lock of this version, such as after a merge with conflicts.
+    pub fn read(path: &Path) -> Result<Self, EngineError> {
+        let text = match fs_err::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self { path: path.to_owned(), entries: BTreeMap::new() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let bad = |what: String| EngineError::Lock { path: path.to_owned(), what };
+        let form: Form = toml::from_str(&text).map_err(|error| bad(error.message().to_owned()))?;
+        if form.version != VERSION {
+            return Err(bad(format!("its version is {}, this tunesmith reads {VERSION}", form.version)));
+        }
+        Ok(Self { path: path.to_owned(), entries: form.node })
+    }
+
+    /// Returns a node's entry.
+    pub fn get(&self, node: &str) -> Option<&LockEntry> {
+        self.entries.get(node)
+    }
+
+    /// Returns all entries by node.
+    pub fn entries(&self) -> &BTreeMap<String, LockEntry> {
+        &self.entries
+    }
+
+    /// Pins a snapshot; writes the file at once, so that a later failure cannot lose what was fetched.
+    pub fn pin(&mut self, node: &str, entry: LockEntry) -> Result<(), EngineError> {
+        if self.entries.get(node) == Some(&entry) {
+            return Ok(());
+        }
+        self.entries.insert(node.to_owned(), entry);
+        let form = Form { version: VERSION, node: self.entries.clone() };
+        let text = toml::to_string(&form)
+            .map_err(|error| EngineError::Lock { path: self.path.clone(), what: error.to_string() })?;
+        let text = format!("# Written by tunesmith; commit it: the same lock gives the same model.\n{text}");
+        write_atomically(&self.path, text.as_bytes())?;
+        Ok(())
+    }
+}

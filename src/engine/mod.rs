@@ -1,0 +1,38 @@
+//! The engine: what must run, and running it.
+//!
+//! [`Resolver::decide`] is the one place where it is decided whether a node is fresh; [`plan()`] and [`build()`] both call it, so
+//! that a plan cannot promise what a build does not do. A plan goes on with "unknown" where a build would run the node;
+//! a build runs it and goes on with what it gave.
+//!
+//! The engine knows the trait of a kind, never a kind; it knows keys and artifacts, never their meaning. It neither
+//! prints nor reads the environment: what it has to say goes to an [`Observer`].
+
+mod build;
+mod catalog;
+mod child;
+mod error;
+mod events;
+mod execute;
+mod lockfile;
+mod out;
+mod plan;
+mod resolve;
+mod runlog;
+mod settings;
+mod stale;
+mod worker;
+
+pub use build::{BuildOptions, BuildReport, NodeReport, Outcome, build};
+pub use catalog::KindCatalog;
+pub use error::EngineError;
+pub use events::{Observer, Said};
+pub use lockfile::{LockEntry, Lockfile};
+pub use out::{OutState, OutWrite};
+pub use plan::{Plan, Planned, plan};
+pub use resolve::{Decision, Known, Mode, Resolver, Trace};
+pub use runlog::{RunEntry, RunLog, RunSpan};
+pub use stale::StaleReason;
+pub use worker::work;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! What enters a node's key from its own table: settings with placeholders filled in, and local files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use serde_json::Value;
+
+use super::{EngineError, Known};
+use crate::graph::{Graph, Node};
+use crate::node::{FileInput, Globs};
+
+/// Fills `{node.field}` in a node's settings with what those nodes gave.
+pub(super) fn substitute(node: &Node, graph: &Graph, known: &[Option<Arc<Known>>]) -> Result<Value, EngineError> {
+    let mut settings = node.settings.clone();
+    for reference in &node.references {
+        let from = &graph[reference.node];
+        let Some(known) = &known[reference.node.get()] else { continue };
+        let value = known.fields.get(&reference.field).ok_or_else(|| EngineError::MissingField {
+            node: node.name.clone(),
+            from: from.name.clone(),
+            field: reference.field.clone(),
+        })?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if let Some(Value::String(setting)) = at(&mut settings, &reference.path) {
+            *setting = setting.replace(&reference.placeholder, &text);
+        }
+    }
+    Ok(settings)
+}
+
+fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// Returns the settings that shape bytes.
+pub(super) fn key_settings(settings: &Value, outside: &[&str]) -> Value {
+    let mut settings = settings.clone();
+    if let Value::Object(map) = &mut settings {
+        map.retain(|key, _| !outside.contains(&key.as_str()));
+    }
+    settings
+}
+
+/// Returns the files that an input names: relative name and path, sorted by name.
+pub(super) fn listed_files(
+    node: &Node,
+    root: &Path,
+    input: &FileInput,
+) -> Result<Vec<(String, PathBuf)>, EngineError> {
+    let path = root.join(&input.path);
+    if !path.exists() {
+        if input.optional {
+            return Ok(Vec::new());
+        }
+        return Err(EngineError::MissingFile {
+            node: node.name.clone(),
+            setting: input.setting.to_owned(),
+            path: input.path.clone(),
+        });
+    }
+    let Some(globs) = &input.globs else {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        return Ok(vec![(name, path)]);
+    };
+    let (include, exclude) = (glob_set(node, &globs.include)?, glob_set(node, &globs.exclude)?);
+    walk(&path, globs, &include, &exclude)
+}
+
+fn walk(
+    folder: &Path,
+    globs: &Globs,
+    include: &GlobSet,
+    exclude: &GlobSet,
+) -> Result<Vec<(String, PathBuf)>, EngineError> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.map_err(std::io::Error::from)?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+        let name = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        if (globs.include.is_empty() || include.is_match(&name)) && !exclude.is_match(&name) {
+            files.push((name, entry.into_path()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn glob_set(node: &Node, globs: &[String]) -> Result<GlobSet, EngineError> {
+    let bad = |glob: &str, error: &globset::Error| EngineError::BadGlob {
+        node: node.name.clone(),
+        glob: glob.to_owned(),
+        what: error.kind().to_string(),
+    };
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(Glob::new(glob).map_err(|error| bad(glob, &error))?);
+    }
+    builder.build().map_err(|error| bad(&globs.join(", "), &error))
+}
