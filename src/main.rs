@@ -1,1 +1,3 @@
-fn main(){}
+//! The `tunesmith` command.
+
+fn main() {}

@@ -56,7 +56,10 @@ pub enum StoreError {
     },
     /// A record in the store cannot be read.
     #[error("{what} in the store cannot be read")]
-    #[diagnostic(code(store::unreadable), help("`tunesmith cache verify` drops what is damaged; it is then built again"))]
+    #[diagnostic(
+        code(store::unreadable),
+        help("`tunesmith cache verify` drops what is damaged; it is then built again")
+    )]
     Unreadable {
         /// Which record.
         what: String,
@@ -64,6 +67,10 @@ pub enum StoreError {
         #[source]
         cause: serde_json::Error,
     },
+    /// A build uses the store.
+    #[error("a build uses the store right now")]
+    #[diagnostic(code(store::in_use), help("run the command again when it has ended"))]
+    InUse,
     /// The file system.
     #[error(transparent)]
     #[diagnostic(code(store::io), help("check that the disk has room and that the folder can be written"))]

@@ -8,6 +8,13 @@ use super::{Digest, Result, Store};
 #[derive(Debug)]
 pub struct FileLock(#[expect(dead_code, reason = "held for its effect")] File);
 
+impl FileLock {
+    /// Returns a lock that is held by `file`.
+    pub(super) fn new(file: File) -> Self {
+        Self(file)
+    }
+}
+
 impl Store {
     /// Waits for the lock on `name`, such as a key: whoever held it may have done the work meanwhile.
     pub fn lock(&self, name: &Digest) -> Result<FileLock> {

@@ -23,6 +23,7 @@ mod database;
 mod digest;
 mod error;
 mod files;
+mod gc;
 mod key;
 mod lock;
 mod memo;
@@ -36,9 +37,10 @@ use remote::Remote;
 
 pub use action::{ActionRecord, Provenance};
 pub use artifact::{Artifact, FileRef, RecordsRef};
-pub use files::write_atomically;
 pub use digest::{Digest, ParseDigestError};
 pub use error::StoreError;
+pub use files::write_atomically;
+pub use gc::{Collected, Roots, StoreStat, Verified};
 pub use key::{Explained, Key, KeyChange, KeySink};
 pub use lock::FileLock;
 pub use memo::MemoEntry;
@@ -145,7 +147,7 @@ fn check_format(root: &Path) -> Result<()> {
             expected: FORMAT.trim(),
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            files::write_atomically(&path, FORMAT.as_bytes())?;
+            write_atomically(&path, FORMAT.as_bytes())?;
             Ok(())
         }
         Err(error) => Err(error.into()),
