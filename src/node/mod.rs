@@ -19,8 +19,6 @@ mod table;
 
 pub use error::{FailureClass, NodeError};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
-pub use kind::{
-    Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,
-};
+pub use kind::{Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight};
 pub use run::{BadJob, Cancel, Events, Run, Secrets};
 pub use table::{find, kinds, names};

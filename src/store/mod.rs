@@ -110,6 +110,13 @@ impl Store {
         }
     }
 
+    /// Returns whether a small object is here or in the shared folder; its bytes are not read.
+    pub fn has(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.database.has_object(digest)?
+            || self.file_path(digest).exists()
+            || self.remote.as_ref().is_some_and(|remote| remote.object_path(digest).exists()))
+    }
+
     /// Writes everything that waits for the next group commit, durably.
     pub fn flush(&self) -> Result<()> {
         self.database.flush()
