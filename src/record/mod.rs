@@ -1,5 +1,42 @@
-//! Records and record sets.
+//! Records and record sets: what flows between sources and filters.
+//!
+//! A set is an id-sorted tree of content-defined chunks in the store:
+//!
+//! ```text
+//! RecordsRef → node → node → chunk → "id"<TAB>{canonical JSON}<LF>
+//! ```
+//!
+//! Where a chunk ends depends on the id and the size of its last record alone, so equal sets have equal trees whatever
+//! their history, two versions share what they have in common, and [`diff`], [`edit`] and [`map_records`] work in the
+//! size of a change. The module knows no node, no manifest and no format of an upstream.
 
+mod chunk;
+mod counts;
+mod diff;
+mod edit;
+mod error;
+mod jsonl;
+mod line;
+mod map;
+mod merge;
+mod recall;
+mod set;
+mod tree;
 mod types;
 
+pub use chunk::{Chunk, SetWriter};
+pub use counts::Counts;
+pub use diff::{SetDiff, diff};
+pub use edit::{edit, upsert};
+pub use error::{RecordError, Result};
+pub use jsonl::export_jsonl;
+pub use line::Line;
+pub use map::{MapOutput, Mapped, map_records};
+pub use merge::merge;
+pub(crate) use recall::{recall, remember};
+pub use set::{RecordSet, write, write_lines};
+pub use tree::ChunkRef;
 pub use types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};
+
+#[cfg(test)]
+mod tests;

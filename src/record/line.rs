@@ -1,0 +1,125 @@
+//! A record's line in a chunk: its id, then its canonical JSON.
+//!
+//! ```text
+//! "linkerd/linkerd2#12"<TAB>{"author":…,"type":"issue"}<LF>
+//! ```
+//!
+//! JSON has no raw tab, so the first one ends the id, and lines are compared, moved and counted without parsing JSON.
+
+use std::borrow::Cow;
+
+use super::error::{RecordError, Result};
+use super::types::Record;
+use crate::store::Digest;
+
+/// Bytes that a chunk is expected to have.
+const CHUNK: u128 = 64 << 10;
+
+/// One record in its stored form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    id: Cow<'a, str>,
+    text: Cow<'a, str>,
+}
+
+impl Line<'static> {
+    /// Returns the line of a record.
+    ///
+    /// # Errors
+    /// [`RecordError::Unwritable`] when JSON has no form for it.
+    pub fn of(record: &Record) -> Result<Self> {
+        let id = record.id();
+        let unwritable = |cause| RecordError::Unwritable { id: id.to_owned(), cause };
+        // A `Value`'s object is a sorted map, which is what makes the form canonical.
+        let value = serde_json::to_value(record).map_err(unwritable)?;
+        let mut text = serde_json::to_string(id).map_err(unwritable)?;
+        text.push('\t');
+        text.push_str(&serde_json::to_string(&value).map_err(unwritable)?);
+        text.push('\n');
+        Ok(Self { id: Cow::Owned(id.to_owned()), text: Cow::Owned(text) })
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Reads one line with its line feed; nothing when it has another form.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let (quoted, json) = text.split_once('\t')?;
+        let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        let id =
+            if inner.contains('\\') { Cow::Owned(serde_json::from_str(quoted).ok()?) } else { Cow::Borrowed(inner) };
+        json.ends_with('\n').then_some(Self { id, text: Cow::Borrowed(text) })
+    }
+
+    /// Returns the record's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the whole line with its line feed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the record's canonical JSON.
+    pub fn json(&self) -> &str {
+        self.text.split_once('\t').map_or("", |(_, json)| json.trim_end_matches('\n'))
+    }
+
+    /// Returns the digest of the record's canonical JSON.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.json().as_bytes())
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`RecordError::Unreadable`].
+    pub fn record(&self) -> Result<Record> {
+        serde_json::from_str(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
+    }
+
+    /// Returns the line with its own memory.
+    pub fn into_owned(self) -> Line<'static> {
+        Line { id: Cow::Owned(self.id.into_owned()), text: Cow::Owned(self.text.into_owned()) }
+    }
+
+    /// Returns whether a chunk ends after this line: a function of its id and its size alone, so that equal sets have
+    /// equal chunks whatever their history. The chance is the line's share of [`CHUNK`].
+    pub(super) fn ends_chunk(&self) -> bool {
+        let hash = blake3::hash(self.id.as_bytes());
+        let mut head = [0; 8];
+        head.copy_from_slice(&hash.as_bytes()[..8]);
+        u128::from(u64::from_le_bytes(head)) * CHUNK < (self.text.len() as u128) << 64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::{Conversation, Document, Role, Turn};
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_and_ids_may_hold_any_character() {
+        let id = "a \"quoted\"\tid\n\u{e9}".to_owned();
+        let record = Record::Document(Document { id: id.clone(), path: "p".into(), ..Document::default() });
+        let line = Line::of(&record).unwrap();
+        let back = Line::parse(line.text()).unwrap();
+        assert_eq!(back.id(), id);
+        assert_eq!(back.record().unwrap(), record);
+        assert_eq!(
+            back.json(),
+            "{\"content\":\"\",\"id\":\"a \\\"quoted\\\"\\tid\\n\u{e9}\",\"path\":\"p\",\"repo\":\"\",\"title\":\"\",\"type\":\"document\"}"
+        );
+    }
+
+    #[test]
+    fn the_canonical_form_of_a_row_is_fixed() {
+        let turns = vec![Turn { role: Role::User, text: "q".into() }, Turn { role: Role::Assistant, text: "a".into() }];
+        let row = Record::Row(Conversation { id: "r".into(), thread: "t".into(), turns, ..Conversation::default() });
+        assert_eq!(
+            Line::of(&row).unwrap().text(),
+            "\"r\"\t{\"id\":\"r\",\"thread\":\"t\",\"turns\":[{\"role\":\"user\",\"text\":\"q\"},{\"role\":\"assistant\",\
+             \"text\":\"a\"}],\"type\":\"row\"}\n"
+        );
+    }
+}
