@@ -1,1 +1,5 @@
-//! Tests of the whole program, in one binary.
+//! The one integration-test binary: each further one would link candle and llama.cpp again.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod layers;

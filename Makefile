@@ -1,0 +1,35 @@
+# The two commands that need nothing but a Rust toolchain and Python 3: `make test` and `make demo`.
+# Missing system packages are installed, or named in one line when that needs a right that the user lacks.
+
+CARGO ?= cargo
+LOCKED := --locked
+DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
+
+.PHONY: test demo fmt lint unit doc generated bench bench-engine system-packages
+
+# Everything that must hold, cheap checks first.
+test: system-packages fmt lint unit doc generated
+
+# From a small corpus to a quantised model that answers, beside the answers of its base.
+demo: system-packages
+	$(CARGO) build $(LOCKED)
+	$(CARGO) run $(LOCKED) --quiet -- build --file examples/quickstart/pipeline.toml
+
+fmt:
+	$(CARGO) fmt --check
+
+# Without the heavy features first: that is what an edit of the engine sees, and it fails within seconds.
+lint:
+	$(CARGO) clippy $(LOCKED) --no-default-features --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+
+unit:
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then set -x; $(CARGO) nextest run $(LOCKED); \
+	else set -x; $(CARGO) test $(LOCKED); fi
+
+doc:
+	RUSTDOCFLAGS="$(DOCFLAGS)" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
+
+system-packages:
+	@.ci/system-packages

@@ -1,0 +1,394 @@
+//! Sending a request until there is an answer: tries, waits, redirects, conditional requests.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use ureq::http::HeaderMap;
+use ureq::{Agent, http};
+
+use super::exchange::{Broken, Reply, TICK, exchange};
+use super::policy::{Verdict, judge};
+use super::{Cached, NetError, Pages, Policy, Replies, Result, Secret, Url, cached};
+
+/// What a caller is asked and told while a request goes on.
+pub trait Watch {
+    /// Returns whether the request should stop.
+    fn is_cancelled(&self) -> bool;
+    /// Takes that the request pauses, and why: one phrase that names the host.
+    fn waits(&self, wait: Duration, why: &str);
+}
+
+/// A request. Asking twice must do no harm: what fails is sent again.
+#[derive(Clone)]
+pub struct Request<'a> {
+    url: Url,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Vec<u8>>,
+    replies: Option<&'a dyn Replies>,
+    wants_json: bool,
+}
+
+/// A whole answer with a status of 200 to 299.
+#[derive(Debug)]
+pub struct Response {
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether the server said that it is what the caller kept.
+    pub unchanged: bool,
+    pub(super) link: Option<String>,
+}
+
+/// Sends requests, with one token for one origin.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    policy: Policy,
+    token: Option<(String, Secret)>,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for a page.
+    pub fn get(url: Url) -> Self {
+        Self { url, headers: Vec::new(), body: None, replies: None, wants_json: false }
+    }
+
+    /// Sends a question as JSON.
+    pub fn post_json(url: Url, body: &serde_json::Value) -> Self {
+        let request = Self { body: Some(body.to_string().into_bytes()), ..Self::get(url) };
+        request.header("content-type", "application/json")
+    }
+
+    /// Adds a header, which other origins see too when the server redirects there: no place for a token.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Has an answer that is no JSON taken for a failure, and asked again.
+    pub fn json(mut self) -> Self {
+        self.wants_json = true;
+        self
+    }
+
+    /// Asks only for what changed since the reply kept in `replies`, and keeps the new one there.
+    pub fn conditional(mut self, replies: &'a dyn Replies) -> Self {
+        self.replies = Some(replies);
+        self
+    }
+
+    /// Returns the same request for another address.
+    pub(super) fn at(&self, url: Url) -> Self {
+        Self { url, ..self.clone() }
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl Response {
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// [`NetError::NotJson`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|cause| NetError::NotJson {
+            url: self.url.to_string(),
+            excerpt: excerpt(&self.body, None),
+            cause,
+        })
+    }
+}
+
+/// How often a request failed or was limited so far, and how long it waited for limits.
+#[derive(Default)]
+struct Tries {
+    failed: u32,
+    limited: u32,
+    waited: Duration,
+}
+
+/// What became of a request at one address.
+enum Step {
+    Answer(Response),
+    Redirect(u16, String),
+}
+
+impl Client {
+    /// Makes a client without a token.
+    pub fn new(policy: Policy) -> Self {
+        let config = Agent::config_builder()
+            .user_agent(concat!("tunesmith/", env!("CARGO_PKG_VERSION")))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(policy.deadline))
+            .timeout_connect(Some(policy.connect))
+            .build();
+        Self { agent: config.new_agent(), policy, token: None }
+    }
+
+    /// Sends `token` with every request to the origin of `base`, and to no other.
+    pub fn with_token(mut self, base: &Url, token: Secret) -> Self {
+        self.token = Some((base.origin(), token));
+        self
+    }
+
+    /// Returns the bounds that requests keep.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Sends a request until there is an answer.
+    ///
+    /// # Errors
+    /// A refusal, a failure that lasts, a limit that lasts too long, an answer that is too large or, where that was
+    /// asked for, no JSON; [`NetError::Cancelled`].
+    pub fn send(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Response> {
+        let mut at = request.clone();
+        for _ in 0..=self.policy.max_redirects {
+            match self.send_once(&at, watch)? {
+                Step::Answer(response) => return Ok(response),
+                Step::Redirect(status, location) => at = follow(&at, status, &location)?,
+            }
+        }
+        Err(NetError::TooManyRedirects { url: request.url.to_string(), limit: self.policy.max_redirects })
+    }
+
+    /// Walks a listing from its first page by `Link: rel="next"` alone.
+    pub fn pages<'a>(&'a self, request: Request<'a>, watch: &'a dyn Watch) -> Pages<'a> {
+        Pages::new(self, request, watch)
+    }
+
+    /// Sends a request to one address, with all its tries and waits.
+    fn send_once(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Step> {
+        let token = self.token_for(&request.url);
+        let key = cached::key(&request.url, token);
+        let kept = request.replies.and_then(|replies| replies.get(&key));
+        let mut tries = Tries::default();
+        loop {
+            let message = self.message(request, token, kept.as_ref())?;
+            let reply = match exchange(&self.agent, message, &self.policy, watch) {
+                Ok(reply) => reply,
+                Err(broken) => {
+                    self.again(request, &mut tries, None, watch, |attempts| self.broken(request, attempts, broken))?;
+                    continue;
+                }
+            };
+            let excerpt = excerpt(&reply.body, token);
+            let url = request.url.to_string();
+            match judge(reply.status, &reply.headers, &reply.body, clock()) {
+                Verdict::Accept => match unreadable(request, &reply) {
+                    None => return Ok(Step::Answer(answer(request, &key, reply))),
+                    Some(cause) => {
+                        self.again(request, &mut tries, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
+                    }
+                },
+                Verdict::NotModified => {
+                    let kept = kept.ok_or(NetError::UnaskedNotModified { url })?;
+                    let url = request.url.clone();
+                    return Ok(Step::Answer(Response { url, body: kept.body, unchanged: true, link: kept.link }));
+                }
+                Verdict::Redirect => {
+                    let location = joined(&reply.headers, "location").unwrap_or_default();
+                    return Ok(Step::Redirect(reply.status, location));
+                }
+                Verdict::Failed(pause) => {
+                    let status = reply.status;
+                    let error = |attempts| NetError::Server { url, status, attempts, excerpt };
+                    self.again(request, &mut tries, pause, watch, error)?;
+                }
+                Verdict::Limited(wait) => self.wait_for_limit(request, &mut tries, wait, watch)?,
+                Verdict::Refuse => return Err(NetError::Refused { url, status: reply.status, excerpt }),
+            }
+        }
+    }
+
+    fn token_for(&self, url: &Url) -> Option<&Secret> {
+        self.token.as_ref().filter(|(origin, _)| *origin == url.origin()).map(|(_, token)| token)
+    }
+
+    /// Makes the HTTP message.
+    fn message(
+        &self,
+        request: &Request<'_>,
+        token: Option<&Secret>,
+        kept: Option<&Cached>,
+    ) -> Result<http::Request<Vec<u8>>> {
+        let method = if request.body.is_some() { http::Method::POST } else { http::Method::GET };
+        let mut message = http::Request::builder().method(method).uri(request.url.to_string());
+        for (name, value) in &request.headers {
+            message = message.header(*name, value);
+        }
+        if let Some(token) = token {
+            message = message.header("authorization", token.bearer());
+        }
+        if let Some(kept) = kept {
+            message = message.header("if-none-match", &kept.etag);
+        }
+        let message = message
+            .body(request.body.clone().unwrap_or_default())
+            .map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })?;
+        if !request.url.is_loopback() {
+            return Ok(message);
+        }
+        Ok(self.agent.configure_request(message).proxy(None).build())
+    }
+
+    /// Pauses before the next try, or gives the error when that was the last one.
+    fn again(
+        &self,
+        request: &Request<'_>,
+        tries: &mut Tries,
+        pause: Option<Duration>,
+        watch: &dyn Watch,
+        error: impl FnOnce(u32) -> NetError,
+    ) -> Result<()> {
+        tries.failed += 1;
+        let error = error(tries.failed);
+        if tries.failed >= self.policy.attempts || !may_pass(&error) {
+            return Err(error);
+        }
+        let pause = match pause {
+            Some(named) if named > self.policy.max_wait => return Err(error),
+            Some(named) => named.max(self.policy.pause(tries.failed, &request.url.to_string())),
+            None => self.policy.pause(tries.failed, &request.url.to_string()),
+        };
+        watch.waits(pause, &format!("{} failed, trying again", request.url.host()));
+        rest(pause, watch)
+    }
+
+    /// Waits for a rate limit, as long as the policy allows.
+    fn wait_for_limit(
+        &self,
+        request: &Request<'_>,
+        tries: &mut Tries,
+        wait: Option<Duration>,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        tries.limited += 1;
+        let unnamed = self.policy.unnamed_wait.saturating_mul(1 << (tries.limited - 1).min(6));
+        // A server that says "in 0 seconds" again and again must not be asked without a pause.
+        let wait = wait.unwrap_or(unnamed).max(self.policy.pause(tries.limited, &request.url.to_string()));
+        let host = request.url.host();
+        if tries.waited + wait > self.policy.max_wait {
+            let wait = Duration::from_secs(wait.as_secs());
+            let until = clock().checked_add(wait).map_or_else(|| "an unknown time".to_owned(), httpdate::fmt_http_date);
+            return Err(NetError::RateLimited { host, until, wait });
+        }
+        tries.waited += wait;
+        watch.waits(wait, &format!("{host} limits requests"));
+        rest(wait, watch)
+    }
+
+    fn broken(&self, request: &Request<'_>, attempts: u32, broken: Broken) -> NetError {
+        let url = request.url.to_string();
+        match broken {
+            Broken::Cancelled => NetError::Cancelled,
+            Broken::Late => NetError::Timeout { url, attempts, limit: self.policy.deadline },
+            Broken::TooLarge => NetError::TooLarge { url, limit: self.policy.max_bytes },
+            Broken::Connection(cause) => match *cause {
+                ureq::Error::Timeout(_) => NetError::Timeout { url, attempts, limit: self.policy.deadline },
+                _ => NetError::Unreachable { url, attempts, cause },
+            },
+            Broken::Vanished => NetError::Bug { url },
+        }
+    }
+}
+
+/// Returns the request for the address that a redirect names.
+fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Request<'a>> {
+    let bad = |why| NetError::BadRedirect { from: request.url.to_string(), to: short(location), why };
+    if location.is_empty() {
+        return Err(bad("it names no address"));
+    }
+    let url = request.url.join(location).map_err(|_| bad("that is no address"))?;
+    if url.is_plain() && !request.url.is_plain() {
+        return Err(bad("it leaves encryption"));
+    }
+    if request.body.is_some() && (url.origin() != request.url.origin() || !matches!(status, 307 | 308)) {
+        return Err(bad("what was sent would go elsewhere"));
+    }
+    Ok(request.at(url))
+}
+
+/// Returns whether another try may end otherwise than with `error`.
+fn may_pass(error: &NetError) -> bool {
+    match error {
+        NetError::Unreachable { cause, .. } => matches!(
+            **cause,
+            ureq::Error::Io(_)
+                | ureq::Error::Protocol(_)
+                | ureq::Error::HostNotFound
+                | ureq::Error::ConnectionFailed
+                | ureq::Error::ConnectProxyFailed(_)
+                | ureq::Error::Decompress(..)
+        ),
+        NetError::Timeout { .. } | NetError::Server { .. } | NetError::NotJson { .. } => true,
+        _ => false,
+    }
+}
+
+/// Returns why the body is not the JSON that was asked for.
+fn unreadable(request: &Request<'_>, reply: &Reply) -> Option<serde_json::Error> {
+    if request.wants_json { serde_json::from_slice::<IgnoredAny>(&reply.body).err() } else { None }
+}
+
+/// Makes the answer of a reply, and keeps it where the server gave it a name.
+fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
+    let link = joined(&reply.headers, "link");
+    if let (Some(replies), Some(etag), 200) = (request.replies, joined(&reply.headers, "etag"), reply.status) {
+        replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
+    }
+    Response { url: request.url.clone(), body: reply.body, unchanged: false, link }
+}
+
+/// Returns all values of a header as one list.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    if values.is_empty() { None } else { Some(values.join(", ")) }
+}
+
+/// Returns how a body begins, in one quoted line without the token; GitHub's own message where there is one.
+fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
+    #[derive(serde::Deserialize)]
+    struct Message {
+        message: String,
+    }
+    let text = match serde_json::from_slice::<Message>(body) {
+        Ok(told) => told.message,
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned(),
+    };
+    let text = token.map_or(text.clone(), |token| token.masked(&text));
+    format!("{:?}", short(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(200).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Sleeps, but not past a cancel.
+fn rest(pause: Duration, watch: &dyn Watch) -> Result<()> {
+    let end = Instant::now() + pause;
+    loop {
+        if watch.is_cancelled() {
+            return Err(NetError::Cancelled);
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(TICK));
+    }
+}
+
+/// Returns the time of day, for waits that a server names by a date.
+#[expect(clippy::disallowed_methods, reason = "how long to wait is no part of a result")]
+fn clock() -> SystemTime {
+    SystemTime::now()
+}

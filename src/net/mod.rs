@@ -1,0 +1,35 @@
+//! HTTP for everything that fetches: the only user of an HTTP client.
+//!
+//! A [`Client`] sends one [`Request`] at a time and gives back a whole [`Response`]. It retries what a busy or broken
+//! server refuses, waits where a server says how long, asks again only for what changed when the caller keeps
+//! [`Cached`] replies, and follows redirects itself, so that a token never travels to another origin. [`Client::pages`]
+//! walks a listing by its `Link: rel="next"` headers alone.
+//!
+//! Every call can be cancelled within a tenth of a second and ends by itself: bodies, redirects, pages, tries and
+//! waits are all bounded by the [`Policy`]. What a server sends is not trusted, and no error names a token.
+//!
+//! It does not know what is fetched, keeps nothing on disk, and prints nothing: a caller that wants to know what goes
+//! on passes a [`Watch`].
+
+mod cached;
+mod client;
+mod error;
+mod exchange;
+mod pages;
+mod policy;
+mod secret;
+mod url;
+
+pub use cached::{Cached, Replies};
+pub use client::{Client, Request, Response, Watch};
+pub use error::NetError;
+pub use pages::Pages;
+pub use policy::Policy;
+pub use secret::Secret;
+pub use url::Url;
+
+/// Results of this module's calls.
+pub type Result<T> = std::result::Result<T, NetError>;
+
+#[cfg(test)]
+mod tests;
