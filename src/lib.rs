@@ -1,5 +1,6 @@
 //! tunesmith turns a `pipeline.toml` into a fine-tuned model.
 
+pub mod llama;
 pub mod model;
 pub mod node;
 pub mod record;

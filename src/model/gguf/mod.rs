@@ -5,6 +5,8 @@
 
 mod error;
 mod header;
+#[cfg(all(test, feature = "llama"))]
+pub(crate) mod tiny;
 mod types;
 mod value;
 mod write;
