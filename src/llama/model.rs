@@ -47,14 +47,12 @@ impl Model {
         let pointer = NonNull::new(pointer).ok_or_else(failed)?;
         // SAFETY: the model was just loaded; its vocabulary lives as long as it does.
         let vocabulary = unsafe { sys::llama_model_get_vocab(pointer.as_ptr()) }.cast_mut();
-        match NonNull::new(vocabulary) {
-            Some(vocabulary) => Ok(Self { pointer, vocabulary }),
-            None => {
-                // SAFETY: nothing else holds the model.
-                unsafe { sys::llama_model_free(pointer.as_ptr()) };
-                Err(failed())
-            }
-        }
+        let Some(vocabulary) = NonNull::new(vocabulary) else {
+            // SAFETY: nothing else holds the model.
+            unsafe { sys::llama_model_free(pointer.as_ptr()) };
+            return Err(failed());
+        };
+        Ok(Self { pointer, vocabulary })
     }
 
     /// Returns the number of tokens in the vocabulary.

@@ -26,7 +26,7 @@ pub fn dequantize(tensor_type: TensorType, bytes: &[u8], numbers: &mut [f32]) ->
     // SAFETY: the number is one of ggml's own; its table of types is constant.
     let decode = unsafe { (*sys::ggml_get_type_traits(tensor_type.id())).to_float }.ok_or_else(failed)?;
     // Blocks hold 16- and 32-bit numbers, which C reads from aligned places only.
-    let aligned = bytes.as_ptr().cast::<u32>().is_aligned();
+    let aligned = bytes.as_ptr().align_offset(align_of::<u32>()) == 0;
     let copy: Vec<u32> = if aligned { Vec::new() } else { words(bytes) };
     let source = if aligned { bytes.as_ptr().cast() } else { copy.as_ptr().cast() };
     // SAFETY: the source holds whole blocks for exactly as many numbers as there is room for.

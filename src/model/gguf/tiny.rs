@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{PlannedTensor, TensorType, Value, Writer};
+use super::{GgufError, PlannedTensor, TensorType, Value, Writer};
 
 /// Columns of every matrix are multiples of this, so that the K-quants are really used.
 pub(crate) const EMBEDDING: u64 = 256;
@@ -132,21 +132,21 @@ fn vocabulary() -> Vec<String> {
 }
 
 /// Writes a model of these tensors, matrices as `matrix` says and the rest in 32 bits.
-pub(crate) fn write(path: &Path, tensors: &[Tensor], matrix: TensorType) {
+pub(crate) fn write(path: &Path, tensors: &[Tensor], matrix: TensorType) -> Result<(), GgufError> {
     let type_of = |tensor: &Tensor| if tensor.dimensions.len() == 1 { TensorType::F32 } else { matrix };
     let planned = tensors.iter().map(|tensor| PlannedTensor {
         name: tensor.name.clone(),
         dimensions: tensor.dimensions.clone(),
         tensor_type: type_of(tensor),
     });
-    let mut writer = Writer::create(path, &metadata(), planned.collect()).unwrap();
+    let mut writer = Writer::create(path, &metadata(), planned.collect())?;
     for tensor in tensors {
         let bytes: Vec<u8> = if type_of(tensor) == TensorType::F32 {
             tensor.numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
         } else {
             tensor.numbers.iter().flat_map(|&number| half::f16::from_f32(number).to_le_bytes()).collect()
         };
-        writer.write(&bytes).unwrap();
+        writer.write(&bytes)?;
     }
-    writer.finish().unwrap();
+    writer.finish()
 }
