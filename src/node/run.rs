@@ -53,10 +53,7 @@ pub struct Run<'a> {
 /// A broken agreement between the engine and a kind.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("job of node `{node}` does not fit its kind `{kind}`: {what}")]
-#[diagnostic(
-    code(node::bad_job),
-    help("this is a bug of tunesmith, or a job file made by another version: please report it")
-)]
+#[diagnostic(code(node::bad_job), help("this is a bug of tunesmith, or a job file made by another version: please report it"))]
 pub struct BadJob {
     /// The node.
     pub node: String,

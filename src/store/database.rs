@@ -89,8 +89,7 @@ impl Database {
             wake: Condvar::new(),
         });
         let background = Arc::clone(&shared);
-        let flusher =
-            std::thread::Builder::new().name("store-commit".into()).spawn(move || background.commit_groups())?;
+        let flusher = std::thread::Builder::new().name("store-commit".into()).spawn(move || background.commit_groups())?;
         Ok(Self { shared, flusher: Some(flusher) })
     }
 
@@ -311,15 +310,7 @@ impl Shared {
             }
             let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?, ?)")?;
             for (path, row) in &stats {
-                insert.execute(params![
-                    path,
-                    row.dev,
-                    row.ino,
-                    row.size,
-                    row.mtime,
-                    row.ctime,
-                    row.digest.as_bytes()
-                ])?;
+                insert.execute(params![path, row.dev, row.ino, row.size, row.mtime, row.ctime, row.digest.as_bytes()])?;
             }
             let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)")?;
             for ((scope, input), entry) in &memos {

@@ -56,10 +56,7 @@ pub enum StoreError {
     },
     /// A record in the store cannot be read.
     #[error("{what} in the store cannot be read")]
-    #[diagnostic(
-        code(store::unreadable),
-        help("`tunesmith cache verify` drops what is damaged; it is then built again")
-    )]
+    #[diagnostic(code(store::unreadable), help("`tunesmith cache verify` drops what is damaged; it is then built again"))]
     Unreadable {
         /// Which record.
         what: String,

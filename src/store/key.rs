@@ -131,13 +131,9 @@ impl Explained {
             })
             .filter(|change| change.old != change.new)
             .collect();
-        changes.extend(
-            self.parts.iter().filter(|(part, _)| find(&new.parts, part).is_none()).map(|(part, value)| KeyChange {
-                part: part.clone(),
-                old: Some(value.clone()),
-                new: None,
-            }),
-        );
+        changes.extend(self.parts.iter().filter(|(part, _)| find(&new.parts, part).is_none()).map(|(part, value)| {
+            KeyChange { part: part.clone(), old: Some(value.clone()), new: None }
+        }));
         changes
     }
 }

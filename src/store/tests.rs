@@ -74,7 +74,10 @@ fn changes_between_keys_name_the_part_with_both_values() {
         Key { kind: "train.lora", kind_version: 1, settings, inputs: &[], files: &[], tools: &[] }.explained()
     };
     let changes = explained(&json!({"rank": 8, "seed": 1})).changes(&explained(&json!({"rank": 16, "seed": 1})));
-    assert_eq!(changes, [KeyChange { part: "settings.rank".into(), old: Some("8".into()), new: Some("16".into()) }]);
+    assert_eq!(
+        changes,
+        [KeyChange { part: "settings.rank".into(), old: Some("8".into()), new: Some("16".into()) }]
+    );
 }
 
 #[test]

