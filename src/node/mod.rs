@@ -10,6 +10,8 @@ pub mod model;
 pub mod source;
 pub mod train;
 
+#[cfg(test)]
+pub(crate) mod bench;
 mod error;
 mod job;
 mod kind;

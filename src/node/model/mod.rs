@@ -1,6 +1,17 @@
 //! Kinds of the family `model`.
 
+mod base;
+mod error;
+mod inspect;
+mod ollama;
+mod origin;
+mod pypi;
+mod verify;
+
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[];
+pub(super) const KINDS: &[&dyn Kind] = &[&base::Base];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The whole API on a small random model.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::gguf::{FileType, Header, TensorType, tiny};
+
+const NEVER: &(dyn Fn() -> bool + Sync) = &|| false;
+
+fn model(space: &TempDir, matrix: TensorType) -> PathBuf {
+    let path = space.path().join("tiny.gguf");
+    tiny::write(&path, &tiny::tensors(1), matrix).unwrap();
+    path
+}
+
+fn options(threads: usize) -> ContextOptions<'static> {
+    ContextOptions { length: 512, threads, interrupt: NEVER }
+}
+
+#[test]
+fn markers_are_tokens_only_where_a_template_wrote_them() {
+    let space = tempfile::tempdir().unwrap();
+    let model = Model::load(&model(&space, TensorType::F16)).unwrap();
+    let text = "<|im_start|>the ü<|im_end|>";
+    let parsed = model.tokenize(text, Markers::Parsed).unwrap();
+    assert_eq!((parsed[0], *parsed.last().unwrap()), (1, 2));
+    assert!(model.is_end(2) && !model.is_end(5));
+    let plain = model.tokenize(text, Markers::Plain).unwrap();
+    assert!(plain.iter().all(|token| *token > 2));
+    let bytes: Vec<u8> = plain.iter().flat_map(|token| model.piece(*token)).collect();
+    assert_eq!(String::from_utf8(bytes).unwrap(), text);
+    assert_eq!(model.chat_template().unwrap(), tiny::CHATML);
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_logits_and_do_not_depend_on_threads() {
+    let space = tempfile::tempdir().unwrap();
+    let model = Model::load(&model(&space, TensorType::F16)).unwrap();
+    let tokens: Vec<Token> = (0..40).map(|at| 3 + at * 7 % 250).collect();
+    let wanted: Vec<bool> = (0..40).map(|at| at % 3 == 0).collect();
+    let mut one = Context::new(&model, &options(1)).unwrap();
+    let found = one.log_probabilities(&tokens, &wanted).unwrap();
+    let mut two = Context::new(&model, &options(2)).unwrap();
+    assert_eq!(found, two.log_probabilities(&tokens, &wanted).unwrap());
+    let logits = one.all_logits(&tokens).unwrap();
+    let expected: Vec<f64> = (1..40)
+        .filter(|&at| wanted[at])
+        .map(|at| {
+            let row = &logits[at - 1];
+            let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+            f64::from(row[tokens[at] as usize]) - sum.ln()
+        })
+        .collect();
+    assert_eq!(found.len(), 13, "the first token has nothing before it");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+    }
+}
+
+#[test]
+fn generation_repeats_itself_whatever_was_asked_before() {
+    let space = tempfile::tempdir().unwrap();
+    let model = Model::load(&model(&space, TensorType::F16)).unwrap();
+    let prompt = model.tokenize("<|im_start|>user\nhello", Markers::Parsed).unwrap();
+    let other = model.tokenize("<|im_start|>user\nhe was", Markers::Parsed).unwrap();
+    let greedy = Generation { tokens: 12, temperature: 0.0, seed: 0, stop: Vec::new() };
+    let mut context = Context::new(&model, &options(1)).unwrap();
+    let first = context.generate(&prompt, &greedy).unwrap();
+    context.generate(&other, &greedy).unwrap();
+    assert_eq!(first, context.generate(&prompt, &greedy).unwrap());
+    let warm = Generation { temperature: 1.0, seed: 5, ..greedy.clone() };
+    let sampled = context.generate(&prompt, &warm).unwrap();
+    assert_eq!(sampled, context.generate(&prompt, &warm).unwrap());
+    assert_ne!(sampled, context.generate(&prompt, &Generation { seed: 6, ..warm }).unwrap());
+    let stop: String = first.text.chars().take(2).collect();
+    let stopped = context.generate(&prompt, &Generation { stop: vec![stop], ..greedy }).unwrap();
+    assert_eq!((stopped.text.as_str(), stopped.ended), ("", true));
+}
+
+#[test]
+fn too_long_a_sequence_an_unknown_token_and_an_interrupt_end_cleanly() {
+    let space = tempfile::tempdir().unwrap();
+    let model = Model::load(&model(&space, TensorType::F16)).unwrap();
+    let mut context = Context::new(&model, &options(1)).unwrap();
+    let long = context.log_probabilities(&[5; 600], &[true; 600]);
+    assert!(matches!(long, Err(LlamaError::TooLong { length: 512, .. })), "{long:?}");
+    let unknown = context.log_probabilities(&[5, 1_000_000], &[true; 2]);
+    assert!(matches!(unknown, Err(LlamaError::UnknownToken { token: 1_000_000, .. })), "{unknown:?}");
+    let mut context = Context::new(&model, &ContextOptions { interrupt: &|| true, ..options(1) }).unwrap();
+    let ended = context.log_probabilities(&[5; 100], &[true; 100]);
+    assert!(matches!(ended, Err(LlamaError::Interrupted)), "{ended:?}");
+}
+
+#[test]
+fn what_is_no_model_is_refused_with_the_reason() {
+    let space = tempfile::tempdir().unwrap();
+    let path = space.path().join("bad.gguf");
+    fs_err::write(&path, "GGUF but not really").unwrap();
+    let error = Model::load(&path).unwrap_err().to_string();
+    assert!(error.contains("bad.gguf") && !error.contains("no reason"), "{error}");
+}
+
+#[test]
+fn every_quantisation_loads_and_speaks_and_is_the_same_with_more_threads() {
+    let space = tempfile::tempdir().unwrap();
+    let source = model(&space, TensorType::F16);
+    for name in ["Q4_K_M", "Q8_0", "Q6_K", "IQ4_NL"] {
+        let path = space.path().join(name);
+        let file_type = FileType::from_name(name).unwrap();
+        quantize(&source, &path, file_type, 1).unwrap();
+        assert_eq!(quantized_tensors().map(|(done, total)| done == total), Some(true));
+        let again = space.path().join("again");
+        quantize(&source, &again, file_type, 2).unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), fs_err::read(&again).unwrap(), "{name}");
+        let header = Header::read(&path).unwrap();
+        let used = header.tensor("blk.0.attn_q.weight").unwrap().tensor_type.name();
+        assert!(name.starts_with(used), "{name}: {used}");
+        let model = Model::load(&path).unwrap();
+        let greedy = Generation { tokens: 3, temperature: 0.0, seed: 0, stop: Vec::new() };
+        Context::new(&model, &options(1)).unwrap().generate(&[1, 9, 9], &greedy).unwrap();
+    }
+    let error = quantize(&source, &space.path().join("x"), FileType::from_name("IQ1_S").unwrap(), 1).unwrap_err();
+    assert!(error.to_string().contains("imatrix"), "{error}");
+}
+
+#[test]
+fn our_table_of_types_is_that_of_ggml() {
+    for tensor_type in TensorType::all() {
+        let (elements, bytes) = tensor::block(tensor_type);
+        assert_eq!((tensor_type.block_elements(), tensor_type.block_bytes()), (elements, bytes), "{tensor_type}");
+    }
+    assert!(TensorType::from_id(31).is_none());
+}
+
+#[test]
+fn numbers_are_decoded_from_places_that_are_not_aligned() {
+    let numbers = [1.0_f32, -0.5, 65_504.0, 0.0];
+    let mut bytes = vec![0];
+    bytes.extend(numbers.iter().flat_map(|&number| half::f16::from_f32(number).to_le_bytes()));
+    let mut found = [0.0; 4];
+    dequantize(TensorType::F16, &bytes[1..], &mut found).unwrap();
+    assert_eq!(found.map(f32::to_bits), numbers.map(f32::to_bits));
+    assert!(dequantize(TensorType::F16, &bytes, &mut found).is_err());
+}
+
+#[test]
+fn the_version_in_keys_is_the_one_that_is_linked() {
+    // Builds that are no release of their own carry `-dev`; the crate says which commit it is.
+    let linked = model::version();
+    assert!(VERSION.starts_with(linked.trim_end_matches("-dev")), "{linked} {VERSION}");
+    let manifest = include_str!("../../Cargo.toml");
+    let pinned = VERSION.split_once("llama-cpp-sys-2 ").unwrap().1.trim_end_matches(')');
+    assert!(manifest.contains(&format!("llama-cpp-sys-2 = {{ version = \"={pinned}\"")), "{pinned}");
+}

@@ -1,0 +1,152 @@
+//! A small random Llama for tests: real shapes, a real byte-level vocabulary, a real chat template.
+
+use std::path::Path;
+
+use super::{GgufError, PlannedTensor, TensorType, Value, Writer};
+
+/// Columns of every matrix are multiples of this, so that the K-quants are really used.
+pub(crate) const EMBEDDING: u64 = 256;
+/// Attention heads.
+pub(crate) const HEADS: u64 = 4;
+/// Heads of keys and values.
+pub(crate) const KV_HEADS: u64 = 2;
+const FEED_FORWARD: u64 = 512;
+const LAYERS: u64 = 2;
+
+/// The conversation format that most small models use.
+pub(crate) const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + \
+     message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ \
+     '<|im_start|>assistant\n' }}{% endif %}";
+
+/// One tensor in 32 bits.
+#[derive(Clone, Debug)]
+pub(crate) struct Tensor {
+    /// The GGUF name.
+    pub name: String,
+    /// Sizes, the one that runs fastest first.
+    pub dimensions: Vec<u64>,
+    /// The numbers.
+    pub numbers: Vec<f32>,
+}
+
+/// Returns numbers in -1..1 that depend on nothing but the seed.
+pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+/// Returns the tensors of a random model with tied embeddings.
+pub(crate) fn tensors(seed: u64) -> Vec<Tensor> {
+    let kv = EMBEDDING / HEADS * KV_HEADS;
+    let mut shapes = vec![("token_embd.weight".to_owned(), vec![EMBEDDING, vocabulary().len() as u64])];
+    for layer in 0..LAYERS {
+        for (name, columns, rows) in [
+            ("attn_q", EMBEDDING, EMBEDDING),
+            ("attn_k", EMBEDDING, kv),
+            ("attn_v", EMBEDDING, kv),
+            ("attn_output", EMBEDDING, EMBEDDING),
+            ("ffn_gate", EMBEDDING, FEED_FORWARD),
+            ("ffn_up", EMBEDDING, FEED_FORWARD),
+            ("ffn_down", FEED_FORWARD, EMBEDDING),
+        ] {
+            shapes.push((format!("blk.{layer}.{name}.weight"), vec![columns, rows]));
+        }
+        for name in ["attn_norm", "ffn_norm"] {
+            shapes.push((format!("blk.{layer}.{name}.weight"), vec![EMBEDDING]));
+        }
+    }
+    shapes.push(("output_norm.weight".to_owned(), vec![EMBEDDING]));
+    let made = shapes.into_iter().enumerate().map(|(index, (name, dimensions))| {
+        let count = dimensions.iter().product::<u64>() as usize;
+        let norm = dimensions.len() == 1;
+        let numbers = noise(seed * 1_000 + index as u64, count);
+        let numbers = numbers.into_iter().map(|x| if norm { 1.0 + x * 0.1 } else { x * 0.12 }).collect();
+        Tensor { name, dimensions, numbers }
+    });
+    made.collect()
+}
+
+/// Returns the metadata of such a model.
+pub(crate) fn metadata() -> Vec<(String, Value)> {
+    let text = |text: &str| Value::String(text.into());
+    let vocabulary = vocabulary();
+    let kinds = (0..vocabulary.len() as i32).map(|token| if token < 3 { 3 } else { 1 }).collect::<Vec<_>>();
+    let count = vocabulary.len() as u32;
+    [
+        ("general.architecture", text("llama")),
+        ("general.type", text("model")),
+        ("general.name", text("Tiny")),
+        ("llama.block_count", Value::U32(LAYERS as u32)),
+        ("llama.context_length", Value::U32(512)),
+        ("llama.embedding_length", Value::U32(EMBEDDING as u32)),
+        ("llama.feed_forward_length", Value::U32(FEED_FORWARD as u32)),
+        ("llama.attention.head_count", Value::U32(HEADS as u32)),
+        ("llama.attention.head_count_kv", Value::U32(KV_HEADS as u32)),
+        ("llama.rope.freq_base", Value::F32(10_000.0)),
+        ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+        ("general.file_type", Value::U32(0)),
+        ("llama.vocab_size", Value::U32(count)),
+        ("llama.rope.dimension_count", Value::U32((EMBEDDING / HEADS) as u32)),
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("smollm")),
+        ("tokenizer.ggml.tokens", Value::strings(vocabulary)),
+        ("tokenizer.ggml.token_type", Value::integers(kinds)),
+        ("tokenizer.ggml.merges", Value::strings(MERGES.iter().map(|&merge| merge.to_owned()))),
+        ("tokenizer.ggml.bos_token_id", Value::U32(1)),
+        ("tokenizer.ggml.eos_token_id", Value::U32(2)),
+        ("tokenizer.ggml.unknown_token_id", Value::U32(0)),
+        ("tokenizer.ggml.padding_token_id", Value::U32(2)),
+        ("tokenizer.ggml.add_bos_token", Value::Bool(false)),
+        ("tokenizer.chat_template", text(CHATML)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+const MERGES: &[&str] = &["t h", "th e", "i n", "a n", "e r", "o n", "Ġ the", "Ġ a", "in g"];
+
+/// Markers, the 256 bytes as GPT-2 writes them, and what the merges make.
+fn vocabulary() -> Vec<String> {
+    let markers = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].into_iter().map(str::to_owned);
+    let printable = |byte: u32| (33..127).contains(&byte) || (161..173).contains(&byte) || (174..256).contains(&byte);
+    let mut next = 256;
+    let bytes = (0..256_u32).map(|byte| {
+        let code = if printable(byte) {
+            byte
+        } else {
+            next += 1;
+            next - 1
+        };
+        char::from_u32(code).map(String::from).unwrap_or_default()
+    });
+    let bytes: Vec<String> = bytes.collect();
+    markers.chain(bytes).chain(MERGES.iter().map(|merge| merge.replace(' ', ""))).collect()
+}
+
+/// Writes a model of these tensors, matrices as `matrix` says and the rest in 32 bits.
+pub(crate) fn write(path: &Path, tensors: &[Tensor], matrix: TensorType) -> Result<(), GgufError> {
+    let type_of = |tensor: &Tensor| if tensor.dimensions.len() == 1 { TensorType::F32 } else { matrix };
+    let planned = tensors.iter().map(|tensor| PlannedTensor {
+        name: tensor.name.clone(),
+        dimensions: tensor.dimensions.clone(),
+        tensor_type: type_of(tensor),
+    });
+    let mut writer = Writer::create(path, &metadata(), planned.collect())?;
+    for tensor in tensors {
+        let bytes: Vec<u8> = if type_of(tensor) == TensorType::F32 {
+            tensor.numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+        } else {
+            tensor.numbers.iter().flat_map(|&number| half::f16::from_f32(number).to_le_bytes()).collect()
+        };
+        writer.write(&bytes)?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,3 @@
+//! Tensors: file formats, tokenizer, template, transformer, LoRA.
+
+pub mod gguf;

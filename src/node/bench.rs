@@ -1,0 +1,132 @@
+//! A store, a scratch folder and a job for tests that run one kind.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Cancel, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Run, Secrets,
+};
+use crate::store::{Artifact, Digest, Store};
+
+/// A place to run kinds in.
+pub(crate) struct Bench {
+    space: TempDir,
+    /// The store that runs read from and put into.
+    pub store: Store,
+    /// What runs said.
+    pub events: Said,
+    /// Runs so far; each has a scratch folder of its own.
+    runs: Cell<u32>,
+}
+
+/// Keeps what a run says.
+#[derive(Default)]
+pub(crate) struct Said(Mutex<Vec<Event>>);
+
+impl Said {
+    /// Returns the warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let warning = |event: &Event| match event {
+            Event::Warning { text } => Some(text.clone()),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(warning).collect()
+    }
+}
+
+impl Events for Said {
+    fn event(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+/// An environment without variables.
+struct Nothing;
+
+impl Secrets for Nothing {
+    fn environment(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let space = tempfile::tempdir().unwrap();
+        let store = Store::open(&space.path().join("cache"), None).unwrap();
+        Self { space, store, events: Said::default(), runs: Cell::new(0) }
+    }
+
+    /// A folder for the test's own files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.space.path()
+    }
+
+    /// Makes an input; without an artifact only its fields are read.
+    pub(crate) fn input(
+        &self,
+        role: InputRole,
+        node: &str,
+        output: &str,
+        artifact: Option<Artifact>,
+        fields: Value,
+    ) -> JobInput {
+        let artifact = artifact.unwrap_or(Artifact::Folder { files: BTreeMap::new() });
+        let fields = fields.as_object().cloned().unwrap_or_default().into_iter().collect();
+        JobInput { role, node: node.into(), output: output.into(), artifact, fields }
+    }
+
+    /// Runs `kind` with canonical settings.
+    pub(crate) fn run(
+        &self,
+        kind: &dyn Kind,
+        settings: &Value,
+        inputs: Vec<JobInput>,
+        files: &[(&str, PathBuf)],
+    ) -> Result<Outcome, NodeError> {
+        self.with_run(kind, settings, inputs, files, |run| kind.run(run))
+    }
+
+    /// Gives `go` the run that [`Self::run`] would start.
+    pub(crate) fn with_run<T>(
+        &self,
+        kind: &dyn Kind,
+        settings: &Value,
+        inputs: Vec<JobInput>,
+        files: &[(&str, PathBuf)],
+        go: impl FnOnce(&Run<'_>) -> T,
+    ) -> T {
+        self.runs.set(self.runs.get() + 1);
+        let scratch = self.store.root().join("scratch").join(format!("run-{}", self.runs.get()));
+        fs_err::create_dir_all(&scratch).unwrap();
+        let files = files.iter().map(|(setting, path)| JobFile {
+            setting: (*setting).into(),
+            name: path.file_name().unwrap().to_string_lossy().into_owned(),
+            path: path.clone(),
+            digest: Digest::of_file(path).unwrap(),
+            size: path.metadata().unwrap().len(),
+        });
+        let info = kind.info();
+        let job = Job {
+            format: JOB_FORMAT,
+            node: info.name.into(),
+            kind: format!("{}.{}", info.family.as_str(), info.name),
+            kind_version: info.version,
+            key: Digest::of(b"key"),
+            settings: settings.clone(),
+            inputs,
+            files: files.collect(),
+            store: self.store.root().to_owned(),
+            remote: None,
+            scratch,
+            previous: BTreeMap::new(),
+            grant: Grant { threads: 2, memory: None },
+        };
+        let cancel = Cancel::default();
+        go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &Nothing })
+    }
+}

@@ -1,0 +1,113 @@
+//! Ollama's local store: from a model's name to its GGUF, with no download.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::ModelError;
+use super::origin::OllamaName;
+use super::verify::Pin;
+
+/// The layer that holds the weights.
+const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
+
+#[derive(Deserialize)]
+struct Manifest {
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    media_type: String,
+    digest: String,
+}
+
+/// Returns the folder of Ollama's models, from the variables that Ollama itself reads.
+///
+/// # Errors
+/// [`ModelError::NoOllamaStore`] when neither variable is set.
+pub(super) fn store(environment: impl Fn(&str) -> Option<String>) -> Result<PathBuf, ModelError> {
+    if let Some(folder) = environment("OLLAMA_MODELS") {
+        return Ok(folder.into());
+    }
+    environment("HOME").map(|home| Path::new(&home).join(".ollama/models")).ok_or(ModelError::NoOllamaStore)
+}
+
+/// Returns where the weights of `name` lie, and their SHA-256 by which Ollama names the file.
+///
+/// # Errors
+/// [`ModelError::NotInOllama`] when the store does not have the model, [`ModelError::BadOllamaManifest`] when its
+/// manifest names no weights.
+pub(super) fn locate(store: &Path, name: &OllamaName) -> Result<(PathBuf, Pin), ModelError> {
+    let manifest = store.join("manifests").join(&name.host).join(&name.namespace).join(&name.model).join(&name.tag);
+    let text = match fs_err::read_to_string(&manifest) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ModelError::NotInOllama { name: name.to_string(), store: store.to_owned() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let bad = |what: String| ModelError::BadOllamaManifest { name: name.to_string(), what };
+    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let layer = manifest.layers.iter().find(|layer| layer.media_type == MODEL_LAYER);
+    let layer = layer.ok_or_else(|| bad(format!("no layer is a `{MODEL_LAYER}`")))?;
+    let pin = layer.digest.parse::<Pin>().ok();
+    let Some(pin @ Pin::Sha256(_)) = pin else { return Err(bad(format!("`{}` is no digest", layer.digest))) };
+    let path = store.join("blobs").join(pin.to_string().replace(':', "-"));
+    if !path.is_file() {
+        return Err(ModelError::NotInOllama { name: name.to_string(), store: store.to_owned() });
+    }
+    Ok((path, pin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> OllamaName {
+        OllamaName {
+            host: "registry.ollama.ai".into(),
+            namespace: "library".into(),
+            model: "tiny".into(),
+            tag: "1b".into(),
+        }
+    }
+
+    #[test]
+    fn the_manifest_leads_to_the_blob_of_the_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests/registry.ollama.ai/library/tiny");
+        fs_err::create_dir_all(&manifests).unwrap();
+        fs_err::create_dir_all(folder.path().join("blobs")).unwrap();
+        let digits = "ab".repeat(32);
+        let text = format!(
+            r#"{{"schemaVersion":2,"layers":[
+                {{"mediaType":"application/vnd.ollama.image.template","digest":"sha256:00","size":1}},
+                {{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:{digits}","size":3}}]}}"#
+        );
+        fs_err::write(manifests.join("1b"), text).unwrap();
+        assert!(matches!(locate(folder.path(), &name()), Err(ModelError::NotInOllama { .. })), "the blob is gone");
+        let blob = folder.path().join(format!("blobs/sha256-{digits}"));
+        fs_err::write(&blob, "abc").unwrap();
+        assert_eq!(locate(folder.path(), &name()).unwrap(), (blob, Pin::Sha256(digits)));
+    }
+
+    #[test]
+    fn a_digest_that_is_a_path_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifests = folder.path().join("manifests/registry.ollama.ai/library/tiny");
+        fs_err::create_dir_all(&manifests).unwrap();
+        let text = r#"{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"../../../etc/passwd"}]}"#;
+        fs_err::write(manifests.join("1b"), text).unwrap();
+        assert!(matches!(locate(folder.path(), &name()), Err(ModelError::BadOllamaManifest { .. })));
+    }
+
+    #[test]
+    fn the_folder_is_the_one_that_ollama_uses() {
+        let set = |variable: &'static str| move |name: &str| (name == variable).then(|| "/x".to_owned());
+        assert_eq!(store(set("OLLAMA_MODELS")).unwrap(), Path::new("/x"));
+        assert_eq!(store(set("HOME")).unwrap(), Path::new("/x/.ollama/models"));
+        assert!(matches!(store(|_| None), Err(ModelError::NoOllamaStore)));
+    }
+}
