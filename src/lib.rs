@@ -1,5 +1,8 @@
 //! tunesmith turns a `pipeline.toml` into a fine-tuned model.
 
+pub mod engine;
+pub mod graph;
+pub mod manifest;
 pub mod node;
 pub mod record;
 pub mod store;
