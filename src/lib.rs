@@ -1,6 +1,5 @@
 //! tunesmith turns a `pipeline.toml` into a fine-tuned model.
 
-pub mod engine;
 pub mod graph;
 pub mod manifest;
 pub mod node;

@@ -7,13 +7,13 @@ use crate::manifest;
 use crate::node::{self, Kind};
 
 /// All kinds of this build.
-pub struct Kinds {
+pub struct KindCatalog {
     kinds: Vec<KindOf>,
 }
 
 struct KindOf(&'static dyn Kind);
 
-impl Kinds {
+impl KindCatalog {
     /// Returns the kinds that this build has.
     pub fn all() -> Self {
         Self::of(node::kinds())
@@ -35,7 +35,7 @@ impl Kinds {
     }
 }
 
-impl Catalog for Kinds {
+impl Catalog for KindCatalog {
     fn types(&self, family: manifest::Family) -> Vec<&'static str> {
         let family = family_of(family);
         self.kinds
@@ -72,8 +72,8 @@ impl KindFacts for KindOf {
         self.0.info().pinned
     }
 
-    fn effect(&self) -> bool {
-        self.0.info().effect
+    fn effect(&self, settings: &Value) -> bool {
+        self.0.is_effect(settings)
     }
 
     fn gate(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::catalog::Catalog;
 use super::error::GraphError;
 use super::expand::{self, Draft};
-use super::node::Graph;
+use super::node::{Graph, RunLimits};
 use super::{order, out, resolve};
 use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
 
@@ -45,6 +45,17 @@ fn check_refresh(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
     }
 }
 
+fn limits(options: RunOptions) -> RunLimits {
+    let default = RunLimits::default();
+    RunLimits {
+        retries: options.retries.unwrap_or(default.retries),
+        timeout: options.timeout.or(default.timeout),
+        threads: options.threads.map(|threads| threads as usize),
+        memory: options.memory,
+        device: options.device,
+    }
+}
+
 /// Gives each node its options: those of its own name, then those of its matrix, then those of all.
 fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec<GraphError>) {
     let named: BTreeMap<&str, &RunOptions> =
@@ -56,7 +67,7 @@ fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec
                 options = options.or(found);
             }
         }
-        draft.node.run = options.or(&manifest.run.options);
+        draft.node.run = limits(options.or(&manifest.run.options));
     }
     for (name, _) in &manifest.run.nodes {
         let known = |draft: &Draft<'_>| draft.node.name == name.value || draft.node.declared == name.value;

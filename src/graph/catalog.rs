@@ -32,8 +32,8 @@ pub trait KindFacts {
     /// Returns whether the result is a snapshot of something remote.
     fn pinned(&self) -> bool;
 
-    /// Returns whether a run changes something outside the project.
-    fn effect(&self) -> bool;
+    /// Returns whether a run with these canonical settings changes something outside the project.
+    fn effect(&self, settings: &Value) -> bool;
 
     /// Returns whether it is the gate that exports may name.
     fn gate(&self) -> bool;

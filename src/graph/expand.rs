@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::catalog::{Catalog, KindFacts, Refusal};
 use super::error::{GraphError, RefusedSetting};
-use super::node::Node;
+use super::node::{Node, RunLimits};
 use crate::manifest::{At, Axis, Declaration, Family, Manifest, suggest};
 
 /// More nodes are refused before any is made.
@@ -146,6 +146,7 @@ fn draft<'a>(
         Ok(canonical) => {
             draft.node.outputs = kind.outputs(&canonical);
             draft.node.files = kind.files(&canonical);
+            draft.node.effect = kind.effect(&canonical);
             draft.node.settings = canonical;
             draft.valid = true;
         }
@@ -156,7 +157,6 @@ fn draft<'a>(
             }
         }
     }
-    draft.node.effect = kind.effect();
     draft
 }
 
@@ -174,7 +174,7 @@ fn node(declaration: &Declaration, type_name: &str, axes: Vec<(String, String)>)
         gate: None,
         out: None,
         refresh: declaration.refresh.as_ref().map(|refresh| refresh.value).unwrap_or_default(),
-        run: crate::manifest::RunOptions::default(),
+        run: RunLimits::default(),
         outputs: Vec::new(),
         files: Vec::new(),
         references: Vec::new(),

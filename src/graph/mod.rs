@@ -20,4 +20,4 @@ mod select;
 
 pub use catalog::{Catalog, Content, FieldReference, KindFacts, LocalFiles, Output, Refusal};
 pub use error::{GraphError, RefusedSetting, UnknownTarget};
-pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role};
+pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role, RunLimits};

@@ -1,12 +1,13 @@
 //! The checked graph: nodes in an order in which each comes after what it reads.
 
 use std::ops::Index;
+use std::time::Duration;
 
 use miette::SourceSpan;
 use serde_json::Value;
 
 use super::catalog::{LocalFiles, Output};
-use crate::manifest::{Family, Refresh, RunOptions};
+use crate::manifest::{Family, Refresh};
 
 /// A node's number in the graph's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +54,7 @@ pub struct Node {
     /// When its snapshot is taken anew.
     pub refresh: Refresh,
     /// How it is run.
-    pub run: RunOptions,
+    pub run: RunLimits,
     /// The outputs, the default first.
     pub outputs: Vec<Output>,
     /// The local files that it reads.
@@ -64,6 +65,27 @@ pub struct Node {
     pub effect: bool,
     /// The place of its name in the manifest.
     pub span: SourceSpan,
+}
+
+/// How one node is run: its own options, then those of all nodes, then the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Further tries after a transient failure.
+    pub retries: u32,
+    /// The longest time of one try.
+    pub timeout: Option<Duration>,
+    /// Threads; the engine's choice when absent.
+    pub threads: Option<usize>,
+    /// Bytes of memory; the engine's choice when absent.
+    pub memory: Option<u64>,
+    /// The device; the kind's choice when absent.
+    pub device: Option<String>,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self { retries: 2, timeout: None, threads: None, memory: None, device: None }
+    }
 }
 
 /// An input of a node.
