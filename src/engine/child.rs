@@ -51,7 +51,8 @@ pub(super) fn run(program: &Path, job: &Job, events: &dyn Events, cancel: &Cance
     std::thread::scope(|scope| {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pid = child.id();
-        scope.spawn(|| watch(pid, stdin, cancel, &ended));
+        let ended = &ended;
+        scope.spawn(move || watch(pid, stdin, cancel, ended));
         let log = scope.spawn(move || stderr.map(last_bytes).unwrap_or_default());
         let result = stdout.and_then(|stdout| read_events(stdout, events));
         let status = child.wait();
