@@ -1,6 +1,7 @@
 //! Kinds of the family `source`.
 
 mod corrections;
+mod github_issues;
 mod jsonl;
 mod markdown;
 
@@ -11,7 +12,8 @@ use serde_json::Value;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&jsonl::Jsonl, &markdown::Markdown, &corrections::Corrections];
+pub(super) const KINDS: &[&dyn Kind] = 
+    &[&jsonl::Jsonl, &markdown::Markdown, &github_issues::GithubIssues, &corrections::Corrections];
 
 /// Returns the file that the canonical settings `path` and `optional` name.
 fn one_file(settings: &Value) -> Vec<FileInput> {
