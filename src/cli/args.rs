@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
 use super::{CliError, Context, Execute, Exit};
-use super::{check, completions, init, schema};
+use super::{build, check, completions, init, plan, schema, worker};
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
 #[derive(Debug, Parser)]
@@ -66,8 +66,17 @@ commands! {
     Init(init::Init),
     /// Show every problem of the manifest, each with its place and a suggestion
     Check(check::Check),
+    /// Show what a build would run, and why
+    Plan(plan::PlanCommand),
+    /// Run what is stale
+    Build(build::Build),
+    /// Show each node's state
+    Status(plan::Status),
     /// Print the manifest's JSON Schema, or the table of node types
     Schema(schema::Schema),
     /// Print a shell's completions
     Completions(completions::Completions),
+    /// Run one job, for the driver that made it
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use super::Exit;
+use crate::engine::EngineError;
 use crate::graph::UnknownTarget;
 use crate::manifest::Problems;
+use crate::node::NodeError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -55,6 +57,19 @@ pub enum CliError {
         /// The file.
         file: String,
     },
+    /// A matrix' name where one node is meant.
+    #[error("`{name}` means {} nodes: `{}`", .names.len(), .names.join("`, `"))]
+    #[diagnostic(code(cli::several_nodes), help("name one of them"))]
+    SeveralNodes {
+        /// The name.
+        name: String,
+        /// The nodes.
+        names: Vec<String>,
+    },
+    /// The engine, the store or the lock.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] EngineError),
     /// A file cannot be read or written.
     #[error(transparent)]
     #[diagnostic(code(cli::io))]
@@ -71,13 +86,38 @@ impl CliError {
     /// Returns the exit code that says this.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Io(_) => Exit::Failed,
+            Self::Engine(EngineError::UnknownNode { .. } | EngineError::UnknownRun { .. }) => Exit::Wrong,
+            Self::Io(_) | Self::Engine(_) => Exit::Failed,
             Self::Manifest(_)
             | Self::Target(_)
+            | Self::SeveralNodes { .. }
             | Self::NoManifest { .. }
             | Self::UnreadableManifest { .. }
             | Self::NotText { .. }
             | Self::WouldOverwrite { .. } => Exit::Wrong,
         }
+    }
+}
+
+/// The failure of a node's run, shown as any other error.
+#[derive(Debug)]
+pub(super) struct Reported<'a>(pub(super) &'a NodeError);
+
+impl std::fmt::Display for Reported<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)?;
+        self.0.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl std::error::Error for Reported<'_> {}
+
+impl Diagnostic for Reported<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.code.as_ref().map(|code| Box::new(code) as Box<dyn std::fmt::Display>)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
 }

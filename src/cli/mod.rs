@@ -4,15 +4,22 @@
 //! program without a process around it, which is what tests call.
 
 mod args;
+mod build;
 mod check;
 mod completions;
 mod environment;
 mod error;
 mod exit;
 mod init;
+mod interrupt;
 mod output;
+mod plan;
+mod progress;
 mod project;
 mod schema;
+mod selection;
+mod session;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +46,8 @@ pub struct Surroundings {
     pub environment: Environment,
     /// The kinds of nodes.
     pub catalog: KindCatalog,
+    /// The program that heavy nodes run in; without one they run in this process.
+    pub worker: Option<PathBuf>,
 }
 
 /// What a command works with.
@@ -77,7 +86,8 @@ impl Surroundings {
     /// Returns what surrounds this process.
     fn of_process() -> std::io::Result<Self> {
         let folder = std::env::current_dir()?;
-        Ok(Self { folder, environment: Environment::of_process(), catalog: KindCatalog::all() })
+        let worker = std::env::current_exe().ok();
+        Ok(Self { folder, environment: Environment::of_process(), catalog: KindCatalog::all(), worker })
     }
 }
 

@@ -16,7 +16,7 @@ const LOG_BYTES: usize = 8 << 10;
 
 /// The worker ended without a result.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum WorkerError {
+pub(super) enum WorkerError {
     /// It could not be started.
     #[error("the worker `{program}` could not be started")]
     #[diagnostic(code(engine::worker_not_started), help("is the tunesmith binary still where it was?"))]
