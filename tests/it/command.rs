@@ -21,9 +21,10 @@ fn shell(script: &str) -> Value {
     json!({"argv": ["sh", "-c", script], "outputs": {"out": {"path": "out"}}})
 }
 
-fn with(mut settings: Value, more: Value) -> Value {
-    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    settings
+fn with(settings: Value, more: Value) -> Value {
+    let (Value::Object(mut settings), Value::Object(more)) = (settings, more) else { panic!("not a table") };
+    settings.extend(more);
+    settings.into()
 }
 
 /// Runs a filter and returns the text of its output `out`.

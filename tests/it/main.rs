@@ -6,3 +6,4 @@ mod command;
 mod github_issues;
 mod layers;
 mod support;
+mod system_packages;
