@@ -11,11 +11,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("net", &[]),
     ("record", &["store"]),
-    ("llama", &[]),
     ("model", &["record", "store"]),
+    ("llama", &["model"]),
     ("node", &["llama", "model", "net", "record", "store"]),
-    ("graph", &["manifest", "node"]),
-    ("engine", &["graph", "node", "record", "store"]),
+    ("graph", &["manifest"]),
+    ("engine", &["graph", "manifest", "node", "record", "store"]),
     ("cli", &["engine", "graph", "llama", "manifest", "model", "net", "node", "record", "store"]),
 ];
 

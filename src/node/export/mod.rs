@@ -3,4 +3,4 @@
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[];
+pub(super) const KINDS: &[&dyn Kind] = &[&super::command::EXPORT];
