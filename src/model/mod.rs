@@ -1,3 +1,5 @@
-//! Tensors: file formats, tokenizer, template, transformer, LoRA.
+//! Tensors: file formats, tokenizer, template, transformer, adapters.
 
+#[cfg(feature = "llama")]
+pub mod convert;
 pub mod gguf;
