@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &[]),
     ("record", &["store"]),
     ("llama", &[]),
-    ("model", &["record", "store"]),
+    ("model", &["llama", "record", "store"]),
     ("node", &["llama", "model", "net", "record", "store"]),
     ("graph", &["manifest", "node"]),
     ("engine", &["graph", "node", "record", "store"]),

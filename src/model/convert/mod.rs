@@ -7,6 +7,8 @@
 mod adapter;
 mod error;
 mod merge;
+#[cfg(test)]
+pub(crate) mod sample;
 mod source;
 
 pub use adapter::{Adapter, Lora};

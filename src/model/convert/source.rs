@@ -95,6 +95,6 @@ impl Source for GgufSource {
         self.buffer.resize(bytes_of(numbers.len() as u64) as usize, 0);
         let read = self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.read_exact(&mut self.buffer));
         read.map_err(|cause| ConvertError::Read { path: self.file.path().to_owned(), cause })?;
-        Ok(dequantize(info.tensor_type, &self.buffer, numbers)?)
+        Ok(dequantize(info.tensor_type.id(), &self.buffer, numbers)?)
     }
 }

@@ -1,44 +1,13 @@
 //! Merging into a tiny model, held against dense arithmetic and against llama.cpp.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use safetensors::tensor::{Dtype, TensorView};
+use std::path::Path;
 
 use super::*;
 use crate::llama::{Context, ContextOptions, Model, dequantize};
 use crate::model::gguf::{FileType, Header, TensorType, Value, tiny};
 
-const RANK: usize = 4;
-const ALPHA: f32 = 6.0;
-
-/// Writes a PEFT adapter over `modules` (name, rows, columns) and returns its files.
-fn write_adapter(folder: &Path, modules: &[(&str, usize, usize)], config: &str) -> BTreeMap<String, PathBuf> {
-    let mut data: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    for (seed, (module, rows, columns)) in modules.iter().enumerate() {
-        let mut push = |end: &str, shape: [usize; 2], seed: u64| {
-            let numbers = tiny::noise(seed, shape[0] * shape[1]);
-            let bytes = numbers.iter().flat_map(|x| (x * 0.05).to_le_bytes()).collect();
-            data.push((format!("base_model.model.{module}.{end}.weight"), shape.to_vec(), bytes));
-        };
-        push("lora_A", [RANK, *columns], 2 * seed as u64 + 100);
-        push("lora_B", [*rows, RANK], 2 * seed as u64 + 101);
-    }
-    let views = data
-        .iter()
-        .map(|(name, shape, bytes)| (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    let bytes = safetensors::serialize(views, None).unwrap();
-    let files = [("adapter_model.safetensors", bytes), ("adapter_config.json", config.into())];
-    files.into_iter().fold(BTreeMap::new(), |mut files, (name, bytes): (&str, Vec<u8>)| {
-        fs_err::write(folder.join(name), bytes).unwrap();
-        files.insert(name.to_owned(), folder.join(name));
-        files
-    })
-}
-
-fn config(more: &str) -> String {
-    format!(r#"{{"peft_type":"LORA","r":{RANK},"lora_alpha":{ALPHA}{more}}}"#)
-}
+use super::sample::{ALPHA, RANK, config, write_adapter};
 
 fn run(
     base: &Path,
@@ -57,8 +26,17 @@ fn numbers(path: &Path, name: &str) -> Vec<f32> {
     let bytes = fs_err::read(path).unwrap();
     let start = (header.data_offset + info.offset) as usize;
     let mut numbers = vec![0.0; info.elements() as usize];
-    dequantize(info.tensor_type, &bytes[start..start + info.size as usize], &mut numbers).unwrap();
+    dequantize(info.tensor_type.id(), &bytes[start..start + info.size as usize], &mut numbers).unwrap();
     numbers
+}
+
+/// The Kullback-Leibler divergence of the distribution `b` from `a`.
+fn divergence(a: &[f32], b: &[f32]) -> f64 {
+    let logs = |row: &[f32]| {
+        let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+        row.iter().map(|&logit| f64::from(logit) - sum.ln()).collect::<Vec<_>>()
+    };
+    logs(a).iter().zip(logs(b)).map(|(a, b)| a.exp() * (a - b)).sum()
 }
 
 /// `W + alpha / r · B·A`, with the rows of `W` where the checkpoint has them, by the converter's own words:
@@ -136,15 +114,17 @@ fn a_quantised_base_without_an_adapter_says_the_same_in_floats() {
     let folder = tempfile::tempdir().unwrap();
     let [base, small, large] = ["base", "small", "large"].map(|name| folder.path().join(name));
     tiny::write(&base, &tiny::tensors(3), TensorType::F16).unwrap();
-    crate::llama::quantize(&base, &small, FileType::from_name("Q4_K_M").unwrap(), 1).unwrap();
+    crate::llama::quantize(&base, &small, FileType::from_name("Q4_K_M").unwrap().id(), 1).unwrap();
     run(&small, None, &large, FileType::F16, 1).unwrap();
     let logits = |path: &Path| {
         let model = Model::load(path).unwrap();
         let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
         Context::new(&model, &options).unwrap().all_logits(&[1, 40, 41, 42]).unwrap()
     };
-    for (small, large) in logits(&small).concat().iter().zip(logits(&large).concat()) {
-        assert!((small - large).abs() < 0.05, "{small} {large}");
+    // llama.cpp rounds what it multiplies with quantised weights to 8 bits; more than that would be our fault.
+    for (small, large) in logits(&small).iter().zip(logits(&large)) {
+        let divergence = divergence(small, &large);
+        assert!(divergence < 5e-3, "{divergence}");
     }
 }
 
