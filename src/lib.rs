@@ -1,6 +1,66 @@
-//! tunesmith turns a `pipeline.toml` into a fine-tuned model.
+//! tunesmith turns a `pipeline.toml` into a fine-tuned, quantised model, and reruns only what is stale.
+//!
+//! # Map
+//!
+//! | module | duty |
+//! | --- | --- |
+//! | [`cli`] | one file a command; the only place that prints, reads the environment, or exits |
+//! | [`manifest`] | text of `pipeline.toml` → spanned declarations, every problem at once; knows TOML, not kinds |
+//! | [`graph`] | declarations → a checked graph of nodes: matrices expanded, references resolved, no cycles |
+//! | [`engine`] | what must run and why, running it, the lock, `out` files, the log of runs |
+//! | [`store`] | content by digest, keys that explain themselves, action records, the stat memo, the shared folder |
+//! | [`record`] | records, id-sorted sets of them as chunk trees, work in the size of a change |
+//! | [`node`] | the trait of a kind, the serialised job, and all kinds: a folder a family, a file a kind |
+//! | [`model`] | tensors: GGUF and safetensors, tokenizer, chat template, transformer, LoRA, optimiser, conversion |
+//! | [`llama`] | llama.cpp behind one small API: load, tokenize, log-probabilities, generate, quantise |
+//! | [`net`] | the only user of the HTTP client: retries, limits, conditional requests, caps |
+//!
+//! # From a manifest to a model
+//!
+//! ```text
+//! pipeline.toml ─ manifest ─ graph ─┬─ engine: decide (key → store) ─ fresh ───────────────┐
+//!                                   └─ stale: job ─ worker ─ kind ─ scratch ─ publish ─ store ─ out
+//! ```
+//!
+//! 1. [`manifest`] reads the text and the overlays (`--profile`, `--set`) and reports every problem with its place.
+//! 2. [`graph`] asks each kind for its settings in canonical form, checks every reference, and orders the nodes.
+//! 3. [`engine::Resolver::decide`] gathers a node's settings, input digests and files into a [`store::Key`]; one traversal
+//!    gives its hash and its explanation. A record under that hash whose bytes are there is a hit.
+//! 4. A stale node gets a [`node::Job`]: light kinds run in the driver's process, heavy ones in a `tunesmith worker`.
+//! 5. What it yields is in the store before its record is, and the record before anybody reads it.
+//!
+//! # Files on disk
+//!
+//! | file | owner |
+//! | --- | --- |
+//! | `pipeline.toml` | the user; only `tunesmith init` ever writes one |
+//! | `pipeline.lock`, `pipeline.PROFILE.lock` | [`engine::Lockfile`]: pinned snapshots of remote sources |
+//! | `cache/` | [`store`]: see there for what lies in it |
+//! | `cache/runs/` | [`engine::RunLog`]: one file a build |
+//! | what `out` names | [`engine::OutState`]: written by a rename, never over a person's edit |
+//!
+//! # Invariants
+//!
+//! - No time, path of the machine, host, device or number of threads enters a key.
+//! - Only [`net`] opens sockets (kinds that call `pip` or a user's command start processes that may).
+//! - Only [`cli`] prints, reads environment variables and exits.
+//! - A kind never sees the manifest, the graph, the engine or another kind.
+//! - A node writes only in its scratch folder and into the store; the engine publishes.
+//! - `plan` and `build` decide by the same code.
+//! - An error of the manifest always has a place in it.
+//!
+//! The direction of dependencies is a test: `tests/it/layers.rs`.
+//!
+//! # Where this differs from common practice, and why
+//!
+//! - One SQLite file holds packed objects, action records, stat memo and memo of record-wise work: it is crash-safe,
+//!   shared by several processes, and open to inspection. The shared folder has no database: immutable files only.
+//! - HTTP is synchronous (`ureq`): nodes run in threads of their own, so an async runtime would serve nothing.
 
+pub mod engine;
+pub mod graph;
 pub mod llama;
+pub mod manifest;
 pub mod model;
 pub mod net;
 pub mod node;

@@ -91,7 +91,7 @@ impl Executor<'_> {
         loop {
             match self.one_try(node, kind, prepared) {
                 Err(Failure::Node(error))
-                    if error.class.is_transient() && attempt <= node.run.retries && !self.cancel.is_cancelled() =>
+                    if error.class.is_transient() && attempt <= node.run.retries.unwrap_or(0) && !self.cancel.is_cancelled() =>
                 {
                     attempt += 1;
                     self.observer.said(&node.name, &Said::Retry { attempt, error });
@@ -136,7 +136,7 @@ impl Executor<'_> {
                 store.flush().map_err(NodeError::from)?;
                 child::run(program, &job, &events, cancel)
             }
-            _ => worker::run(&job, store, &events, cancel, self.secrets),
+            _ => worker::run(kind, &job, store, &events, cancel, self.secrets),
         });
         result.map_err(Failure::Node)
     }

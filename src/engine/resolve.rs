@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::settings::{key_settings, substitute};
-use super::{EngineError, LockEntry, Lockfile, StaleReason};
+use super::{EngineError, KindCatalog, LockEntry, Lockfile, StaleReason};
 use crate::graph::{Graph, Node, NodeIndex, Role};
 use crate::manifest::Refresh;
 use crate::node::{FieldReference, FileInput, InputRole, JobFile, JobInput, Kind};
@@ -86,6 +86,8 @@ pub struct Trace {
 
 /// Decides about nodes.
 pub struct Resolver<'a> {
+    /// The kinds.
+    pub catalog: &'a KindCatalog,
     /// The graph.
     pub graph: &'a Graph,
     /// The store.
@@ -172,10 +174,7 @@ impl Resolver<'_> {
 
     /// Returns the kind of a node.
     pub fn kind(&self, node: &Node) -> Result<&'static dyn Kind, EngineError> {
-        crate::node::kinds()
-            .into_iter()
-            .find(|kind| kind.info().full_name() == node.kind_name)
-            .ok_or_else(|| EngineError::UnknownNode {
+        self.catalog.kind(node).ok_or_else(|| EngineError::UnknownNode {
             name: node.name.clone(),
             help: format!("this tunesmith was built without the kind `{}`", node.kind_name),
         })

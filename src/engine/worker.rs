@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::EngineError;
-use crate::node::{Cancel, Event, Events, FailureClass, JOB_FORMAT, Job, NodeError, Run, Secrets};
+use crate::node::{Cancel, Event, Events, FailureClass, JOB_FORMAT, Job, Kind, NodeError, Run, Secrets};
 use crate::store::Store;
 
 /// Reads the job at `path` and runs it; the last event is `done` or `failed`.
@@ -21,7 +21,11 @@ pub fn work(path: &Path, events: &dyn Events, cancel: &Cancel, secrets: &dyn Sec
         return Err(bad(format!("its format is {}, this worker reads {JOB_FORMAT}", job.format)));
     }
     let store = Store::open(&job.store, job.remote.as_deref())?;
-    let result = run(&job, &store, events, cancel, secrets);
+    let kind = crate::node::kinds()
+        .into_iter()
+        .find(|kind| kind.info().full_name() == job.kind)
+        .ok_or_else(|| bad(format!("this tunesmith has no kind `{}`", job.kind)))?;
+    let result = run(kind, &job, &store, events, cancel, secrets);
     store.flush()?;
     let good = result.is_ok();
     events.event(match result {
@@ -33,6 +37,7 @@ pub fn work(path: &Path, events: &dyn Events, cancel: &Cancel, secrets: &dyn Sec
 
 /// Runs a job in this process.
 pub(super) fn run(
+    kind: &dyn Kind,
     job: &Job,
     store: &Store,
     events: &dyn Events,
@@ -40,10 +45,6 @@ pub(super) fn run(
     secrets: &dyn Secrets,
 ) -> Result<crate::node::Outcome, NodeError> {
     let run = Run { job, store, events, cancel, secrets };
-    let kind = crate::node::kinds()
-        .into_iter()
-        .find(|kind| kind.info().full_name() == job.kind)
-        .ok_or_else(|| run.bad_job(format!("this tunesmith has no kind `{}`", job.kind)))?;
     if kind.info().version != job.kind_version {
         let ours = kind.info().version;
         return Err(run.bad_job(format!("it is for version {} of the kind, this is {ours}", job.kind_version)));

@@ -1,5 +1,29 @@
-//! Tensors: file formats, tokenizer, template, transformer, adapters.
+//! The model half: weights and their files, tokenizer, chat template, token rows, transformer, LoRA, optimiser.
+//!
+//! ```text
+//! weights files ─→ Base ─┬─→ Tokenizer, ChatTemplate ─→ rows: conversations as token ids with a trained mask
+//!                        └─→ Transformer (frozen) + Adapter (trained) ─→ loss, gradient ─→ optimiser
+//! ```
+//!
+//! It knows records, but no node, no manifest and no store. What it computes depends on its inputs and the seed alone:
+//! not on the number of threads or on the width of the machine's vectors. Without the feature `train` only the file
+//! format of llama.cpp, [`gguf`], is there.
 
+#[cfg(feature = "train")]
+pub mod config;
 #[cfg(feature = "llama")]
 pub mod convert;
+#[cfg(feature = "train")]
+mod error;
 pub mod gguf;
+#[cfg(feature = "train")]
+pub mod rows;
+#[cfg(feature = "train")]
+pub mod template;
+#[cfg(feature = "train")]
+pub mod tokenizer;
+#[cfg(feature = "train")]
+pub mod weights;
+
+#[cfg(feature = "train")]
+pub use error::{ModelError, Result};

@@ -1,0 +1,83 @@
+//! A manifest to a checked graph, or everything that is wrong with it.
+
+use std::collections::BTreeMap;
+
+use super::catalog::Catalog;
+use super::error::GraphError;
+use super::expand::{self, Draft};
+use super::node::{Graph, RunLimits};
+use super::{order, out, resolve};
+use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
+
+impl Graph {
+    /// Checks the declarations of `manifest` against the kinds of `catalog` and makes the graph.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the manifest, what [`Manifest::parse`] found included.
+    pub fn build(manifest: &Manifest, catalog: &dyn Catalog) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let graph = if manifest.readable { checked(manifest, catalog, &mut problems) } else { Self::default() };
+        let mut list: Vec<Problem> = Vec::new();
+        list.extend(manifest.problems.iter().map(|problem| Box::new(problem.clone()) as Problem));
+        list.extend(problems.into_iter().map(|problem| Box::new(problem) as Problem));
+        if list.is_empty() { Ok(graph) } else { Err(Problems::new(manifest.sources.clone(), list)) }
+    }
+}
+
+fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Vec<GraphError>) -> Graph {
+    let mut notes = Vec::new();
+    let (mut drafts, names) = expand::expand(manifest, catalog, problems);
+    resolve::resolve(&mut drafts, &names, problems);
+    check_refresh(&drafts, problems);
+    out::resolve(&mut drafts, manifest, &mut notes, problems);
+    run_options(&mut drafts, manifest, problems);
+    order::order(drafts, notes, problems)
+}
+
+fn check_refresh(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
+    for draft in drafts {
+        if let (Some(refresh), Some(kind)) = (&draft.declaration.refresh, draft.kind)
+            && !kind.pinned()
+        {
+            let node = draft.declaration.name.value.clone();
+            problems.push(GraphError::NeedlessRefresh { node, at: refresh.span });
+        }
+    }
+}
+
+fn limits(options: RunOptions) -> RunLimits {
+    let default = RunLimits::default();
+    RunLimits {
+        retries: options.retries.unwrap_or(default.retries),
+        timeout: options.timeout.or(default.timeout),
+        threads: options.threads.map(|threads| threads as usize),
+        memory: options.memory,
+        device: options.device,
+    }
+}
+
+/// Gives each node its options: those of its own name, then those of its matrix, then those of all.
+fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec<GraphError>) {
+    let named: BTreeMap<&str, &RunOptions> =
+        manifest.run.nodes.iter().map(|(name, options)| (name.value.as_str(), options)).collect();
+    for draft in drafts.iter_mut() {
+        let mut options = RunOptions::default();
+        for name in [&draft.node.name, &draft.node.declared] {
+            if let Some(found) = named.get(name.as_str()) {
+                options = options.or(found);
+            }
+        }
+        draft.node.run = limits(options.or(&manifest.run.options));
+    }
+    for (name, _) in &manifest.run.nodes {
+        let known = |draft: &Draft<'_>| draft.node.name == name.value || draft.node.declared == name.value;
+        if !drafts.iter().any(known) {
+            let names = drafts.iter().map(|draft| draft.node.declared.as_str());
+            problems.push(GraphError::UnknownRunNode {
+                name: name.value.escape_debug().to_string(),
+                at: name.span,
+                help: suggest::help(&name.value, names, "nodes here"),
+            });
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The manifest: a text to declarations that keep their places, with everything that is wrong in one go.
+//!
+//! It knows TOML, the tables of a `pipeline.toml`, and the keys that every node may have. It knows no kind of node, no
+//! file system and no graph: those judge the declarations further.
+//!
+//! ```text
+//! text ──syntax──▶ values with places ──overlay──▶ the same, with profile and --set ──read──▶ declarations
+//! ```
+
+mod declaration;
+mod error;
+mod field;
+mod overlay;
+mod problems;
+mod read;
+mod run;
+mod secret;
+mod source;
+pub(crate) mod suggest;
+mod syntax;
+mod value;
+
+pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
+pub use error::ManifestError;
+pub use overlay::Overlays;
+pub use problems::{Problem, Problems};
+pub(crate) use read::NODE_KEYS;
+pub use run::{CacheSettings, RunOptions, RunSettings};
+pub use source::{Position, Sources};
+pub use value::{Data, Entry, Located, Spanned, Table, Value};
+
+/// The names that a manifest declares, and how it is to be run.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    /// What reports call the manifest, such as `../pipeline.toml`.
+    pub file: String,
+    /// The texts that all places point into, literal secrets masked.
+    pub sources: Sources,
+    /// `[project]`
+    pub project: Project,
+    /// The nodes in the order of the text, `[model]` among them. A matrix is one declaration.
+    pub declarations: Vec<Declaration>,
+    /// `[run]`
+    pub run: RunSettings,
+    /// `[cache]`
+    pub cache: CacheSettings,
+    /// The chosen profile.
+    pub profile: Option<String>,
+    /// The names of all profiles.
+    pub profiles: Vec<Spanned<String>>,
+    /// What is wrong so far. Whoever judges the declarations further adds to it; while there is a problem, the rest of
+    /// the manifest is what could be read.
+    pub problems: Vec<ManifestError>,
+    /// Whether the text was TOML at all, so that it makes sense to judge it further.
+    pub readable: bool,
+}
+
+/// `[project]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Project {
+    /// The project's name.
+    pub name: Option<Spanned<String>>,
+}
+
+impl Manifest {
+    /// Reads a manifest's text; `name` is what reports call it, such as `pipeline.toml`.
+    pub fn parse(name: &str, text: &str, overlays: &Overlays) -> Self {
+        let mut manifest = Self { file: name.to_owned(), profile: overlays.profile.clone(), ..Self::default() };
+        let mut problems = Vec::new();
+        let start = manifest.sources.add(name, text);
+        let mut document = syntax::document(text, start, &mut problems);
+        manifest.readable = problems.is_empty();
+        if manifest.readable {
+            overlay::apply(&mut document, overlays, &mut manifest.sources, &mut problems);
+            secret::withhold(&mut document, &mut manifest.sources, &mut problems);
+            read::document(&document, start, &mut manifest, &mut problems);
+        } else {
+            secret::mask_text(text, start, &mut manifest.sources);
+        }
+        manifest.problems = problems;
+        manifest
+    }
+
+    /// Returns the manifest's file name, such as `pipeline.toml`.
+    pub fn file_name(&self) -> &str {
+        self.file.rsplit(['/', '\\']).next().unwrap_or_default()
+    }
+
+    /// Returns the declaration with this name, without matrix suffix.
+    pub fn declaration(&self, name: &str) -> Option<&Declaration> {
+        self.declarations.iter().find(|declaration| declaration.name.value == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

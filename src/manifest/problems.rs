@@ -1,0 +1,63 @@
+//! Everything that is wrong with a manifest, together with the texts it points into.
+
+use std::fmt;
+
+use miette::Diagnostic;
+
+use super::error::place;
+use super::source::Sources;
+
+/// A problem of any module that looks at a manifest.
+pub type Problem = Box<dyn Diagnostic + Send + Sync + 'static>;
+
+/// Everything that is wrong, in order of place.
+pub struct Problems {
+    sources: Sources,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorts `list` by place and drops repetitions: the nodes of a matrix share their text.
+    pub fn new(sources: Sources, mut list: Vec<Problem>) -> Self {
+        list.sort_by_cached_key(|problem| (place(&**problem), problem.to_string()));
+        list.dedup_by(|a, b| place(&**a) == place(&**b) && a.to_string() == b.to_string());
+        Self { sources, list }
+    }
+
+    /// Returns the texts that the problems point into.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the problems in order of place; without source code: see [`Self::sources`].
+    pub fn list(&self) -> &[Problem] {
+        &self.list
+    }
+}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list.iter().map(ToString::to_string)).finish()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.list.len() {
+            1 => write!(f, "the manifest has a problem"),
+            count => write!(f, "the manifest has {count} problems"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl Diagnostic for Problems {
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.sources)
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.list.iter().map(|problem| &**problem as &dyn Diagnostic)))
+    }
+}

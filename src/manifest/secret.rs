@@ -1,0 +1,72 @@
+//! Secrets stand in the environment, never in the manifest.
+//!
+//! A literal secret is a problem, and its characters are masked in the texts, so that no report echoes it.
+
+use miette::SourceSpan;
+
+use super::error::ManifestError;
+use super::field::Sink;
+use super::source::Sources;
+use super::value::{Data, Table, Value};
+
+/// What takes a literal secret's place in the settings, so that later messages cannot hold it.
+const WITHHELD: &str = "env:WITHHELD";
+
+/// Returns whether a setting of this name holds a secret.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase().replace('_', "-");
+    ["token", "password", "secret", "key"]
+        .iter()
+        .any(|word| key.strip_suffix(word).is_some_and(|rest| rest.ends_with('-')))
+        || ["token", "password", "secret"].contains(&key.as_str())
+}
+
+/// Returns whether `text` names an environment variable: `env:NAME`.
+fn is_reference(text: &str) -> bool {
+    text.strip_prefix("env:").is_some_and(|name| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+/// Finds literal secrets at any depth, reports them and takes them out of the table and the texts.
+pub(super) fn withhold(table: &mut Table, sources: &mut Sources, problems: &mut Sink) {
+    for (key, value) in table.iter_mut() {
+        match &mut value.data {
+            Data::Table(inner) => withhold(inner, sources, problems),
+            Data::Array(items) => {
+                for item in items {
+                    if let Value { data: Data::Table(inner), .. } = item {
+                        withhold(inner, sources, problems);
+                    }
+                }
+            }
+            Data::String(text) if is_secret(key) && !is_reference(text) => {
+                let at: SourceSpan = value.span;
+                sources.mask(at);
+                WITHHELD.clone_into(text);
+                problems.push(ManifestError::LiteralSecret { setting: key.escape_debug().to_string(), at });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Masks what may be a secret in a text that is no TOML: everything after `token =` and its like to the end of the line.
+pub(super) fn mask_text(text: &str, start: usize, sources: &mut Sources) {
+    let mut offset = start;
+    for line in text.split_inclusive('\n') {
+        for (index, _) in line.match_indices('=') {
+            let key = line[..index].trim_end().trim_end_matches(['"', '\'']);
+            let from = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).map_or(0, |at| at + 1);
+            let value = line[index + 1..].trim_end();
+            let bare = value.trim_start().trim_start_matches(['"', '\'']);
+            if is_secret(key.get(from..).unwrap_or_default()) && !bare.starts_with("env:") {
+                sources.mask((offset + index + 1, value.len()).into());
+                break;
+            }
+        }
+        offset += line.len();
+    }
+}

@@ -1,0 +1,94 @@
+//! The texts that problems point into: the manifest itself, and each `--set` as a small text of its own.
+//!
+//! All texts share one line of offsets, so that a span says by itself which text it lies in.
+
+use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+
+/// Texts one after the other, each with a name for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    texts: Vec<Text>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Text {
+    name: String,
+    text: String,
+    start: usize,
+}
+
+/// A place for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The name of the text, such as `pipeline.toml`.
+    pub name: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Sources {
+    /// Adds a text and returns the offset at which it starts.
+    pub(crate) fn add(&mut self, name: &str, text: &str) -> usize {
+        let start = self.texts.last().map_or(0, |last| last.end() + 1);
+        self.texts.push(Text { name: name.to_owned(), text: text.to_owned(), start });
+        start
+    }
+
+    /// Replaces each byte at `span` by an asterisk, so that no report shows it. Lines stay lines.
+    pub(crate) fn mask(&mut self, span: SourceSpan) {
+        let Some(text) = self.texts.iter_mut().find(|text| text.holds(span)) else { return };
+        let from = span.offset() - text.start;
+        let to = from + span.len();
+        if text.text.is_char_boundary(from) && text.text.is_char_boundary(to) {
+            let masked: String =
+                text.text[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+            text.text.replace_range(from..to, &masked);
+        }
+    }
+
+    /// Returns line and column of an offset.
+    pub fn position(&self, offset: usize) -> Option<Position> {
+        let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end())?;
+        let before = text.text.get(..offset - text.start)?;
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Some(Position {
+            name: text.name.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        })
+    }
+}
+
+impl Text {
+    fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+
+    fn holds(&self, span: SourceSpan) -> bool {
+        self.start <= span.offset() && span.offset() + span.len() <= self.end()
+    }
+}
+
+impl SourceCode for Sources {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text = self.texts.iter().find(|text| text.holds(*span)).ok_or(MietteError::OutOfBounds)?;
+        let local = SourceSpan::from((span.offset() - text.start, span.len()));
+        let contents = text.text.as_str().read_span(&local, context_lines_before, context_lines_after)?;
+        let shown = SourceSpan::from((contents.span().offset() + text.start, contents.span().len()));
+        Ok(Box::new(MietteSpanContents::new_named(
+            text.name.clone(),
+            contents.data(),
+            shown,
+            contents.line(),
+            contents.column(),
+            contents.line_count(),
+        )))
+    }
+}

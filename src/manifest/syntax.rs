@@ -1,0 +1,112 @@
+//! TOML text to values with places: the only file that knows the TOML parser.
+
+use miette::SourceSpan;
+use toml::Spanned as TomlSpanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ManifestError;
+use super::value::{Data, Entry, Spanned, Table, Value};
+
+/// Larger texts are refused unread, in bytes.
+const MOST_BYTES: usize = 4 << 20;
+/// Deeper values are refused, in tables and arrays within each other.
+const MOST_DEPTH: usize = 32;
+
+/// Reads a document that starts at `start` of the sources.
+pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Table {
+    if text.len() > MOST_BYTES {
+        problems.push(ManifestError::TooLarge { bytes: text.len(), limit: MOST_BYTES, at: (start, 0).into() });
+        return Table::default();
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { start, problems };
+    for error in &errors {
+        reader.syntax(error);
+    }
+    if errors.is_empty() { reader.table(table.get_ref(), 0) } else { Table::default() }
+}
+
+/// Reads one value that starts at `start` of the sources; `None` when it is no TOML value.
+pub(super) fn value(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Option<Value> {
+    let value = DeValue::parse(text).ok()?;
+    Reader { start, problems }.value(&value, 0)
+}
+
+/// Reads a dotted key, such as `train.expert."a.b"`; `None` when it is none.
+pub(super) fn dotted_key(text: &str) -> Option<Vec<String>> {
+    if text.contains(['\n', '\r', '=', '#']) {
+        return None;
+    }
+    let line = format!("{text} = 0");
+    let document = DeTable::parse(&line).ok()?;
+    let mut path = Vec::new();
+    let mut table = document.get_ref();
+    loop {
+        let mut entries = table.iter();
+        let (key, value) = entries.next()?;
+        path.push(key.get_ref().to_string());
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => return Some(path),
+        }
+    }
+}
+
+struct Reader<'p> {
+    start: usize,
+    problems: &'p mut Vec<ManifestError>,
+}
+
+impl Reader<'_> {
+    fn syntax(&mut self, error: &toml::de::Error) {
+        let range = error.span().unwrap_or(0..0);
+        let at = (self.start + range.start, range.len()).into();
+        self.problems.push(ManifestError::Syntax { message: error.message().to_owned(), at });
+    }
+
+    fn place<T>(&self, spanned: &TomlSpanned<T>) -> SourceSpan {
+        let range = spanned.span();
+        (self.start + range.start, range.len()).into()
+    }
+
+    fn table(&mut self, table: &DeTable<'_>, depth: usize) -> Table {
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            let key = Spanned { value: key.get_ref().to_string(), span: self.place(key) };
+            if let Some(value) = self.value(value, depth + 1) {
+                entries.push(Entry { key, value });
+            }
+        }
+        Table::new(entries)
+    }
+
+    /// Reads a value; `None` after it was reported as a problem.
+    fn value(&mut self, value: &TomlSpanned<DeValue<'_>>, depth: usize) -> Option<Value> {
+        let span = self.place(value);
+        if depth > MOST_DEPTH {
+            self.problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at: span });
+            return None;
+        }
+        let data = match value.get_ref() {
+            DeValue::String(text) => Data::String(text.to_string()),
+            DeValue::Boolean(flag) => Data::Boolean(*flag),
+            DeValue::Datetime(time) => Data::Datetime(time.to_string()),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => Data::Integer(number),
+                Err(_) => return self.bad_number(span),
+            },
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() => Data::Float(number),
+                _ => return self.bad_number(span),
+            },
+            DeValue::Array(items) => Data::Array(items.iter().filter_map(|item| self.value(item, depth + 1)).collect()),
+            DeValue::Table(table) => Data::Table(self.table(table, depth)),
+        };
+        Some(Value { span, data })
+    }
+
+    fn bad_number(&mut self, at: SourceSpan) -> Option<Value> {
+        self.problems.push(ManifestError::BadNumber { at });
+        None
+    }
+}

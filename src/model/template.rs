@@ -1,0 +1,167 @@
+//! The model's own chat template, rendered as transformers and llama.cpp render it.
+//!
+//! A render is a function of the messages alone: templates that ask for the date get a constant one.
+
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde::Serialize as _;
+
+use super::{ModelError, Result};
+
+/// The date that templates see.
+const DATE: &str = "26 Jul 2024";
+
+/// One message, as templates expect it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: &'static str,
+    /// What is said.
+    pub content: String,
+}
+
+impl Message {
+    fn value(&self) -> Value {
+        Value::from_pairs([("role", self.role), ("content", self.content.as_str())])
+    }
+}
+
+/// What a render ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The last message: for training.
+    Closed,
+    /// The opening of the assistant's turn: for generating.
+    GenerationPrompt,
+}
+
+/// A parsed chat template.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate {
+    environment: Arc<Environment<'static>>,
+    source: String,
+    bos: Option<String>,
+    eos: Option<String>,
+}
+
+impl ChatTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`ModelError::Template`] with the line that does not parse.
+    pub fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Result<Self> {
+        let mut environment = Environment::new();
+        // As in transformers: a block tag takes its line with it.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(ModelError::Template)?);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", |_format: &str| DATE);
+        environment.add_filter("tojson", to_json);
+        environment.add_template_owned("chat", source.to_owned()).map_err(ModelError::Template)?;
+        Ok(Self { environment: Arc::new(environment), source: source.to_owned(), bos, eos })
+    }
+
+    /// Returns the template's text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Returns the token that ends the model's answers, as text.
+    pub fn eos(&self) -> Option<&str> {
+        self.eos.as_deref()
+    }
+
+    /// Returns the text of a conversation.
+    ///
+    /// # Errors
+    /// [`ModelError::Template`] when the template refuses the roles or their order.
+    pub fn render(&self, messages: &[Message], ending: Ending) -> Result<String> {
+        let template = self.environment.get_template("chat").map_err(ModelError::Template)?;
+        template
+            .render(context! {
+                messages => messages.iter().map(Message::value).collect::<Vec<_>>(),
+                add_generation_prompt => ending == Ending::GenerationPrompt,
+                bos_token => self.bos.as_deref().unwrap_or_default(),
+                eos_token => self.eos.as_deref().unwrap_or_default(),
+            })
+            .map_err(ModelError::Template)
+    }
+}
+
+/// What templates call to refuse a conversation.
+fn raise_exception(message: &str) -> std::result::Result<String, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message.to_owned()))
+}
+
+/// `tojson` as transformers has it: Python's `json.dumps` without escapes of letters or HTML.
+fn to_json(value: &Value, options: Kwargs) -> std::result::Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let _: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    let mut out = Vec::new();
+    let written = match indent {
+        Some(width) => {
+            let indent = " ".repeat(width.min(16));
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaced)),
+    };
+    let invalid = |error: &dyn std::fmt::Display| Error::new(ErrorKind::BadSerialization, error.to_string());
+    written.map_err(|error| invalid(&error))?;
+    String::from_utf8(out).map_err(|error| invalid(&error))
+}
+
+/// Python's separators: `", "` and `": "`.
+struct Spaced;
+
+impl serde_json::ser::Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W) -> std::io::Result<()> {
+        out.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(source: &str, roles: &[(&'static str, &str)]) -> Result<String> {
+        let messages: Vec<Message> =
+            roles.iter().map(|(role, content)| Message { role, content: (*content).to_owned() }).collect();
+        ChatTemplate::new(source, Some("<s>".into()), Some("</s>".into()))?.render(&messages, Ending::GenerationPrompt)
+    }
+
+    #[test]
+    fn python_methods_dates_and_trimmed_blocks_render_as_in_transformers() {
+        let source = "{{ bos_token }}{% for message in messages %}\n    {% if true %}\n[{{ message['role'] }}]\
+                      {{ message.content.strip().split('|')[-1] }}{{ eos_token }}\n{% endif %}\n{% endfor %}\
+                      {% if add_generation_prompt %}A {{ strftime_now('%d') }}{% endif %}";
+        assert_eq!(render(source, &[("user", " x|hi ")]).unwrap(), "<s>[user]hi</s>\nA 26 Jul 2024");
+    }
+
+    #[test]
+    fn json_is_written_as_python_writes_it() {
+        let source = "{{ {'a': [1, 'ü<b>'], 'b': none} | tojson }}";
+        assert_eq!(render(source, &[]).unwrap(), r#"{"a": [1, "ü<b>"], "b": null}"#);
+    }
+
+    #[test]
+    fn a_template_that_refuses_a_conversation_says_why() {
+        let source = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}";
+        let error = render(source, &[("system", "x")]).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("no system role"), "{cause}");
+    }
+}

@@ -1,0 +1,200 @@
+//! From text to token ids and back: from `tokenizer.json`, or rebuilt from a GGUF's metadata.
+//!
+//! Nothing is added to what is tokenised: beginning-of-text tokens are the chat template's business.
+
+use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::tokenizer::SplitDelimiterBehavior::Isolated;
+use tokenizers::{AddedToken, Tokenizer as Inner};
+
+use super::{ModelError, Result};
+
+/// Values of `tokenizer.ggml.pre` that are known, for messages.
+const KNOWN: &str = "smollm, llama-bpe, qwen2, gpt-2, default";
+
+/// Llama 3's split (`tokenizer.json` of Meta's models; llama.cpp's `llama-bpe`).
+const LLAMA_3_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Qwen 2's split: single digits.
+const QWEN_2_SPLIT: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// What llama.cpp does for `default`: four splits, one after the other.
+const DEFAULT_SPLITS: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9][0-9][0-9]",
+];
+
+/// What a token is, as far as text is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenType {
+    /// Made of merges.
+    Normal,
+    /// Opens or closes a part of the conversation; never meant to come from text.
+    Control,
+    /// Stands for its own text as a whole.
+    UserDefined,
+}
+
+/// A byte-level BPE tokenizer in parts, as a GGUF has it.
+#[derive(Debug)]
+pub(super) struct BpeParts<'a> {
+    /// How text is split before merging.
+    pub(super) pre: &'a str,
+    /// The tokens by id.
+    pub(super) tokens: Vec<&'a str>,
+    /// What each token is.
+    pub(super) types: Vec<TokenType>,
+    /// Pairs, parted by a space, from the first merge to the last.
+    pub(super) merges: Vec<&'a str>,
+}
+
+/// A tokenizer.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: Inner,
+    /// Texts of the tokens that must not come from a record's text.
+    markers: Vec<String>,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] when it is not one.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let mut inner = Inner::from_bytes(json).map_err(ModelError::Tokenizer)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(ModelError::Tokenizer)?;
+        Ok(Self::new(inner))
+    }
+
+    /// Rebuilds a byte-level BPE tokenizer from its parts.
+    pub(super) fn from_bpe(parts: &BpeParts<'_>) -> Result<Self> {
+        let (pre, ignore_merges) = pre_tokenizer(parts.pre)?;
+        let vocabulary: tokenizers::models::bpe::Vocab =
+            parts.tokens.iter().zip(0..).map(|(token, id)| ((*token).to_owned(), id)).collect();
+        let pair = |merge: &&str| {
+            let (left, right) = merge.split_once(' ').unwrap_or((merge, ""));
+            (left.to_owned(), right.to_owned())
+        };
+        let model = BPE::builder()
+            .vocab_and_merges(vocabulary, parts.merges.iter().map(pair).collect())
+            .ignore_merges(ignore_merges)
+            .build()
+            .map_err(ModelError::Tokenizer)?;
+        let mut inner = Inner::new(model);
+        inner.with_pre_tokenizer(Some(pre));
+        inner.with_decoder(Some(ByteLevelDecoder::default()));
+        let added = |wanted: TokenType, special: bool| {
+            let tokens = parts.tokens.iter().zip(&parts.types).filter(move |(_, found)| **found == wanted);
+            tokens.map(move |(token, _)| AddedToken::from(*token, special).normalized(false)).collect::<Vec<_>>()
+        };
+        inner.add_special_tokens(added(TokenType::Control, true)).map_err(ModelError::Tokenizer)?;
+        inner.add_tokens(added(TokenType::UserDefined, false)).map_err(ModelError::Tokenizer)?;
+        Ok(Self::new(inner))
+    }
+
+    /// Makes the error for a tokenizer that cannot be rebuilt.
+    pub(super) fn unknown(found: &str) -> ModelError {
+        ModelError::UnknownTokenizer { found: found.to_owned(), known: KNOWN }
+    }
+
+    fn new(inner: Inner) -> Self {
+        let mut markers: Vec<String> = inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(_, token)| token.special)
+            .map(|(_, token)| token.content)
+            .collect();
+        markers.sort();
+        Self { inner, markers }
+    }
+
+    /// Returns the ids of `text`; special tokens written in it count as such, nothing is added.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] for a text that the tokenizer cannot express.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false).map_err(ModelError::Tokenizer)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Returns the text of `ids`, special tokens included.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] for ids that are not in the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, false).map_err(ModelError::Tokenizer)
+    }
+
+    /// Returns the id of a token by its text.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Returns the first special token that is written in `text`: in a record's text it could open a role.
+    pub fn marker_in(&self, text: &str) -> Option<&str> {
+        self.markers.iter().map(String::as_str).find(|marker| text.contains(marker))
+    }
+}
+
+/// Returns how text is split, and whether a whole word that is a token skips the merges.
+fn pre_tokenizer(pre: &str) -> Result<(PreTokenizerWrapper, bool)> {
+    let bytes = |split: bool| PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, split));
+    let split = |pattern: &str| -> Result<PreTokenizerWrapper> {
+        let split = Split::new(SplitPattern::Regex(pattern.to_owned()), Isolated, false);
+        Ok(PreTokenizerWrapper::Split(split.map_err(ModelError::Tokenizer)?))
+    };
+    let sequence = |parts| PreTokenizerWrapper::Sequence(Sequence::new(parts));
+    match pre {
+        "gpt-2" => Ok((bytes(true), false)),
+        "smollm" => Ok((sequence(vec![PreTokenizerWrapper::Digits(Digits::new(true)), bytes(true)]), false)),
+        "llama-bpe" => Ok((sequence(vec![split(LLAMA_3_SPLIT)?, bytes(false)]), true)),
+        "qwen2" => Ok((sequence(vec![split(QWEN_2_SPLIT)?, bytes(false)]), false)),
+        "default" => {
+            let mut parts = DEFAULT_SPLITS.into_iter().map(split).collect::<Result<Vec<_>>>()?;
+            parts.push(bytes(false));
+            Ok((sequence(parts), false))
+        }
+        other => Err(Tokenizer::unknown(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(pre: &str) -> BpeParts<'_> {
+        let tokens = vec!["<|im_start|>", "a", "b", "1", "Ġ", "ab", "Ġab", "11"];
+        let mut types = vec![TokenType::Normal; tokens.len()];
+        types[0] = TokenType::Control;
+        BpeParts { pre, tokens, types, merges: vec!["a b", "Ġ ab", "1 1"] }
+    }
+
+    #[test]
+    fn smollm_splits_digits_and_gpt_2_merges_them() {
+        let ids = |pre| Tokenizer::from_bpe(&parts(pre)).unwrap().encode("ab11 ab<|im_start|>").unwrap();
+        assert_eq!(ids("smollm"), [5, 3, 3, 6, 0]);
+        assert_eq!(ids("gpt-2"), [5, 7, 6, 0]);
+    }
+
+    #[test]
+    fn an_unknown_split_is_refused_with_the_way_out() {
+        let error = Tokenizer::from_bpe(&parts("viking")).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("smollm") && help.contains("tokenizer.json"), "{help}");
+    }
+
+    #[test]
+    fn a_marker_inside_a_text_is_found() {
+        let tokenizer = Tokenizer::from_bpe(&parts("gpt-2")).unwrap();
+        assert_eq!(tokenizer.marker_in("say <|im_start|>system"), Some("<|im_start|>"));
+        assert_eq!(tokenizer.marker_in("say <|im_star"), None);
+    }
+}
