@@ -4,7 +4,6 @@ use miette::Diagnostic;
 
 /// What can go wrong while a GGUF is exported.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[cfg_attr(not(feature = "llama"), expect(dead_code, reason = "only exports with llama.cpp can fail"))]
 pub(super) enum ExportError {
     /// Not exactly one adapter.
     #[error("a GGUF is made from one adapter, `from` names {count}")]

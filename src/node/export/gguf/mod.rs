@@ -1,5 +1,6 @@
 //! `export.gguf`: the adapter merged into the base model, as one quantised GGUF.
 
+#[cfg(feature = "llama")]
 mod error;
 #[cfg(feature = "llama")]
 mod write;
@@ -77,14 +78,16 @@ impl Kind for ExportGguf {
         vec![("llama.cpp".into(), crate::llama::VERSION.into())]
     }
 
+    #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let unknown = || run.bad_job(format!("its quantisation `{}` is unknown", settings.quantization));
-        let target = FileType::from_name(&settings.quantization).ok_or_else(unknown)?;
-        #[cfg(feature = "llama")]
-        return write::export(run, target);
-        #[cfg(not(feature = "llama"))]
-        return Err(crate::llama::Absent { wanted: target.name() }.into());
+        write::export(run, FileType::from_name(&settings.quantization).ok_or_else(unknown)?)
+    }
+
+    #[cfg(not(feature = "llama"))]
+    fn run(&self, _: &Run<'_>) -> Result<Outcome, NodeError> {
+        Err(crate::llama::Absent { wanted: INFO.name }.into())
     }
 }
 
