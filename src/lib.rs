@@ -57,6 +57,7 @@
 //!   shared by several processes, and open to inspection. The shared folder has no database: immutable files only.
 //! - HTTP is synchronous (`ureq`): nodes run in threads of their own, so an async runtime would serve nothing.
 
+pub mod cli;
 pub mod engine;
 pub mod graph;
 pub mod llama;

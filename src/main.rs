@@ -1,3 +1,5 @@
-//! The `tunesmith` command.
+//! The `tunesmith` command: arguments in, exit code out.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tunesmith::cli::main()
+}

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::execute::{Executor, Failure, Ran};
+use super::execute::{Executor, Failure, Ran, objects_of};
 use super::out::OutState;
-use super::plan::{Deploy, is_held_effect};
+use super::plan::{Deploy, as_they_are, is_held_effect};
 use super::resolve::Prepared;
 use super::{Decision, EngineError, Known, Observer, OutWrite, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
 use crate::node::{Cancel, FailureClass, Grant, NodeError, Secrets, Weight};
+use crate::store::{Artifact, Store};
 
 /// How a build runs.
 pub struct BuildOptions<'a> {
@@ -107,11 +108,21 @@ impl BuildReport {
 /// # Errors
 /// Errors of the store and of the lock, which end the build at once. A node's failure is in the report.
 pub fn build(resolver: &Resolver<'_>, options: &BuildOptions<'_>) -> Result<BuildReport, EngineError> {
-    let mut builder = Builder::new(resolver, options);
+    let mut builder = Builder::new(resolver, options)?;
     let result = std::thread::scope(|scope| builder.drive(scope));
     resolver.store.flush()?;
     result?;
     Ok(builder.report())
+}
+
+/// Returns whether every byte of an artifact is there and right.
+fn is_whole(store: &Store, artifact: &Artifact) -> bool {
+    match artifact {
+        Artifact::Records(_) => {
+            objects_of(store, artifact).is_ok_and(|objects| objects.iter().all(|digest| store.get(digest).is_ok()))
+        }
+        Artifact::File(_) | Artifact::Folder { .. } => store.files_are_whole(artifact),
+    }
 }
 
 /// A run that ended.
@@ -137,18 +148,18 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(resolver: &'a Resolver<'a>, options: &'a BuildOptions<'a>) -> Self {
-        Self {
+    fn new(resolver: &'a Resolver<'a>, options: &'a BuildOptions<'a>) -> Result<Self, EngineError> {
+        Ok(Self {
             resolver,
             options,
             begun: Instant::now(),
-            known: vec![None; resolver.graph.nodes().len()],
+            known: as_they_are(resolver, &options.selected)?,
             open: options.selected.clone(),
             running: BTreeMap::new(),
             reports: BTreeMap::new(),
             healed: BTreeSet::new(),
             stopping: false,
-        }
+        })
     }
 
     /// Starts what can run and takes in what ended, until nothing is left.
@@ -196,7 +207,7 @@ impl<'a> Builder<'a> {
                 self.say(index, &Said::NotDeployed);
                 continue;
             }
-            let weight = self.resolver.kind(self.resolver.graph[index])?.info().weight;
+            let weight = self.resolver.kind(&self.resolver.graph[index])?.info().weight;
             if !self.has_room(weight) {
                 continue;
             }
@@ -246,7 +257,7 @@ impl<'a> Builder<'a> {
             grant: Grant { threads: self.options.threads, memory: self.options.memory },
         };
         let begun = self.begun;
-        let node = self.resolver.graph[index];
+        let node = &self.resolver.graph[index];
         scope.spawn(move || {
             let started = begun.elapsed();
             let result = executor.run(node, &prepared, &reason);
@@ -291,7 +302,7 @@ impl<'a> Builder<'a> {
         let mut again = false;
         for edge in &self.resolver.graph[index].inputs {
             let Some(known) = self.known[edge.from.get()].clone() else { continue };
-            let broken = known.outputs.values().any(|artifact| !self.resolver.store.is_whole(artifact));
+            let broken = known.outputs.values().any(|artifact| !is_whole(self.resolver.store, artifact));
             if broken && self.healed.insert(edge.from) {
                 self.resolver.store.drop_action(&known.key)?;
                 self.known[edge.from.get()] = None;
@@ -304,7 +315,7 @@ impl<'a> Builder<'a> {
     }
 
     fn inputs_settled(&self, index: NodeIndex) -> bool {
-        self.edges(index).all(|from| self.reports.contains_key(&from))
+        self.edges(index).all(|from| self.reports.contains_key(&from) || !self.options.selected.contains(&from))
     }
 
     fn lacking_input(&self, index: NodeIndex) -> Option<NodeIndex> {
@@ -325,7 +336,7 @@ impl<'a> Builder<'a> {
         }
         self.known[index.get()] = Some(Arc::clone(&known));
         self.settle(index, outcome, started, Duration::ZERO);
-        let node = self.resolver.graph[index];
+        let node = &self.resolver.graph[index];
         let Some(path) = &node.out else { return Ok(()) };
         let state = OutState { resolver: self.resolver, node, path };
         let what = state.write(&known, self.options.overwrite)?;

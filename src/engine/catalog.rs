@@ -24,6 +24,11 @@ impl KindCatalog {
         Self { kinds: kinds.into_iter().map(KindOf).collect() }
     }
 
+    /// Returns the kinds, by family and name.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static dyn Kind> {
+        self.kinds.iter().map(|entry| entry.0)
+    }
+
     /// Returns the kind of a graph's node; absent only for a node of another catalog.
     pub fn kind(&self, node: &graph::Node) -> Option<&'static dyn Kind> {
         self.entry(node.family, &node.kind).map(|entry| entry.0)
@@ -132,13 +137,5 @@ fn family_of(family: manifest::Family) -> node::Family {
 }
 
 fn content_of(content: node::Content) -> graph::Content {
-    match content {
-        node::Content::Records => graph::Content("records"),
-        node::Content::Rows => graph::Content("rows"),
-        node::Content::Weights => graph::Content("weights"),
-        node::Content::Adapter => graph::Content("an adapter"),
-        node::Content::Gguf => graph::Content("a GGUF"),
-        node::Content::Files => graph::Content("files"),
-        node::Content::Fields => graph::Content::FIELDS,
-    }
+    graph::Content(content.as_str())
 }

@@ -16,7 +16,7 @@ const LOG_BYTES: usize = 8 << 10;
 
 /// The worker ended without a result.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum WorkerError {
+pub(super) enum WorkerError {
     /// It could not be started.
     #[error("the worker `{program}` could not be started")]
     #[diagnostic(code(engine::worker_not_started), help("is the tunesmith binary still where it was?"))]
@@ -51,7 +51,8 @@ pub(super) fn run(program: &Path, job: &Job, events: &dyn Events, cancel: &Cance
     std::thread::scope(|scope| {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pid = child.id();
-        scope.spawn(|| watch(pid, stdin, cancel, &ended));
+        let ended = &ended;
+        scope.spawn(move || watch(pid, stdin, cancel, ended));
         let log = scope.spawn(move || stderr.map(last_bytes).unwrap_or_default());
         let result = stdout.and_then(|stdout| read_events(stdout, events));
         let status = child.wait();

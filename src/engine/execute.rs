@@ -91,7 +91,7 @@ impl Executor<'_> {
         loop {
             match self.one_try(node, kind, prepared) {
                 Err(Failure::Node(error))
-                    if error.class.is_transient() && attempt <= node.run.retries.unwrap_or(0) && !self.cancel.is_cancelled() =>
+                    if error.class.is_transient() && attempt <= node.run.retries && !self.cancel.is_cancelled() =>
                 {
                     attempt += 1;
                     self.observer.said(&node.name, &Said::Retry { attempt, error });
@@ -219,7 +219,7 @@ pub(super) fn objects_of(
     artifact: &Artifact,
 ) -> Result<Vec<crate::store::Digest>, EngineError> {
     match artifact {
-        Artifact::Records(records) => Ok(crate::record::objects(store, records)?),
+        Artifact::Records(records) => Ok(crate::record::RecordSet::open(store, records)?.objects()),
         Artifact::File(_) | Artifact::Folder { .. } => Ok(Vec::new()),
     }
 }

@@ -28,11 +28,9 @@ pub use error::EngineError;
 pub use events::{Observer, Said};
 pub use lockfile::{LockEntry, Lockfile};
 pub use out::{OutState, OutWrite};
-pub use plan::{Plan, Planned, plan};
+pub use plan::{Deploy, Plan, Planned, plan};
 pub use resolve::{Decision, Known, Mode, Resolver, Trace};
 pub use runlog::{RunEntry, RunLog, RunSpan};
 pub use stale::StaleReason;
 pub use worker::work;
 
-#[cfg(test)]
-mod tests;

@@ -41,7 +41,7 @@ impl Plan {
 /// # Errors
 /// Errors of the store. What concerns one node is in its entry.
 pub fn plan(resolver: &Resolver<'_>, selected: &BTreeSet<NodeIndex>, deploy: &Deploy) -> Result<Plan, EngineError> {
-    let mut known: Vec<Option<Arc<Known>>> = vec![None; resolver.graph.nodes().len()];
+    let mut known = as_they_are(resolver, selected)?;
     let mut plan = Plan::default();
     for index in resolver.graph.indices() {
         if !selected.contains(&index) {
@@ -63,6 +63,30 @@ pub fn plan(resolver: &Resolver<'_>, selected: &BTreeSet<NodeIndex>, deploy: &De
     Ok(plan)
 }
 
+/// Returns what is known of the nodes that were not selected: what they have, or what they gave when they were last
+/// built. `--from NODE` builds on that, however stale it is.
+pub(super) fn as_they_are(
+    resolver: &Resolver<'_>,
+    selected: &BTreeSet<NodeIndex>,
+) -> Result<Vec<Option<Arc<Known>>>, EngineError> {
+    let mut known: Vec<Option<Arc<Known>>> = vec![None; resolver.graph.nodes().len()];
+    if selected.len() == known.len() {
+        return Ok(known);
+    }
+    let wanted: Vec<NodeIndex> = selected.iter().copied().collect();
+    let upstream = resolver.graph.upstream(&wanted);
+    for index in resolver.graph.indices() {
+        if selected.contains(&index) || !upstream[index.get()] {
+            continue;
+        }
+        known[index.get()] = match resolver.decide(index, &known) {
+            Ok(Decision::Fresh(fresh)) => Some(fresh),
+            _ => resolver.last_built(index)?,
+        };
+    }
+    Ok(known)
+}
+
 /// Which effects run.
 #[derive(Clone, Debug, Default)]
 pub struct Deploy {
@@ -78,7 +102,7 @@ pub(super) fn is_held_effect(
     index: NodeIndex,
     deploy: &Deploy,
 ) -> Result<bool, EngineError> {
-    let node = resolver.graph[index];
+    let node = &resolver.graph[index];
     let effect = resolver.kind(node)?.is_effect(&node.settings);
     Ok(effect && !deploy.all && !deploy.named.contains(&index))
 }

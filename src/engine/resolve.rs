@@ -108,7 +108,7 @@ impl Resolver<'_> {
     /// # Errors
     /// A missing local file, a broken store, `--locked` or `--offline` that cannot be kept.
     pub fn decide(&self, index: NodeIndex, known: &[Option<Arc<Known>>]) -> Result<Decision, EngineError> {
-        let node = self.graph[index];
+        let node = &self.graph[index];
         let waits: Vec<NodeIndex> =
             node.inputs.iter().map(|edge| edge.from).filter(|from| known[from.get()].is_none()).collect();
         if !waits.is_empty() {
@@ -142,6 +142,12 @@ impl Resolver<'_> {
     /// Returns what is remembered of a node's last build.
     pub fn trace(&self, node: &str) -> Result<Option<Trace>, EngineError> {
         Ok(self.store.state(&self.state_name(node))?)
+    }
+
+    /// Returns what a node gave when it was last built, if the store still has it.
+    pub fn last_built(&self, index: NodeIndex) -> Result<Option<Arc<Known>>, EngineError> {
+        let Some(trace) = self.trace(&self.graph[index].name)? else { return Ok(None) };
+        Ok(self.hit(&trace.key)?.map(|record| known_of(trace.key, record)))
     }
 
     /// Gathers a run's inputs and their key.
@@ -181,7 +187,7 @@ impl Resolver<'_> {
     }
 
     /// Returns the record of `key` when all its bytes are there.
-    fn hit(&self, key: &Digest) -> Result<Option<ActionRecord>, EngineError> {
+    pub(super) fn hit(&self, key: &Digest) -> Result<Option<ActionRecord>, EngineError> {
         let Some(record) = self.store.action(key)? else { return Ok(None) };
         for artifact in record.outputs.values() {
             if !self.store.has_artifact(artifact)? {
@@ -266,7 +272,7 @@ impl Resolver<'_> {
     ) -> Result<Vec<JobInput>, EngineError> {
         let mut inputs = Vec::new();
         for edge in &node.inputs {
-            let from = self.graph[edge.from];
+            let from = &self.graph[edge.from];
             let Some(known) = &known[edge.from.get()] else { continue };
             let role = match edge.role {
                 Role::From => InputRole::From,

@@ -160,7 +160,7 @@ fn numbers(store: &Store) -> Result<Vec<u64>, EngineError> {
 
 fn entry(resolver: &Resolver<'_>, report: &super::NodeReport) -> RunEntry {
     let graph = resolver.graph;
-    let node = graph[report.index];
+    let node = &graph[report.index];
     let (outcome, why, known) = match &report.outcome {
         Outcome::Fresh(known) => ("fresh", None, Some(known)),
         Outcome::Built { known, reason, .. } => ("built", Some(reason.to_string()), Some(known)),

@@ -153,18 +153,6 @@ pub enum GraphError {
         #[label("this type reads `[model]`")]
         at: SourceSpan,
     },
-    /// A node sets what `[model]` says for all.
-    #[error("node `{node}` sets `{setting}`, which is a setting of `[model]`")]
-    #[diagnostic(code(graph::shared_setting), help("set it in `[model]`, so that training, export and serving agree"))]
-    SharedSetting {
-        /// The node.
-        node: String,
-        /// The setting.
-        setting: String,
-        /// Where.
-        #[label("shared by all nodes")]
-        at: SourceSpan,
-    },
     /// `{node.field}` or a condition names no node.
     #[error("node `{node}` reads a field of unknown node `{input}`")]
     #[diagnostic(code(graph::unknown_reference))]

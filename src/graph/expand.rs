@@ -6,9 +6,9 @@ use std::ops::Range;
 use miette::SourceSpan;
 use serde_json::{Map, Value};
 
-use super::catalog::{Catalog, KindFacts, Refusal};
+use super::catalog::{Catalog, KindFacts, LocalFiles, Refusal};
 use super::error::{GraphError, RefusedSetting};
-use super::node::{Node, RunLimits};
+use super::node::{Graph, Node, RunLimits};
 use crate::manifest::{At, Axis, Declaration, Family, Manifest, suggest};
 
 /// More nodes are refused before any is made.
@@ -141,7 +141,7 @@ fn draft<'a>(
     let type_name = declaration.kind.as_ref().map_or("", |kind| kind.value.as_str());
     let mut draft = Draft { declaration, kind, valid: false, node: node(declaration, type_name, axes) };
     let Some(kind) = kind else { return draft };
-    let settings = settings(declaration, kind, values, model, problems);
+    let settings = settings(declaration, kind, values, model);
     match kind.canonical(&settings) {
         Ok(canonical) => {
             draft.node.outputs = kind.outputs(&canonical);
@@ -195,29 +195,47 @@ pub(super) fn instance_name(declared: &str, axes: &[(String, String)]) -> String
     name
 }
 
-/// Returns the settings of one combination, with what `[model]` says for all.
-fn settings(
-    declaration: &Declaration,
-    kind: &dyn KindFacts,
-    values: &[usize],
-    model: &Shared<'_>,
-    problems: &mut Vec<GraphError>,
-) -> Value {
+/// Returns the settings of one combination, with what `[model]` says for all where the node says nothing itself.
+fn settings(declaration: &Declaration, kind: &dyn KindFacts, values: &[usize], model: &Shared<'_>) -> Value {
     let Value::Object(mut settings) = declaration.settings.to_json() else { return Value::Null };
     for (axis, value) in declaration.matrix.iter().zip(values) {
         settings.insert(axis.name.value.clone(), axis.values[*value].1.to_json());
     }
     for key in kind.model_settings() {
-        let Some(shared) = model.settings.get(*key).filter(|shared| !shared.is_null()) else { continue };
-        if settings.insert((*key).to_owned(), shared.clone()).is_some() {
-            problems.push(GraphError::SharedSetting {
-                node: declaration.name.value.clone(),
-                setting: (*key).to_owned(),
-                at: declaration.locate(&[(*key).to_owned()], At::Key),
-            });
+        if let Some(shared) = model.settings.get(*key).filter(|shared| !shared.is_null()) {
+            settings.entry(*key).or_insert_with(|| shared.clone());
         }
     }
     Value::Object(settings)
+}
+
+/// Local files that a node of the manifest names, with their place.
+#[derive(Clone, Debug)]
+pub struct NamedFiles {
+    /// The node's name.
+    pub node: String,
+    /// The files.
+    pub files: LocalFiles,
+    /// The place of the setting that names them.
+    pub at: SourceSpan,
+}
+
+impl Graph {
+    /// Returns the local files that nodes with valid settings name, whatever else is wrong with the manifest.
+    pub fn local_files(manifest: &Manifest, catalog: &dyn Catalog) -> Vec<NamedFiles> {
+        if !manifest.readable {
+            return Vec::new();
+        }
+        let (drafts, _) = expand(manifest, catalog, &mut Vec::new());
+        let mut named = Vec::new();
+        for Draft { declaration, node, .. } in drafts {
+            for files in node.files {
+                let at = declaration.locate(&[files.setting.to_owned()], At::Value);
+                named.push(NamedFiles { node: node.name.clone(), files, at });
+            }
+        }
+        named
+    }
 }
 
 /// Finds where a refused setting stands: in the matrix, in `[model]`, or in the node's table.

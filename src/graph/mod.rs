@@ -20,4 +20,5 @@ mod select;
 
 pub use catalog::{Catalog, Content, FieldReference, KindFacts, LocalFiles, Output, Refusal};
 pub use error::{GraphError, RefusedSetting, UnknownTarget};
+pub use expand::NamedFiles;
 pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role, RunLimits};

@@ -24,7 +24,6 @@ pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
 pub use error::ManifestError;
 pub use overlay::Overlays;
 pub use problems::{Problem, Problems};
-pub(crate) use read::NODE_KEYS;
 pub use run::{CacheSettings, RunOptions, RunSettings};
 pub use source::{Position, Sources};
 pub use value::{Data, Entry, Located, Spanned, Table, Value};

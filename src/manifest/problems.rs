@@ -18,10 +18,17 @@ pub struct Problems {
 
 impl Problems {
     /// Sorts `list` by place and drops repetitions: the nodes of a matrix share their text.
-    pub fn new(sources: Sources, mut list: Vec<Problem>) -> Self {
-        list.sort_by_cached_key(|problem| (place(&**problem), problem.to_string()));
-        list.dedup_by(|a, b| place(&**a) == place(&**b) && a.to_string() == b.to_string());
-        Self { sources, list }
+    pub fn new(sources: Sources, list: Vec<Problem>) -> Self {
+        let mut problems = Self { sources, list: Vec::new() };
+        problems.extend(list);
+        problems
+    }
+
+    /// Adds problems that point into the same texts.
+    pub fn extend(&mut self, more: Vec<Problem>) {
+        self.list.extend(more);
+        self.list.sort_by_cached_key(|problem| (place(&**problem), problem.to_string()));
+        self.list.dedup_by(|a, b| place(&**a) == place(&**b) && a.to_string() == b.to_string());
     }
 
     /// Returns the texts that the problems point into.

@@ -20,7 +20,7 @@ const MODEL_TYPE: &str = "base";
 const TABLES: [&str; 11] =
     ["schema", "project", "model", "source", "filter", "train", "export", "eval", "run", "cache", "profile"];
 /// Keys of a node that are not settings of its kind.
-pub(crate) const NODE_KEYS: [&str; 6] = ["type", "from", "out", "gate", "refresh", "matrix"];
+const NODE_KEYS: [&str; 6] = ["type", "from", "out", "gate", "refresh", "matrix"];
 
 /// Reads the whole document, overlays already applied.
 pub(super) fn document(document: &Table, start: usize, manifest: &mut Manifest, problems: &mut Sink) {

@@ -59,6 +59,21 @@ pub enum Content {
     Fields,
 }
 
+impl Content {
+    /// Returns the word for people, as the end of "it reads …".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Rows => "rows",
+            Self::Weights => "weights",
+            Self::Adapter => "an adapter",
+            Self::Gguf => "a GGUF",
+            Self::Files => "files",
+            Self::Fields => "fields",
+        }
+    }
+}
+
 /// How far two runs of one key agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Determinism {

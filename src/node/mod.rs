@@ -18,6 +18,8 @@ mod kind;
 mod run;
 pub mod settings;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use error::{FailureClass, NodeError};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};

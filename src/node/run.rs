@@ -1,6 +1,7 @@
 //! What a kind sees while it runs: its job, the store, and ways to speak.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::de::DeserializeOwned;
@@ -13,6 +14,11 @@ use crate::store::Store;
 pub struct Cancel(AtomicBool);
 
 impl Cancel {
+    /// Returns a flag that several threads hold.
+    pub fn shared() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
     /// Asks for the stop.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);

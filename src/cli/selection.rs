@@ -1,0 +1,67 @@
+//! Arguments that `plan`, `build` and `status` share: which nodes, and under which rules.
+
+use std::collections::BTreeSet;
+
+use super::CliError;
+use super::session::Session;
+use crate::engine::{Deploy, Mode};
+use crate::graph::NodeIndex;
+
+/// Which nodes, and under which rules.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Selection {
+    /// Nodes to bring up to date with all that they read; by default every node
+    #[arg(value_name = "NODE")]
+    targets: Vec<String>,
+    /// Only this node and what it reads
+    #[arg(long, value_name = "NODE")]
+    up_to: Vec<String>,
+    /// Only this node and what reads it; what it reads is taken as it was last built
+    #[arg(long, value_name = "NODE")]
+    from: Vec<String>,
+    /// Run this node whatever the store has
+    #[arg(long, value_name = "NODE")]
+    force: Vec<String>,
+    /// Fetch pinned sources anew, all or the named one
+    #[arg(long, value_name = "NODE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    refresh: Vec<String>,
+    /// Fail rather than change the lock
+    #[arg(long)]
+    locked: bool,
+    /// Open no socket
+    #[arg(long)]
+    offline: bool,
+    /// Run nodes that change something outside the project
+    #[arg(long)]
+    deploy: bool,
+}
+
+impl Selection {
+    /// Returns the rules for the engine; names are checked by [`Self::check`].
+    pub(super) fn mode(&self) -> Mode {
+        Mode {
+            locked: self.locked,
+            offline: self.offline,
+            refresh: self.refresh.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            refresh_all: self.refresh.iter().any(String::is_empty),
+            force: self.force.iter().cloned().collect(),
+            now: 0,
+        }
+    }
+
+    /// Returns the selected nodes and effects.
+    ///
+    /// # Errors
+    /// A name that no node has.
+    pub(super) fn select(&self, session: &Session<'_>) -> Result<(BTreeSet<NodeIndex>, Deploy), CliError> {
+        for name in self.force.iter().chain(self.refresh.iter().filter(|name| !name.is_empty())) {
+            session.node(name)?;
+        }
+        let mut named = BTreeSet::new();
+        for target in &self.targets {
+            named.extend(session.project.graph.resolve(target)?);
+        }
+        let selected = session.select(&self.targets, &self.up_to, &self.from)?;
+        Ok((selected, Deploy { all: self.deploy, named }))
+    }
+}

@@ -1,0 +1,195 @@
+//! What can only be decided over all rows: corrections supersede, equal rows count once.
+//!
+//! Each chunk of candidate rows has a summary of a few hashes a row, memoised by the chunk's digest, so that deciding reads
+//! no row that did not change.
+
+use std::collections::BTreeSet;
+
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSliceMut as _;
+
+use crate::record::{Chunk, ChunkRef, Conversation, Counts, Line, Record, RecordError, RecordSet, Role, edit};
+use crate::store::{Digest, MemoEntry, RecordsRef, Store};
+
+/// Raised when [`Summary`] is made or written in another way.
+const SUMMARY: &[u8] = b"filter.conversations summary 1";
+
+/// A row by hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Summary {
+    /// Of all turns but the system prompt.
+    content: u64,
+    /// Of the first question, without case, punctuation and spacing.
+    question: u64,
+    /// Of the row's id, its thread's and its records'.
+    names: Vec<u64>,
+    /// For a correction: of the ids that it supersedes.
+    supersedes: Option<Vec<u64>>,
+}
+
+/// Returns the candidates without those that corrections supersede and without repetitions; corrections become rows.
+pub(super) fn reduce(store: &Store, candidates: &RecordsRef, counts: &mut Counts) -> Result<RecordsRef, RecordError> {
+    let set = RecordSet::open(store, candidates)?;
+    let summaries = set.chunks().par_iter().map(|chunk| summaries(store, chunk));
+    let summaries = summaries.collect::<Result<Vec<Vec<Summary>>, RecordError>>()?;
+    let verdicts = verdicts(&summaries, counts);
+    let mut removed = BTreeSet::new();
+    let mut inserted = Vec::new();
+    for (chunk, verdicts) in set.chunks().iter().zip(&verdicts) {
+        if verdicts.iter().all(|verdict| *verdict == Verdict::Kept) {
+            continue;
+        }
+        for (line, verdict) in Chunk::read(store, chunk)?.lines()?.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Kept => {}
+                Verdict::Dropped => drop(removed.insert(line.id().to_owned())),
+                Verdict::Correction => {
+                    removed.insert(line.id().to_owned());
+                    inserted.push(as_row(line)?);
+                }
+            }
+        }
+    }
+    edit(store, candidates, &removed, inserted)
+}
+
+/// Returns the row of a correction.
+fn as_row(line: &Line<'_>) -> Result<Line<'static>, RecordError> {
+    match line.record()? {
+        Record::Correction(correction) => Line::of(&Record::Row(correction.conversation)),
+        other => Line::of(&other),
+    }
+}
+
+/// What becomes of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Kept,
+    Dropped,
+    /// Kept, as a row.
+    Correction,
+}
+
+fn verdicts(summaries: &[Vec<Summary>], counts: &mut Counts) -> Vec<Vec<Verdict>> {
+    let all = || {
+        summaries
+            .iter()
+            .enumerate()
+            .flat_map(|(chunk, rows)| rows.iter().enumerate().map(move |(at, row)| (chunk, at, row)))
+    };
+    let mut superseded: BTreeSet<u64> = BTreeSet::new();
+    let mut corrected: BTreeSet<u64> = BTreeSet::new();
+    for (_, _, row) in all() {
+        if let Some(ids) = &row.supersedes {
+            superseded.extend(ids);
+            corrected.insert(row.question);
+        }
+    }
+    let mut verdicts: Vec<Vec<Verdict>> = summaries.iter().map(|rows| vec![Verdict::Kept; rows.len()]).collect();
+    let mut contents = Vec::new();
+    for (chunk, at, row) in all() {
+        let is_correction = row.supersedes.is_some();
+        let is_superseded = corrected.contains(&row.question) || row.names.iter().any(|name| superseded.contains(name));
+        if is_correction {
+            verdicts[chunk][at] = Verdict::Correction;
+        } else if is_superseded {
+            verdicts[chunk][at] = Verdict::Dropped;
+            counts.add("dropped row: superseded by a correction", 1);
+            continue;
+        }
+        contents.push((row.content, !is_correction, chunk as u32, at as u32));
+    }
+    // A correction comes before a row with the same words, and then the first by id.
+    contents.par_sort_unstable();
+    for group in contents.chunk_by(|a, b| a.0 == b.0) {
+        for (_, _, chunk, at) in &group[1..] {
+            verdicts[*chunk as usize][*at as usize] = Verdict::Dropped;
+            counts.add("dropped row: exact duplicate", 1);
+        }
+    }
+    verdicts
+}
+
+/// Returns the summaries of a chunk's rows, in order.
+fn summaries(store: &Store, chunk: &ChunkRef) -> Result<Vec<Summary>, RecordError> {
+    let scope = Digest::of(SUMMARY);
+    if let Some(known) = store.memo(&scope, &chunk.digest)?.and_then(|bytes| decode(&bytes)) {
+        return Ok(known);
+    }
+    let lines = Chunk::read(store, chunk)?;
+    let summaries = lines.lines()?.into_iter().map(|line| Ok(summary(&line.record()?)));
+    let summaries = summaries.collect::<Result<Vec<Summary>, RecordError>>()?;
+    let (first, last) = (chunk.first.clone(), chunk.last.clone());
+    store.put_memo(scope, MemoEntry { input: chunk.digest, first, last, value: encode(&summaries) })?;
+    Ok(summaries)
+}
+
+fn summary(record: &Record) -> Summary {
+    let (row, supersedes) = match record {
+        Record::Row(row) => (row, None),
+        Record::Correction(correction) => (&correction.conversation, Some(&correction.supersedes)),
+        // The record-wise part yields nothing else.
+        Record::Issue(_) | Record::Pull(_) | Record::Document(_) => return Summary::default(),
+    };
+    let mut names: Vec<u64> = [&row.id, &row.thread]
+        .into_iter()
+        .chain(row.sources.iter().map(|source| &source.id))
+        .map(|id| hash(id))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let supersedes = supersedes.map(|ids| ids.iter().map(|id| hash(id)).collect());
+    Summary { content: hash(&content(row)), question: hash(&question(row)), names, supersedes }
+}
+
+/// Returns who says what, without the system prompt.
+fn content(row: &Conversation) -> String {
+    let mut text = String::new();
+    for turn in row.turns.iter().filter(|turn| turn.role != Role::System) {
+        text.push(if turn.role == Role::User { '\u{1}' } else { '\u{2}' });
+        text.push_str(turn.text.trim());
+    }
+    text
+}
+
+/// Returns the words of the first question.
+fn question(row: &Conversation) -> String {
+    let text = row.turns.iter().find(|turn| turn.role == Role::User).map_or("", |turn| &turn.text);
+    let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+fn hash(text: &str) -> u64 {
+    let mut head = [0; 8];
+    head.copy_from_slice(&Digest::of(text.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(head)
+}
+
+/// For each row: content, question, the number of names, the names, the number of superseded ids plus one or zero, the ids.
+/// All are little-endian words of eight bytes.
+fn encode(summaries: &[Summary]) -> Vec<u8> {
+    let mut words = Vec::new();
+    for summary in summaries {
+        words.extend([summary.content, summary.question, summary.names.len() as u64]);
+        words.extend(&summary.names);
+        words.push(summary.supersedes.as_ref().map_or(0, |ids| ids.len() as u64 + 1));
+        words.extend(summary.supersedes.iter().flatten());
+    }
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+fn decode(bytes: &[u8]) -> Option<Vec<Summary>> {
+    let (words, []) = bytes.as_chunks::<8>() else { return None };
+    let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let mut summaries = Vec::new();
+    while let Some(content) = words.next() {
+        let question = words.next()?;
+        let names = (0..words.next()?).map(|_| words.next()).collect::<Option<_>>()?;
+        let supersedes = match words.next()? {
+            0 => None,
+            count => Some((1..count).map(|_| words.next()).collect::<Option<_>>()?),
+        };
+        summaries.push(Summary { content, question, names, supersedes });
+    }
+    Some(summaries)
+}

@@ -1,0 +1,157 @@
+//! `filter.split`: rows to train on and rows held out to evaluate.
+//!
+//! Where a row goes depends on its thread and the seed alone, so new rows never move old ones and rows of one thread
+//! stay together. The share that is held out is therefore only close to `eval`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::node::{
+    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    settings,
+};
+use crate::record::{Line, Mapped, Record, map_records, merge};
+use crate::store::{Artifact, Digest};
+
+/// The kind.
+#[derive(Debug)]
+pub struct Split;
+
+/// History: 1, the first.
+const VERSION: u32 = 1;
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Filter,
+    name: "split",
+    version: VERSION,
+    summary: "rows to train on, and rows held out to evaluate",
+    inputs: &[Content::Rows],
+    outputs: &[
+        OutputInfo { name: "train", content: Content::Rows },
+        OutputInfo { name: "eval", content: Content::Rows },
+    ],
+    fields: &["train", "eval"],
+    determinism: Determinism::Exact,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &[],
+    pinned: false,
+    effect: false,
+};
+
+/// Settings of `filter.split`.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// The share of threads that is held out, from 0 to 1.
+    #[serde(default = "one_in_twenty")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    eval: f64,
+    /// What is never parted: the rows of a thread, or nothing but a row.
+    #[serde(default)]
+    by: By,
+    /// Another number holds out other rows.
+    #[serde(default)]
+    seed: u64,
+}
+
+/// What a split never parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum By {
+    /// The rows of one issue, pull request or document.
+    #[default]
+    Thread,
+    /// A row.
+    Row,
+}
+
+const fn one_in_twenty() -> f64 {
+    0.05
+}
+
+impl Kind for Split {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        let canonical = settings::canonical::<Settings>(settings)?;
+        match canonical.get("eval").and_then(Value::as_f64) {
+            Some(eval) if (0.0..=1.0).contains(&eval) => Ok(canonical),
+            _ => Err(vec![SettingProblem {
+                path: vec!["eval".into()],
+                code: "settings::out_of_range",
+                message: "`eval` is a share, from 0 to 1".into(),
+                label: "not between 0 and 1".into(),
+                help: Some("`eval = 0.05` holds out one thread in twenty".into()),
+            }]),
+        }
+    }
+
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let settings: Settings = run.settings()?;
+        let mut inputs = Vec::new();
+        for input in run.inputs() {
+            let Artifact::Records(rows) = input.artifact else {
+                return Err(run.bad_job(format!("input `{}` is no record set", input.node)));
+            };
+            inputs.push((input.node.as_str(), rows));
+        }
+        let rows = merge(run.store, &inputs)?;
+        let scope = Digest::of(format!("filter.split {VERSION} {}", run.job.settings).as_bytes());
+        let result = map_records::<2, NodeError, _>(run.store, scope, &rows, |line| {
+            run.check_cancelled()?;
+            Ok(split(&settings, line)?)
+        })?;
+        let [train, eval] = result.outputs;
+        if eval.count == 0 && rows.count > 0 && settings.eval > 0.0 {
+            run.warn(format!(
+                "no row of {} is held out for evaluation: raise `eval`, choose another `seed`, or add rows",
+                rows.count
+            ));
+        }
+        let outputs = [("train", train), ("eval", eval)];
+        Ok(Outcome {
+            outputs: outputs.iter().map(|(name, rows)| ((*name).into(), Artifact::Records(*rows))).collect(),
+            fields: outputs.iter().map(|(name, rows)| ((*name).into(), json!(rows.count))).collect(),
+            report: outputs
+                .iter()
+                .map(|(name, rows)| Count { what: format!("rows: {name}"), count: rows.count })
+                .collect(),
+        })
+    }
+}
+
+/// All that a split reads of a row.
+#[derive(Deserialize)]
+struct Threaded {
+    #[serde(default)]
+    thread: String,
+}
+
+fn split(settings: &Settings, line: &Line<'_>) -> Result<Mapped<2>, crate::record::RecordError> {
+    let thread = match settings.by {
+        By::Row => line.id().to_owned(),
+        By::Thread => match serde_json::from_str::<Threaded>(line.json()) {
+            Ok(Threaded { thread }) if !thread.is_empty() => thread,
+            // Either it has no thread, or reading it whole gives the error.
+            _ => match line.record()? {
+                Record::Row(row) if !row.thread.is_empty() => row.thread,
+                _ => line.id().to_owned(),
+            },
+        },
+    };
+    let hash = Digest::of(format!("{} {thread}", settings.seed).as_bytes());
+    let mut head = [0; 8];
+    head.copy_from_slice(&hash.as_bytes()[..8]);
+    // 53 bits fill a float's mantissa, so the fraction is below 1.
+    let fraction = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
+    let mut mapped = Mapped::default();
+    mapped.rows[usize::from(fraction < settings.eval)].push(line.clone().into_owned());
+    Ok(mapped)
+}

@@ -1,0 +1,201 @@
+//! `source.corrections`: conversations that people wrote to supersede what the sources say.
+//!
+//! Which rows a correction supersedes is decided by the filter that makes rows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::node::{
+    Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
+    SettingProblem, Weight, settings,
+};
+use crate::record::{Correction, ImportError, Record, Role, import_correction, write};
+use crate::store::Artifact;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Corrections;
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Source,
+    name: "corrections",
+    // History: 1, the first.
+    version: 1,
+    summary: "rows that you wrote to supersede wrong ones: JSON lines of conversations, with `supersedes` and `note`",
+    inputs: &[],
+    outputs: &[OutputInfo { name: "records", content: Content::Records }],
+    fields: &["records"],
+    determinism: Determinism::Exact,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &[],
+    pinned: false,
+    effect: false,
+};
+
+/// Settings of `source.corrections`.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// The file, relative to the manifest.
+    path: String,
+    /// Whether the file may be absent; the node then yields no records.
+    #[serde(default)]
+    optional: bool,
+}
+
+/// What can go wrong with corrections. All of it is in the file, which a person wrote.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum CorrectionsError {
+    #[error("`{}:{line}` is not a correction", path.display())]
+    #[diagnostic(
+        code(source::corrections::bad_line),
+        help(
+            "a line is {{\"conversations\":[{{\"from\":\"human\",\"value\":…}},{{\"from\":\"gpt\",\"value\":…}}]}}, and may \
+             have \"id\", \"supersedes\": [ids], \"weight\" and \"note\""
+        )
+    )]
+    BadLine {
+        path: PathBuf,
+        line: usize,
+        #[source]
+        cause: ImportError,
+    },
+    #[error("`{}:{line}`: {what}", path.display())]
+    #[diagnostic(
+        code(source::corrections::turns),
+        help("questions (`human`) and answers (`gpt`) take turns, and the last turn is an answer")
+    )]
+    Turns { path: PathBuf, line: usize, what: &'static str },
+    #[error("`{}:{line}` has the id `{id}`, and so has line {other}", path.display())]
+    #[diagnostic(code(source::corrections::duplicate_id), help("give one of them another id, or delete one"))]
+    Duplicate { path: PathBuf, line: usize, other: usize, id: String },
+    #[error("the file cannot be read")]
+    #[diagnostic(code(source::corrections::io), help("check that it is UTF-8 and that you may read it"))]
+    Io(#[from] std::io::Error),
+}
+
+impl Kind for Corrections {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        settings::canonical::<Settings>(settings)
+    }
+
+    fn outside_key(&self) -> &'static [&'static str] {
+        &["path", "optional"]
+    }
+
+    fn files(&self, settings: &Value) -> Vec<FileInput> {
+        super::one_file(settings)
+    }
+
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let (corrections, identical) = match run.files("path").next() {
+            Some(file) => read(&file.path)?,
+            None => (Vec::new(), 0),
+        };
+        let records = write(run.store, corrections.into_iter().map(Record::Correction))?;
+        let report = vec![Count { what: "dropped: identical line".into(), count: identical }];
+        Ok(Outcome {
+            outputs: BTreeMap::from([("records".into(), Artifact::Records(records))]),
+            fields: BTreeMap::from([("records".into(), json!(records.count))]),
+            report: report.into_iter().filter(|count| count.count > 0).collect(),
+        })
+    }
+}
+
+/// Returns the corrections of a file, and how many lines repeat an earlier one.
+fn read(path: &Path) -> Result<(Vec<Correction>, u64), CorrectionsError> {
+    let text = fs_err::read_to_string(path)?;
+    let mut seen: BTreeMap<String, (usize, Correction)> = BTreeMap::new();
+    let mut identical = 0;
+    for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        let line = number + 1;
+        let correction = import_correction(text.trim().as_bytes()).map_err(|cause| CorrectionsError::BadLine {
+            path: path.to_owned(),
+            line,
+            cause,
+        })?;
+        check_turns(&correction).map_err(|what| CorrectionsError::Turns { path: path.to_owned(), line, what })?;
+        let id = correction.conversation.id.clone();
+        match seen.get(&id) {
+            Some((_, other)) if *other == correction => identical += 1,
+            Some((other, _)) => {
+                return Err(CorrectionsError::Duplicate { path: path.to_owned(), line, other: *other, id });
+            }
+            None => drop(seen.insert(id, (line, correction))),
+        }
+    }
+    Ok((seen.into_values().map(|(_, correction)| correction).collect(), identical))
+}
+
+/// Checks that every question has an answer.
+fn check_turns(correction: &Correction) -> Result<(), &'static str> {
+    let mut turns = correction.conversation.turns.iter().peekable();
+    turns.next_if(|turn| turn.role == Role::System);
+    let mut expected = Role::User;
+    for turn in turns {
+        if turn.text.trim().is_empty() {
+            return Err("a turn has no text");
+        }
+        match (turn.role == expected, turn.role) {
+            (true, Role::User) => expected = Role::Assistant,
+            (true, _) => expected = Role::User,
+            (false, Role::Assistant) => return Err("an answer has no question"),
+            (false, Role::User) => return Err("a question has no answer"),
+            (false, Role::System) => return Err("a system turn stands after the first turn"),
+        }
+    }
+    if expected == Role::User { Ok(()) } else { Err("the last question has no answer") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(lines: &str) -> Result<(Vec<Correction>, u64), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.jsonl");
+        fs_err::write(&path, lines).unwrap();
+        read(&path).map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "."))
+    }
+
+    #[test]
+    fn corrections_name_what_they_supersede_and_repeated_lines_count_once() {
+        let line = r#"{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"}],"supersedes":"o/r#1","note":"n"}"#;
+        let (corrections, identical) = check(&format!("{line}\n\n{line}\n")).unwrap();
+        assert_eq!((corrections.len(), identical), (1, 1));
+        assert_eq!(
+            (corrections[0].supersedes.as_slice(), corrections[0].note.as_deref()),
+            (&["o/r#1".to_owned()][..], Some("n"))
+        );
+        assert!(corrections[0].conversation.id.starts_with("correction-"));
+    }
+
+    #[test]
+    fn every_question_needs_an_answer() {
+        let two = r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"},{"role":"user","content":"q"}]}"#;
+        assert_eq!(check(two).unwrap_err(), "`./c.jsonl:1`: the last question has no answer");
+        let twice = r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
+        assert_eq!(check(twice).unwrap_err(), "`./c.jsonl:1`: a question has no answer");
+        assert_eq!(check("\n{}").unwrap_err(), "`./c.jsonl:2` is not a correction");
+    }
+
+    #[test]
+    fn two_corrections_with_one_id_are_named_by_their_lines() {
+        let line = |answer: &str| format!(r#"{{"id":"x","instruction":"q","output":"{answer}"}}"#);
+        let error = check(&format!("{}\n{}\n", line("a"), line("b"))).unwrap_err();
+        assert_eq!(error, "`./c.jsonl:2` has the id `x`, and so has line 1");
+    }
+}

@@ -1,0 +1,302 @@
+//! `source.jsonl`: records from JSON lines that people already have.
+//!
+//! The file is cut into content-defined runs of lines; what a run holds is memoised by its digest. Lines that share an
+//! id are found by their hashes, and the former record set is edited by the runs that differ, so that an edit of one line
+//! costs one run's reading.
+
+mod error;
+mod read;
+mod resolve;
+mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::Path;
+
+use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use error::JsonlError;
+use read::{Facts, Reader, content_hash};
+use resolve::{Fate, Resolved, Tally, resolve};
+use run::{RawRun, cut};
+
+use crate::node::{
+    Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
+    SettingProblem, Weight, settings,
+};
+use crate::record::{Form, Line, Record, RecordSet, edit, recall, remember, write_lines};
+use crate::store::{Artifact, Digest, RecordsRef, Store};
+
+/// The kind.
+#[derive(Debug)]
+pub struct Jsonl;
+
+/// History: 1, the first.
+const VERSION: u32 = 1;
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Source,
+    name: "jsonl",
+    version: VERSION,
+    summary: "JSON lines that you already have: rows, issues, pull requests or documents (`.gz` too)",
+    inputs: &[],
+    outputs: &[OutputInfo { name: "records", content: Content::Records }],
+    fields: &["records"],
+    determinism: Determinism::Exact,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &[],
+    pinned: false,
+    effect: false,
+};
+
+/// Settings of `source.jsonl`.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// The file, relative to the manifest; gzip is recognised by its content.
+    path: String,
+    /// What each line holds.
+    #[serde(rename = "as", default = "rows")]
+    form: Form,
+    /// The repository of records that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    repo: Option<String>,
+    /// Whether the file may be absent; the node then yields no records.
+    #[serde(default)]
+    optional: bool,
+    /// What to do with a line that is no record: end the run, or leave it out and count it.
+    #[serde(default)]
+    on_bad_line: OnBadLine,
+}
+
+/// What to do with a line that is no record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OnBadLine {
+    /// End the run.
+    #[default]
+    Fail,
+    /// Leave it out and count it.
+    Skip,
+}
+
+const fn rows() -> Form {
+    Form::Rows
+}
+
+impl Kind for Jsonl {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        settings::canonical::<Settings>(settings)
+    }
+
+    fn outside_key(&self) -> &'static [&'static str] {
+        &["path", "optional"]
+    }
+
+    fn files(&self, settings: &Value) -> Vec<FileInput> {
+        super::one_file(settings)
+    }
+
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let settings: Settings = run.settings()?;
+        let (records, report) = match run.files("path").next() {
+            Some(file) => read_file(run.store, &file.path, &settings)?,
+            None => (write_lines(run.store, Vec::new())?, Vec::new()),
+        };
+        Ok(Outcome {
+            outputs: BTreeMap::from([("records".into(), Artifact::Records(records))]),
+            fields: BTreeMap::from([("records".into(), json!(records.count))]),
+            report,
+        })
+    }
+}
+
+/// Reads a file into a record set, with counted remarks.
+fn read_file(store: &Store, path: &Path, settings: &Settings) -> Result<(RecordsRef, Vec<Count>), JsonlError> {
+    let bytes = decompressed(path)?;
+    let file = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let Settings { form, repo, on_bad_line, .. } = settings;
+    let scope = Digest::of(format!("source.jsonl {VERSION} {}", json!([form, repo, on_bad_line])).as_bytes());
+    let skips_bad_lines = *on_bad_line == OnBadLine::Skip;
+    let reader = Reader { store, scope, path, file, form: *form, repo: repo.as_deref(), skips_bad_lines };
+
+    let runs = cut(file);
+    let read = runs.par_iter().map(|run| reader.facts(run)).collect::<Result<Vec<_>, JsonlError>>()?;
+    let (facts, lines): (Vec<Facts>, Vec<_>) = read.into_iter().unzip();
+    let digests: Vec<Digest> = runs.iter().map(|run| run.digest).collect();
+    let (resolved, tally) = resolve(*form, &digests, &facts);
+    let pieces = runs.into_iter().zip(resolved).zip(lines);
+    let pieces = pieces.map(|((raw, resolved), lines)| Piece { raw, resolved, lines }).collect();
+    let records = assemble(&reader, pieces)?;
+    Ok((records, report(&facts, tally)))
+}
+
+/// Returns the file's bytes, unpacked when they are gzip.
+fn decompressed(path: &Path) -> Result<Vec<u8>, JsonlError> {
+    let bytes = fs_err::read(path)?;
+    if bytes.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
+        return Err(JsonlError::Zstd { path: path.to_owned() });
+    }
+    if !bytes.starts_with(&[0x1F, 0x8B]) {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::with_capacity(bytes.len().saturating_mul(4));
+    flate2::read::MultiGzDecoder::new(bytes.as_slice())
+        .read_to_end(&mut unpacked)
+        .map_err(|cause| JsonlError::Gzip { path: path.to_owned(), cause })?;
+    Ok(unpacked)
+}
+
+fn report(facts: &[Facts], tally: Tally) -> Vec<Count> {
+    let counts = [
+        ("dropped: identical line", tally.identical),
+        ("dropped: a later line has the same id", tally.superseded),
+        ("dropped: line is no record", facts.iter().map(|facts| facts.bad).sum()),
+        ("kept with a number: another row has the same source", tally.numbered),
+    ];
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    counts.map(|(what, count)| Count { what: what.into(), count }).collect()
+}
+
+/// A run of the file.
+struct Piece<'a> {
+    raw: RawRun<'a>,
+    resolved: Resolved,
+    /// Its lines, when it was read just now.
+    lines: Option<Vec<Line<'static>>>,
+}
+
+/// A former reading: the memo of its resolved runs, and the set that they gave.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct Past {
+    runs: Digest,
+    output: RecordsRef,
+}
+
+/// Returns the record set of a file's runs.
+fn assemble(reader: &Reader<'_>, pieces: Vec<Piece<'_>>) -> Result<RecordsRef, JsonlError> {
+    let state = serde_json::to_vec(&pieces.iter().map(|piece| &piece.resolved).collect::<Vec<_>>())?;
+    let name = Digest::of(&state);
+    let output = match former(reader, &name)? {
+        Some((past, _)) if past.runs == name => past.output,
+        Some((past, runs)) => match change(reader, &pieces, runs)? {
+            Some(change) => change.apply(reader, pieces, &past.output)?,
+            None => write_lines(reader.store, lines_of(reader, pieces)?)?,
+        },
+        None => write_lines(reader.store, lines_of(reader, pieces)?)?,
+    };
+    reader.keep("runs", name, state)?;
+    remember(reader.store, reader.part("readings"), Past { runs: name, output })?;
+    Ok(output)
+}
+
+/// Returns the reading of the same runs, or the newest one, if its set is still in the store.
+fn former(reader: &Reader<'_>, name: &Digest) -> Result<Option<(Past, BTreeSet<Resolved>)>, JsonlError> {
+    let mut readings: Vec<Past> = recall(reader.store, &reader.part("readings"))?;
+    readings.sort_by_key(|past| past.runs != *name);
+    for past in readings {
+        let state = reader.store.memo(&reader.part("runs"), &past.runs)?;
+        if let Some(runs) = state.and_then(|state| serde_json::from_slice(&state).ok())
+            && is_whole(reader.store, &past.output)?
+        {
+            return Ok(Some((past, runs)));
+        }
+    }
+    Ok(None)
+}
+
+/// What differs from a former reading.
+struct Change {
+    /// The runs of the former reading. Two equal runs hold equal lines, all dropped in one of them, so a set will do.
+    former: BTreeSet<Resolved>,
+    /// Ids of the runs that are gone, with the hash of the content where it is known.
+    removed: BTreeMap<String, Option<u64>>,
+}
+
+/// Returns what differs from a former reading; nothing when that is half of it or its memo is gone.
+fn change(reader: &Reader<'_>, pieces: &[Piece<'_>], former: BTreeSet<Resolved>) -> Result<Option<Change>, JsonlError> {
+    let ours: BTreeSet<&Resolved> = pieces.iter().map(|piece| &piece.resolved).collect();
+    let gone: Vec<&Resolved> = former.iter().filter(|run| !ours.contains(run)).collect();
+    if gone.len() * 2 > former.len().max(8) {
+        return Ok(None);
+    }
+    let mut removed = BTreeMap::new();
+    for run in gone {
+        let Some((ids, facts)) = reader.former(&run.run)? else { return Ok(None) };
+        for (at, (id, fact)) in ids.into_iter().zip(facts.records).enumerate() {
+            let (id, content) = match run.fate(at) {
+                Some(Fate::Dropped) => continue,
+                Some(Fate::Numbered(n)) => (format!("{id}~{n}"), None),
+                None => (id, Some(fact.content)),
+            };
+            removed.insert(id, content);
+        }
+    }
+    Ok(Some(Change { former, removed }))
+}
+
+impl Change {
+    /// Edits the set of the former reading.
+    fn apply(self, reader: &Reader<'_>, pieces: Vec<Piece<'_>>, base: &RecordsRef) -> Result<RecordsRef, JsonlError> {
+        let Self { former, mut removed } = self;
+        let fresh = pieces.into_iter().filter(|piece| !former.contains(&piece.resolved)).collect();
+        let mut inserted = lines_of(reader, fresh)?;
+        // A record that only moved from one run to another is no change.
+        inserted.retain(|line| match removed.get(line.id()) {
+            Some(Some(content)) if *content == content_hash(line) => {
+                removed.remove(line.id());
+                false
+            }
+            _ => true,
+        });
+        Ok(edit(reader.store, base, &removed.into_keys().collect(), inserted)?)
+    }
+}
+
+/// Returns the lines that are taken from runs, in order of the file.
+fn lines_of(reader: &Reader<'_>, pieces: Vec<Piece<'_>>) -> Result<Vec<Line<'static>>, JsonlError> {
+    let lines = pieces.into_par_iter().map(|Piece { raw, resolved, lines }| {
+        let lines = match lines {
+            Some(lines) => lines,
+            None => reader.lines(&raw)?.0,
+        };
+        let taken = lines.into_iter().enumerate().filter_map(|(at, line)| match resolved.fate(at) {
+            None => Some(Ok(line)),
+            Some(Fate::Dropped) => None,
+            Some(Fate::Numbered(n)) => Some(numbered(&line, n)),
+        });
+        taken.collect::<Result<Vec<_>, JsonlError>>()
+    });
+    Ok(lines.collect::<Result<Vec<_>, JsonlError>>()?.into_iter().flatten().collect())
+}
+
+/// Returns the line of a row with a number at its id. Its thread stays.
+fn numbered(line: &Line<'_>, n: u32) -> Result<Line<'static>, JsonlError> {
+    let mut record = line.record()?;
+    if let Record::Row(row) = &mut record {
+        row.id = format!("{}~{n}", row.id);
+    }
+    Ok(Line::of(&record)?)
+}
+
+/// Returns whether every object of a set is still in a store.
+fn is_whole(store: &Store, set: &RecordsRef) -> Result<bool, JsonlError> {
+    if !store.has(&set.root)? {
+        return Ok(false);
+    }
+    Ok(RecordSet::open(store, set)?.is_complete()?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! `source.markdown`: the Markdown files of a folder.
+
+mod front_matter;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::node::{
+    Content, Determinism, Family, FileInput, Globs, JobFile, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
+    SettingProblem, Weight, settings,
+};
+use crate::record::{Document, Record, write};
+use crate::store::Artifact;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Markdown;
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Source,
+    name: "markdown",
+    // History: 1, the first.
+    version: 1,
+    summary: "the Markdown files of a folder",
+    inputs: &[],
+    outputs: &[OutputInfo { name: "documents", content: Content::Records }],
+    fields: &["records"],
+    determinism: Determinism::Exact,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &[],
+    pinned: false,
+    effect: false,
+};
+
+/// Settings of `source.markdown`.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// The folder, relative to the manifest.
+    path: String,
+    /// Which files below it, as globs.
+    #[serde(default = "all_markdown")]
+    include: Vec<String>,
+    /// Which files to leave out, as globs.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// What stands before a file's path in its document's id, such as `owner/name`. Nothing: the path alone.
+    #[serde(default)]
+    repo: String,
+    /// Whether the folder may be absent; the node then yields no documents.
+    #[serde(default)]
+    optional: bool,
+}
+
+fn all_markdown() -> Vec<String> {
+    vec!["**/*.md".to_owned()]
+}
+
+/// What can go wrong with a folder of Markdown.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum MarkdownError {
+    #[error("`{}` is not UTF-8 (byte {at})", path.display())]
+    #[diagnostic(code(source::markdown::encoding), help("convert it to UTF-8, or name it in `exclude`"))]
+    Encoding { path: PathBuf, at: usize },
+    #[error("the file cannot be read")]
+    #[diagnostic(code(source::markdown::io), help("check that you may read it, or name it in `exclude`"))]
+    Io(#[from] std::io::Error),
+}
+
+impl Kind for Markdown {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        let canonical = settings::canonical::<Settings>(settings)?;
+        let problems: Vec<SettingProblem> = bad_globs(&canonical).collect();
+        if problems.is_empty() { Ok(canonical) } else { Err(problems) }
+    }
+
+    fn outside_key(&self) -> &'static [&'static str] {
+        // The files that the globs choose are in the key by their names.
+        &["path", "include", "exclude", "optional"]
+    }
+
+    fn files(&self, settings: &Value) -> Vec<FileInput> {
+        let Ok(settings) = Settings::deserialize(settings) else { return Vec::new() };
+        vec![FileInput {
+            setting: "path",
+            path: PathBuf::from(settings.path),
+            globs: Some(Globs { include: settings.include, exclude: settings.exclude }),
+            optional: settings.optional,
+        }]
+    }
+
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let settings: Settings = run.settings()?;
+        let files: Vec<&JobFile> = run.files("path").collect();
+        let documents = files.into_par_iter().map(|file| read(file, &settings.repo));
+        let documents = documents.collect::<Result<Vec<_>, MarkdownError>>()?;
+        let records = write(run.store, documents.into_iter().map(Record::Document))?;
+        Ok(Outcome {
+            outputs: BTreeMap::from([("documents".into(), Artifact::Records(records))]),
+            fields: BTreeMap::from([("records".into(), json!(records.count))]),
+            report: Vec::new(),
+        })
+    }
+}
+
+/// Returns a problem for each glob that cannot be read.
+fn bad_globs(settings: &Value) -> impl Iterator<Item = SettingProblem> {
+    let globs = ["include", "exclude"].into_iter().flat_map(|key| {
+        let globs = settings.get(key).and_then(Value::as_array).into_iter().flatten();
+        globs.enumerate().filter_map(move |(index, glob)| Some((key, index, glob.as_str()?)))
+    });
+    globs.filter_map(|(key, index, glob)| {
+        let error = globset::Glob::new(glob).err()?;
+        Some(SettingProblem {
+            path: vec![key.to_owned(), index.to_string()],
+            code: "settings::bad_glob",
+            message: format!("`{glob}` is not a glob: {}", error.kind()),
+            label: "here".into(),
+            help: Some("globs are like `**/*.md`, `docs/{a,b}/*.md`".into()),
+        })
+    })
+}
+
+fn read(file: &JobFile, repo: &str) -> Result<Document, MarkdownError> {
+    let text = String::from_utf8(fs_err::read(&file.path)?)
+        .map_err(|error| MarkdownError::Encoding { path: file.path.clone(), at: error.utf8_error().valid_up_to() })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let (title, content) = front_matter::split(text);
+    let title = title.or_else(|| first_heading(content)).unwrap_or_else(|| name_of(&file.name));
+    let id = if repo.is_empty() { file.name.clone() } else { format!("{repo}/{}", file.name) };
+    Ok(Document { id, repo: repo.to_owned(), path: file.name.clone(), title, content: content.to_owned(), url: None })
+}
+
+/// Returns the text of the first heading outside code.
+fn first_heading(markdown: &str) -> Option<String> {
+    let mut events = Parser::new(markdown).skip_while(|event| !matches!(event, Event::Start(Tag::Heading { .. })));
+    events.next()?;
+    let mut title = String::new();
+    for event in events {
+        match event {
+            Event::Text(text) | Event::Code(text) => title.push_str(&text),
+            Event::SoftBreak | Event::HardBreak => title.push(' '),
+            Event::End(TagEnd::Heading(_)) => break,
+            _ => {}
+        }
+    }
+    Some(title.trim().to_owned()).filter(|title| !title.is_empty())
+}
+
+/// Returns the file's name without its ending; for `_index.md` and `index.md` that of the folder.
+fn name_of(path: &str) -> String {
+    let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
+    match path.rsplit_once('/') {
+        Some((folder, "_index.md" | "index.md")) => folder.rsplit('/').next().unwrap_or(folder).to_owned(),
+        Some((_, name)) => stem(name),
+        None => stem(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_come_from_headings_outside_code_and_else_from_the_name() {
+        assert_eq!(first_heading("```sh\n# no\n```\n\n## The `x` *one*\n"), Some("The x one".into()));
+        assert_eq!(first_heading("text only"), None);
+        assert_eq!(name_of("a/getting-started.md"), "getting-started");
+        assert_eq!(name_of("tasks/_index.md"), "tasks");
+        assert_eq!(name_of("README.md"), "README");
+    }
+
+    #[test]
+    fn a_bad_glob_is_refused_at_its_place() {
+        let problems = Markdown.canonical(&json!({"path": "docs", "exclude": ["a", "b[", "{c"]})).unwrap_err();
+        let places: Vec<String> = problems.iter().map(|problem| problem.path.join(".")).collect();
+        assert_eq!(places, ["exclude.1", "exclude.2"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Times the data half, from files to rows: `cargo bench --bench records -- [FOLDER] [RECORDS]`.
+//!
+//! Without a folder it makes RECORDS rows (1,000,000), runs `source.jsonl` → `filter.conversations` → `filter.split`, edits
+//! one line and runs them again. With a folder it reads the raw files that lie there. Prints one JSON object a line.
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use tunesmith::node::{
+    self, Cancel, Event, Events, Family, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Run, Secrets,
+};
+use tunesmith::store::{Artifact, Digest, Store};
+
+struct Quiet;
+
+impl Events for Quiet {
+    fn event(&self, _: Event) {}
+}
+
+impl Secrets for Quiet {
+    fn environment(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    match arguments.first() {
+        Some(first) if first.parse::<usize>().is_err() => real(Path::new(first), arguments.get(1).map(Path::new)),
+        first => synthetic(first.map_or(1_000_000, |count| count.parse().unwrap())),
+    }
+}
+
+/// Runs one kind with local files and inputs.
+fn run(
+    store: &Store,
+    family: Family,
+    kind: &str,
+    settings: &Value,
+    files: Vec<JobFile>,
+    inputs: &[(&str, &Artifact)],
+) -> Outcome {
+    let kind = node::find(family, kind).unwrap();
+    let inputs = inputs.iter().map(|(node, artifact)| JobInput {
+        role: InputRole::From,
+        node: (*node).to_owned(),
+        output: String::new(),
+        artifact: (*artifact).clone(),
+        fields: BTreeMap::new(),
+    });
+    let job = Job {
+        format: JOB_FORMAT,
+        node: "bench".into(),
+        kind: format!("{}.{}", family.as_str(), kind.info().name),
+        kind_version: kind.info().version,
+        key: Digest::of(b""),
+        settings: kind.canonical(settings).unwrap(),
+        inputs: inputs.collect(),
+        files,
+        store: store.root().to_owned(),
+        remote: None,
+        scratch: store.root().join("scratch"),
+        previous: BTreeMap::new(),
+        grant: Grant { threads: 2, memory: None },
+    };
+    let cancel = Cancel::default();
+    let run = Run { job: &job, store, events: &Quiet, cancel: &cancel, secrets: &Quiet };
+    kind.run(&run).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn file(root: &Path, path: &Path) -> JobFile {
+    let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    let size = fs_err::metadata(path).unwrap().len();
+    JobFile { setting: "path".into(), name, path: path.to_owned(), digest: Digest::of(b""), size }
+}
+
+fn synthetic(count: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.jsonl");
+    let store = Store::open(&folder.path().join("cache"), None).unwrap();
+    for (pass, edit) in [("first", None), ("unchanged", None), ("one edited", Some(count / 2))] {
+        if pass != "unchanged" {
+            write_rows(&path, count, edit);
+        }
+        let mut line = BTreeMap::from([("pass", json!(pass)), ("records", json!(count))]);
+        let all = Instant::now();
+        let settings = json!({"path": "rows.jsonl"});
+        let source = run(&store, Family::Source, "jsonl", &settings, vec![file(folder.path(), &path)], &[]);
+        line.insert("source-s", json!(all.elapsed().as_secs_f64()));
+        let start = Instant::now();
+        let inputs = [("rows", &source.outputs["records"])];
+        let rows = run(&store, Family::Filter, "conversations", &json!({}), Vec::new(), &inputs);
+        line.insert("conversations-s", json!(start.elapsed().as_secs_f64()));
+        let start = Instant::now();
+        let split = run(&store, Family::Filter, "split", &json!({}), Vec::new(), &[("rows", &rows.outputs["rows"])]);
+        line.insert("split-s", json!(start.elapsed().as_secs_f64()));
+        line.insert("seconds", json!(all.elapsed().as_secs_f64()));
+        line.insert("fields", json!(split.fields));
+        println!("{}", json!(line));
+        store.flush().unwrap();
+    }
+}
+
+fn write_rows(path: &Path, count: usize, edited: Option<usize>) {
+    let mut file = std::io::BufWriter::new(fs_err::File::create(path).unwrap());
+    for n in 0..count {
+        let version = if edited == Some(n) { "another" } else { "the" };
+        writeln!(
+            file,
+            "{{\"conversations\":[{{\"from\":\"human\",\"value\":\"What is item {n} of the list?\"}},{{\"from\":\"gpt\",\
+             \"value\":\"It is {version} number {} of a kind.\"}}],\"source\":\"list/{n:07}\"}}",
+            n * 7919
+        )
+        .unwrap();
+    }
+    file.flush().unwrap();
+}
+
+fn real(root: &Path, rows_to: Option<&Path>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("cache"), None).unwrap();
+    let start = Instant::now();
+    let mut sources: Vec<(&str, Outcome)> = Vec::new();
+    for (name, form) in [("raw_issues.jsonl", "issues"), ("raw_pull_requests.jsonl.gz", "pulls")] {
+        let settings = json!({"path": name, "as": form});
+        let files = vec![file(root, &root.join(name))];
+        sources.push((form, run(&store, Family::Source, "jsonl", &settings, files, &[])));
+    }
+    for name in ["docs", "repo-docs"] {
+        let below = root.join(name);
+        let paths = walkdir::WalkDir::new(&below).into_iter().map(|entry| entry.unwrap().into_path());
+        let mut paths: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect();
+        paths.sort();
+        let files = paths.iter().map(|path| file(&below, path)).collect();
+        let settings = json!({"path": name, "repo": name});
+        sources.push((name, run(&store, Family::Source, "markdown", &settings, files, &[])));
+    }
+    let read = start.elapsed();
+    let inputs: Vec<(&str, &Artifact)> =
+        sources.iter().map(|(name, outcome)| (*name, outcome.outputs.values().next().unwrap())).collect();
+    let rows = run(&store, Family::Filter, "conversations", &json!({}), Vec::new(), &inputs);
+    let seconds = start.elapsed().as_secs_f64();
+    let report: BTreeMap<&str, u64> = rows.report.iter().map(|count| (count.what.as_str(), count.count)).collect();
+    println!("{}", json!({"fields": rows.fields, "read-s": read.as_secs_f64(), "seconds": seconds, "report": report}));
+    if let (Some(path), Artifact::Records(rows)) = (rows_to, &rows.outputs["rows"]) {
+        let mut file = fs_err::File::create(path).unwrap();
+        tunesmith::record::export_jsonl(&store, rows, &mut file).unwrap();
+    }
+}

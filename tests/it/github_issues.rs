@@ -1,0 +1,288 @@
+//! `source.github-issues` against a fake GitHub over real HTTP, from the first fetch to the tenth.
+
+use serde_json::{Value, json};
+use tunesmith::node::{FailureClass, Family, NodeError, Outcome, find};
+use tunesmith::record::{Record, RecordSet, Thread};
+use tunesmith::store::Artifact;
+
+use crate::support::fake_github::{FakeGithub, Fault, time};
+use crate::support::node_run::Bench;
+
+/// Five issues, a pull request among them, and comments on three of them.
+fn small_world() -> FakeGithub {
+    let github = FakeGithub::start();
+    github.change(|world| {
+        for number in 1..=5 {
+            world.issue(number, number as u32, json!({}));
+        }
+        world.issue(6, 6, json!({"pull_request": {"url": "…"}}));
+        world.issue(2, 2, json!({"user": null, "state": "closed", "state_reason": "completed", "closed_at": time(2)}));
+        world.comment(10, 1, 10, json!({"user": {"login": "ci[bot]", "type": "Bot"}}));
+        world.comment(11, 1, 11, json!({"user": null, "reactions": {"total_count": 2}}));
+        world.comment(12, 3, 12, json!({}));
+        world.comment(13, 6, 13, json!({}));
+    });
+    github
+}
+
+struct Project {
+    bench: Bench,
+    github: FakeGithub,
+}
+
+impl Project {
+    fn new(github: FakeGithub) -> Self {
+        let mut bench = Bench::new();
+        bench.secrets.insert("TOKEN".into(), "ghp_verysecret".into());
+        Self { bench, github }
+    }
+
+    fn settings(&self) -> Value {
+        json!({"repos": ["o/r"], "api": self.github.address, "token": "env:TOKEN", "max-wait": "30s"})
+    }
+
+    fn try_fetch(&mut self) -> Result<Outcome, NodeError> {
+        let outcome = self.bench.run(Family::Source, "github-issues", &self.settings())?;
+        self.bench.previous = outcome.outputs.clone();
+        Ok(outcome)
+    }
+
+    #[track_caller]
+    fn fetch(&mut self) -> Outcome {
+        self.try_fetch().unwrap()
+    }
+
+    /// Returns an issue of the last snapshot.
+    fn issue(&self, number: u64) -> Option<Thread> {
+        let Artifact::Records(records) = &self.bench.previous["records"] else { panic!("no records") };
+        match RecordSet::open(&self.bench.store, records).unwrap().get(&format!("o/r#{number}")).unwrap() {
+            Some(Record::Issue(thread)) => Some(thread),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns the ids of an issue's comments.
+    fn comments(&self, number: u64) -> Vec<u64> {
+        self.issue(number).unwrap().comments.iter().map(|comment| comment.id.unwrap()).collect()
+    }
+}
+
+fn fault(status: u16, headers: &[(&'static str, &str)], body: &'static str) -> Fault {
+    Fault { status, headers: headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), body }
+}
+
+fn counts(outcome: &Outcome) -> Vec<(&str, u64)> {
+    outcome.report.iter().map(|count| (count.what.as_str(), count.count)).collect()
+}
+
+#[test]
+fn the_first_fetch_brings_all_issues_with_their_comments() {
+    let mut project = Project::new(small_world());
+    let outcome = project.fetch();
+    assert_eq!(outcome.fields["issues"], 5);
+    assert_eq!(
+        counts(&outcome),
+        [("issues that are new or changed", 5), ("comments read", 3), ("pull requests left out", 1)]
+    );
+    let first = project.issue(1).unwrap();
+    assert_eq!((first.title.as_str(), first.body.as_str(), first.reactions), ("title 1", "body 1", 3));
+    assert_eq!((first.labels, first.updated_at), (vec!["bug".to_owned()], Some(time(11))));
+    assert_eq!(first.url.unwrap(), "https://github.com/o/r/issues/1");
+    assert!(first.comments[0].author.bot && first.comments[1].author.login.is_none());
+    assert_eq!(first.comments[0].author.association.as_deref(), Some("MEMBER"));
+    let second = project.issue(2).unwrap();
+    assert_eq!((second.author.login, second.state.as_str()), (None, "closed"));
+    assert_eq!((second.state_reason.as_deref(), second.closed_at), (Some("completed"), Some(time(2))));
+    assert!(project.issue(6).is_none());
+    // Six issues and four comments on pages of two, and no request for any issue alone.
+    let log = project.github.log();
+    assert_eq!(log.len(), 5, "{log:#?}");
+    assert_eq!(log[0], "/repos/o/r/issues?state=all&sort=updated&direction=asc&per_page=100");
+    assert!(log[1].starts_with("/repositories/9/issues?"), "{log:#?}");
+    assert_eq!(project.github.tokens(), ["Bearer ghp_verysecret"]);
+}
+
+#[test]
+fn a_later_fetch_asks_for_news_alone_and_gives_what_a_first_one_would() {
+    let mut project = Project::new(small_world());
+    project.fetch();
+    project.github.log();
+    project.github.change(|world| {
+        world.issue(2, 20, json!({"state": "open", "state_reason": "reopened", "title": "new title"}));
+        world.issue(7, 21, json!({}));
+        world.comment(11, 1, 22, json!({"body": "edited"}));
+        world.comment(14, 4, 23, json!({}));
+        world.delete_issue(5);
+    });
+    let outcome = project.fetch();
+    assert_eq!(counts(&outcome)[0], ("issues that are new or changed", 4));
+    let log = project.github.log();
+    // The newest issue changed at minute 12; the question reaches a minute further back.
+    assert!(log.iter().all(|path| path.contains("since=2024-05-06T12:11:00Z")), "{log:#?}");
+    assert_eq!(log.len(), 5, "{log:#?}");
+    assert_eq!(
+        (project.issue(2).unwrap().title.as_str(), project.issue(2).unwrap().state.as_str()),
+        ("new title", "open")
+    );
+    assert_eq!((project.comments(1), project.issue(1).unwrap().comments[1].body.as_str()), (vec![10, 11], "edited"));
+    assert_eq!(project.comments(4), [14]);
+    assert!(project.issue(5).is_some(), "what was deleted upstream stays");
+
+    let incremental = project.bench.previous.clone();
+    project.github.change(|world| world.issue(5, 5, json!({})));
+    project.bench.previous.clear();
+    project.fetch();
+    assert_eq!(project.bench.previous, incremental);
+}
+
+#[test]
+fn where_nothing_is_new_the_snapshot_stays_and_costs_two_unchanged_pages() {
+    let mut project = Project::new(small_world());
+    project.fetch();
+    let first = project.fetch();
+    project.github.log();
+    let second = project.fetch();
+    assert_eq!(first.outputs, second.outputs);
+    assert!(counts(&second).iter().all(|(what, _)| !what.contains("new or changed")));
+    assert!(project.github.log().len() <= 4);
+}
+
+#[test]
+fn a_failed_fetch_keeps_its_pages_and_goes_on() {
+    let mut project = Project::new(small_world());
+    let whole = {
+        let mut other = Project::new(small_world());
+        other.fetch().outputs
+    };
+    for request in 4..=8 {
+        project.github.change(|world| world.faults.insert(request, fault(404, &[], r#"{"message": "Not Found"}"#)));
+    }
+    let error = project.try_fetch().unwrap_err();
+    assert!(error.message.contains("answered 404: \"Not Found\""), "{error:?}");
+    assert_eq!(error.class, FailureClass::Permanent);
+    assert!(project.bench.previous.is_empty());
+    project.github.change(|world| world.faults.clear());
+    project.github.log();
+    project.bench.said();
+    let outcome = project.fetch();
+    assert_eq!(project.bench.said(), ["o/r: going on after 6 issues of an earlier try"]);
+    assert_eq!(outcome.outputs, whole);
+    let log = project.github.log();
+    // Issues from the last page's newest change on, and all comments.
+    assert_eq!(log.len(), 3, "{log:#?}");
+    assert!(log[0].contains("since=2024-05-06T12:12:00Z") || log[0].contains("since=2024-05-06T12:13:00Z"), "{log:#?}");
+}
+
+#[test]
+fn limits_are_waited_for_or_named_with_their_end() {
+    let mut project = Project::new(small_world());
+    project.github.change(|world| {
+        world.faults.insert(2, fault(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1")], "{}"));
+        world.faults.insert(4, fault(429, &[("retry-after", "1")], "{}"));
+    });
+    project.fetch();
+    let said = project.bench.said();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("limits requests: waiting 1s"), "{said:?}");
+
+    let far = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "4102444800")];
+    project.github.log();
+    project.github.change(|world| world.faults.insert(1, fault(403, &far, "{}")));
+    let error = project.try_fetch().unwrap_err();
+    assert_eq!(error.class, FailureClass::Transient);
+    assert!(error.message.contains("limits requests until Fri, 01 Jan 2100"), "{error:?}");
+    assert!(error.help.unwrap().contains("goes on where it stopped"));
+}
+
+#[test]
+fn a_listing_without_end_is_left() {
+    let mut project = Project::new(small_world());
+    project.github.change(|world| world.endless = true);
+    let error = project.try_fetch().unwrap_err();
+    assert!(error.message.contains("it was read already"), "{error:?}");
+}
+
+#[test]
+fn a_repository_that_moved_is_still_found() {
+    let github = small_world();
+    github.change(|world| world.moved = true);
+    let mut project = Project::new(github);
+    project.fetch();
+    assert_eq!(project.comments(1), [10, 11]);
+    assert_eq!(project.issue(1).unwrap().repo, "o/r");
+}
+
+#[test]
+fn comments_that_the_bulk_list_lacks_or_that_were_deleted_are_made_good() {
+    let mut project = Project::new(small_world());
+    project.github.change(|world| world.unlisted.insert(11));
+    project.fetch();
+    assert_eq!(project.comments(1), [10, 11]);
+    project.github.change(|world| {
+        world.delete_comment(10);
+        world.issue(1, 30, json!({}));
+    });
+    project.fetch();
+    assert_eq!(project.comments(1), [11]);
+}
+
+#[test]
+fn an_issue_that_was_opened_between_the_two_lists_is_fetched_alone() {
+    let mut project = Project::new(small_world());
+    project.fetch();
+    project.github.log();
+    project.github.change(|world| {
+        // Older than the question reaches back, as if the list of issues had missed it.
+        world.issue(8, 1, json!({}));
+        world.comment(15, 99, 40, json!({"issue_url": "https://api.github.com/repos/o/r/issues/8"}));
+        world.comment(16, 98, 41, json!({"issue_url": "https://api.github.com/repos/o/r/issues/98"}));
+    });
+    project.fetch();
+    assert_eq!(project.comments(8), [15]);
+    assert!(project.issue(98).is_none(), "a comment of a deleted issue makes no issue");
+}
+
+#[test]
+fn a_repository_that_is_not_there_is_named() {
+    let mut project = Project::new(small_world());
+    project.fetch();
+    let error = {
+        let settings = json!({"repos": ["o/r", "o/gone"], "api": project.github.address});
+        project.bench.run(Family::Source, "github-issues", &settings).unwrap_err()
+    };
+    assert!(error.message.contains("/repos/o/gone/issues"), "{error:?}");
+    assert!(error.help.unwrap().contains("misspelt"));
+}
+
+#[test]
+fn a_run_without_its_token_says_so() {
+    let mut project = Project::new(small_world());
+    project.bench.secrets.clear();
+    project.fetch();
+    let said = project.bench.said();
+    assert!(said[0].starts_with("warning: environment variable `TOKEN` is not set"), "{said:?}");
+    assert!(project.github.tokens().is_empty());
+}
+
+#[test]
+fn a_cancelled_run_ends() {
+    let mut project = Project::new(small_world());
+    project.bench.cancel.cancel();
+    assert_eq!(project.try_fetch().unwrap_err().class, FailureClass::Cancelled);
+}
+
+#[test]
+fn wrong_settings_are_all_told_at_once_without_the_token() {
+    let kind = find(Family::Source, "github-issues").unwrap();
+    let settings = json!({
+        "repos": ["https://github.com/o/r", "o/r", "O/R", "../x"], "token": "ghp_verysecret", "api": "ftp://x", "max-wait": "long",
+    });
+    let problems = kind.canonical(&settings).unwrap_err();
+    let paths: Vec<String> = problems.iter().map(|problem| problem.path.join(".")).collect();
+    assert_eq!(paths, ["repos.0", "repos.2", "repos.3", "token", "api", "max-wait"]);
+    assert!(!format!("{problems:?}").contains("ghp_verysecret"));
+    assert!(kind.outside_key().contains(&"token"));
+    let problems = kind.canonical(&json!({"repos": []})).unwrap_err();
+    assert_eq!(problems[0].code, "settings::empty");
+}
