@@ -66,23 +66,23 @@ pub enum LlamaError {
     #[diagnostic(code(llama::interrupted))]
     Interrupted,
     /// Quantising failed.
-    #[error("llama.cpp cannot quantise to {quantization}: {said}")]
+    #[error("llama.cpp cannot quantise to the type {file_type}: {said}")]
     #[diagnostic(code(llama::quantize), help("`Q4_K_M`, `Q5_K_M`, `Q6_K` and `Q8_0` work for every model"))]
     Quantize {
-        /// The type.
-        quantization: &'static str,
+        /// llama.cpp's number of the type.
+        file_type: u32,
         /// llama.cpp's last words.
         said: String,
     },
     /// Numbers of this type cannot be read.
-    #[error("{bytes} bytes of {tensor_type} do not make {elements} numbers")]
+    #[error("{bytes} bytes of the type {tensor_type} do not make {elements} numbers")]
     #[diagnostic(
         code(llama::dequantize),
         help("the file is damaged, or its type is one that only holds intermediate results")
     )]
     Dequantize {
-        /// The type.
-        tensor_type: &'static str,
+        /// ggml's number of the type.
+        tensor_type: u32,
         /// Bytes given.
         bytes: usize,
         /// Numbers wanted.

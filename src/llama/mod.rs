@@ -6,6 +6,8 @@
 //!
 //! It knows no template and no sampling beyond temperature: conversations are rendered by `crate::model`.
 
+#[cfg(not(feature = "llama"))]
+mod absent;
 #[cfg(feature = "llama")]
 mod context;
 #[cfg(feature = "llama")]
@@ -21,6 +23,8 @@ mod quantize;
 #[cfg(feature = "llama")]
 mod tensor;
 
+#[cfg(not(feature = "llama"))]
+pub use absent::Absent;
 #[cfg(feature = "llama")]
 pub use context::{Context, ContextOptions, Interrupt};
 #[cfg(feature = "llama")]

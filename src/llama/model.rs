@@ -88,16 +88,6 @@ impl Model {
             && unsafe { sys::llama_vocab_is_eog(self.vocabulary.as_ptr(), token) }
     }
 
-    /// Returns the token that begins a sequence, where the model wants one in front of every text.
-    pub fn beginning(&self) -> Option<Token> {
-        // SAFETY: the vocabulary lives as long as `self`.
-        let (wanted, token) = unsafe {
-            let vocabulary = self.vocabulary.as_ptr();
-            (sys::llama_vocab_get_add_bos(vocabulary), sys::llama_vocab_bos(vocabulary))
-        };
-        (wanted && token >= 0).then_some(token)
-    }
-
     /// Returns the tokens of `text`, with no token added in front or behind.
     ///
     /// # Errors

@@ -5,26 +5,24 @@
 use llama_cpp_sys_2 as sys;
 
 use super::LlamaError;
-use crate::model::gguf::TensorType;
 
-/// Decodes `bytes` of any type that ggml knows into 32-bit floats.
+/// Decodes `bytes` of ggml's type number `tensor_type` into 32-bit floats.
 ///
 /// # Errors
 /// [`LlamaError::Dequantize`] when the bytes are not as many as `numbers` takes, or ggml has no decoder for the type.
-pub fn dequantize(tensor_type: TensorType, bytes: &[u8], numbers: &mut [f32]) -> Result<(), LlamaError> {
-    let failed =
-        || LlamaError::Dequantize { tensor_type: tensor_type.name(), bytes: bytes.len(), elements: numbers.len() };
-    if tensor_type.bytes(numbers.len() as u64) != Some(bytes.len() as u64) {
+pub fn dequantize(tensor_type: u32, bytes: &[u8], numbers: &mut [f32]) -> Result<(), LlamaError> {
+    let failed = || LlamaError::Dequantize { tensor_type, bytes: bytes.len(), elements: numbers.len() };
+    let block = Block::of(tensor_type).ok_or_else(failed)?;
+    if numbers.len() / block.elements * block.bytes != bytes.len() || !numbers.len().is_multiple_of(block.elements) {
         return Err(failed());
     }
-    if tensor_type == TensorType::F32 {
+    if tensor_type == sys::GGML_TYPE_F32 {
         for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
             *number = f32::from_le_bytes(*bytes);
         }
         return Ok(());
     }
-    // SAFETY: the number is one of ggml's own; its table of types is constant.
-    let decode = unsafe { (*sys::ggml_get_type_traits(tensor_type.id())).to_float }.ok_or_else(failed)?;
+    let decode = block.decode.ok_or_else(failed)?;
     // Blocks hold 16- and 32-bit numbers, which C reads from aligned places only.
     let aligned = bytes.as_ptr().align_offset(align_of::<u32>()) == 0;
     let copy: Vec<u32> = if aligned { Vec::new() } else { words(bytes) };
@@ -32,6 +30,29 @@ pub fn dequantize(tensor_type: TensorType, bytes: &[u8], numbers: &mut [f32]) ->
     // SAFETY: the source holds whole blocks for exactly as many numbers as there is room for.
     unsafe { decode(source, numbers.as_mut_ptr(), numbers.len() as i64) };
     Ok(())
+}
+
+/// What ggml knows of a type.
+pub(super) struct Block {
+    /// Numbers that are stored together.
+    pub(super) elements: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
+    decode: sys::ggml_to_float_t,
+}
+
+impl Block {
+    /// Returns what ggml knows of a type, if it knows the type.
+    pub(super) fn of(tensor_type: u32) -> Option<Self> {
+        if tensor_type >= sys::GGML_TYPE_COUNT {
+            return None;
+        }
+        // SAFETY: the number is within ggml's table, which is constant.
+        let traits = unsafe { &*sys::ggml_get_type_traits(tensor_type) };
+        let (elements, bytes) = (usize::try_from(traits.blck_size).ok()?, traits.type_size);
+        // Numbers of types that are gone stand for empty blocks.
+        (elements > 0 && bytes > 0).then_some(Self { elements, bytes, decode: traits.to_float })
+    }
 }
 
 /// Copies bytes to an aligned place.
@@ -42,11 +63,4 @@ fn words(bytes: &[u8]) -> Vec<u32> {
         u32::from_ne_bytes(word)
     };
     bytes.chunks(4).map(word).collect()
-}
-
-/// Returns ggml's own elements and bytes of a block, for the test that holds our table against it.
-#[cfg(test)]
-pub(super) fn block(tensor_type: TensorType) -> (u64, u64) {
-    // SAFETY: the number is one of ggml's own; its table of types is constant.
-    unsafe { (sys::ggml_blck_size(tensor_type.id()) as u64, sys::ggml_type_size(tensor_type.id()) as u64) }
 }

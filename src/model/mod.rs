@@ -11,6 +11,8 @@
 
 #[cfg(feature = "train")]
 pub mod config;
+#[cfg(feature = "llama")]
+pub mod convert;
 #[cfg(feature = "train")]
 mod error;
 pub mod gguf;

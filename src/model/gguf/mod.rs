@@ -5,7 +5,7 @@
 
 mod error;
 mod header;
-#[cfg(all(test, feature = "llama"))]
+#[cfg(all(test, feature = "train"))]
 pub(crate) mod tiny;
 mod types;
 mod value;

@@ -34,6 +34,8 @@ pub struct Writer {
     output: BufWriter<NamedTempFile>,
     path: PathBuf,
     tensors: std::vec::IntoIter<PlannedTensor>,
+    /// Bytes of the first of `tensors` that were written already.
+    written: u64,
 }
 
 impl Writer {
@@ -46,30 +48,28 @@ impl Writer {
         let file = tempfile::Builder::new().prefix(".gguf-").tempfile_in(folder)?;
         let mut output = BufWriter::with_capacity(1 << 20, file);
         output.write_all(&header(metadata, &tensors))?;
-        Ok(Self { output, path: path.to_owned(), tensors: tensors.into_iter() })
+        Ok(Self { output, path: path.to_owned(), tensors: tensors.into_iter(), written: 0 })
     }
 
-    /// Returns the tensor that has to be written next.
-    pub fn next(&self) -> Option<&PlannedTensor> {
-        self.tensors.as_slice().first()
-    }
-
-    /// Writes the numbers of the next tensor.
+    /// Writes numbers of the tensor that comes next: all, or the part that follows what was written of it.
     ///
     /// # Errors
-    /// [`GgufError::TensorSize`] when they are not as many as announced; those of the file system.
+    /// [`GgufError::TensorSize`] when they are more than announced; those of the file system.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), GgufError> {
-        let (name, expected) = self.tensors.next().map_or((String::new(), 0), |tensor| {
-            let size = tensor.size();
-            (tensor.name, size)
-        });
-        let found = bytes.len() as u64;
-        if found != expected {
-            return Err(GgufError::TensorSize { name, found, expected });
+        let tensor = self.tensors.as_slice().first();
+        let (name, expected) = tensor.map_or(("", 0), |tensor| (tensor.name.as_str(), tensor.size()));
+        let found = self.written + bytes.len() as u64;
+        if found > expected {
+            return Err(GgufError::TensorSize { name: name.into(), found, expected });
         }
         self.output.write_all(bytes)?;
-        let padding = found.next_multiple_of(DEFAULT_ALIGNMENT) - found;
-        self.output.write_all(&[0; DEFAULT_ALIGNMENT as usize][..padding as usize])?;
+        self.written = found;
+        if found == expected {
+            let padding = found.next_multiple_of(DEFAULT_ALIGNMENT) - found;
+            self.output.write_all(&[0; DEFAULT_ALIGNMENT as usize][..padding as usize])?;
+            self.tensors.next();
+            self.written = 0;
+        }
         Ok(())
     }
 
@@ -131,8 +131,8 @@ mod tests {
             PlannedTensor { name: "two".into(), dimensions: vec![32], tensor_type: TensorType::from_id(8).unwrap() },
         ];
         let mut writer = Writer::create(path, &metadata, tensors).unwrap();
-        assert_eq!(writer.next().unwrap().name, "one");
-        writer.write(&[1; 12]).unwrap();
+        writer.write(&[1; 8]).unwrap();
+        writer.write(&[1; 4]).unwrap();
         assert!(!path.exists(), "a file that is not whole has no name");
         writer.write(&[2; 34]).unwrap();
         writer.finish().unwrap();

@@ -1,5 +1,6 @@
 //! Kinds of the family `eval`.
 
+mod compare;
 mod condition;
 mod error;
 mod gate;
@@ -7,4 +8,4 @@ mod gate;
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&gate::Gate];
+pub(super) const KINDS: &[&dyn Kind] = &[&compare::Compare, &gate::Gate];

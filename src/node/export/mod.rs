@@ -1,6 +1,9 @@
 //! Kinds of the family `export`.
 
+mod gguf;
+mod modelfile;
+
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&super::command::EXPORT];
+pub(super) const KINDS: &[&dyn Kind] = &[&gguf::ExportGguf, &modelfile::Modelfile, &super::command::EXPORT];

@@ -1,0 +1,125 @@
+//! What can go wrong between a base model and a GGUF.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use crate::llama::LlamaError;
+use crate::model::gguf::GgufError;
+
+/// What can go wrong between a base model and a GGUF.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ConvertError {
+    /// The adapter lacks one of its two files.
+    #[error("the adapter has no `{file}`")]
+    #[diagnostic(
+        code(convert::incomplete_adapter),
+        help("an adapter has `adapter_config.json` and `adapter_model.safetensors`, as PEFT writes them")
+    )]
+    IncompleteAdapter {
+        /// The file.
+        file: &'static str,
+    },
+    /// The adapter's settings are no JSON, or lack something.
+    #[error("`adapter_config.json` cannot be read")]
+    #[diagnostic(code(convert::bad_adapter_config), help("it is written by `train`; build the adapter again"))]
+    AdapterConfig(#[source] serde_json::Error),
+    /// The adapter's tensors cannot be read.
+    #[error("`adapter_model.safetensors` cannot be read")]
+    #[diagnostic(code(convert::bad_adapter_tensors), help("it is written by `train`; build the adapter again"))]
+    AdapterTensors(#[source] safetensors::SafeTensorError),
+    /// The adapter uses something that cannot be merged.
+    #[error("the adapter {what}")]
+    #[diagnostic(code(convert::unsupported_adapter), help("train a plain LoRA: no DoRA, no bias, no saved modules"))]
+    UnsupportedAdapter {
+        /// What it uses.
+        what: String,
+    },
+    /// A tensor of the adapter changes nothing that a Llama model has.
+    #[error("tensor `{tensor}` of the adapter belongs to no known part of a model")]
+    #[diagnostic(
+        code(convert::unknown_tensor),
+        help("known parts: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head")
+    )]
+    UnknownTensor {
+        /// Its name.
+        tensor: String,
+    },
+    /// The base has no tensor that the adapter changes.
+    #[error("the adapter changes `{tensor}`, which the base model does not have")]
+    #[diagnostic(
+        code(convert::other_base),
+        help("the adapter was trained on another model: build it again on this one")
+    )]
+    NoSuchTensor {
+        /// Its GGUF name.
+        tensor: String,
+    },
+    /// The base's tensor has another shape.
+    #[error(
+        "the adapter changes `{tensor}` as {adapter_rows} × {adapter_columns}, in the base model it is {rows} × {columns}"
+    )]
+    #[diagnostic(
+        code(convert::other_base),
+        help("the adapter was trained on another model: build it again on this one")
+    )]
+    OtherShape {
+        /// Its GGUF name.
+        tensor: String,
+        /// Outputs in the adapter.
+        adapter_rows: u64,
+        /// Inputs in the adapter.
+        adapter_columns: u64,
+        /// Outputs in the base.
+        rows: u64,
+        /// Inputs in the base.
+        columns: u64,
+    },
+    /// A number that is no number, or too large for the type.
+    #[error("tensor `{tensor}` has a number that {target} cannot hold: {number}")]
+    #[diagnostic(
+        code(convert::not_finite),
+        help("if the training loss was finite, export with `quantization = \"BF16\"`; else train with a lower rate")
+    )]
+    NotFinite {
+        /// Its name.
+        tensor: String,
+        /// The type.
+        target: &'static str,
+        /// The number.
+        number: f32,
+    },
+    /// Only Llama models are merged yet.
+    #[error("models of the architecture `{architecture}` cannot be merged")]
+    #[diagnostic(code(convert::architecture), help("use a model of the Llama family: Llama, SmolLM2, Mistral"))]
+    Architecture {
+        /// What the base says it is.
+        architecture: String,
+    },
+    /// The caller asked for the end.
+    #[error("cancelled")]
+    #[diagnostic(code(convert::interrupted))]
+    Interrupted,
+    /// No threads could be started.
+    #[error("no threads can be started")]
+    #[diagnostic(code(convert::threads), help("the system's limit on threads is reached"))]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+    /// The GGUF that is read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Gguf(#[from] GgufError),
+    /// Decoding the base.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Llama(#[from] LlamaError),
+    /// A file that cannot be read.
+    #[error("`{path}` cannot be read")]
+    #[diagnostic(code(convert::io), help("check the disk; `tunesmith cache verify` finds damaged files"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+}

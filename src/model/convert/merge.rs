@@ -1,0 +1,221 @@
+//! The merge itself, and the writing.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{Adapter, ConvertError, Lora, Source, SourceTensor};
+use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
+
+/// Numbers that are in memory at once.
+const SLAB: u64 = 16 << 20;
+
+/// How to merge.
+pub struct Merge<'a> {
+    /// What is added to the base, if anything.
+    pub adapter: Option<&'a Adapter>,
+    /// The target: one of the float types.
+    pub float: FileType,
+    /// Threads; they change no byte.
+    pub threads: usize,
+    /// Told the numbers written and in all; ends the work by returning `false`.
+    pub progress: &'a mut dyn FnMut(u64, u64) -> bool,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// Tensors in all.
+    pub tensors: usize,
+    /// Tensors that the adapter changed.
+    pub changed: usize,
+    /// Numbers in all.
+    pub parameters: u64,
+}
+
+/// Writes `source`, with the adapter merged into it, as a GGUF at `output`.
+///
+/// # Errors
+/// An adapter that does not fit the base; numbers that the target cannot hold; files that cannot be read or written.
+pub fn merge(source: &mut dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
+    let tensors = source.tensors().to_vec();
+    let heads = Heads::of(&source.metadata());
+    if let Some(adapter) = how.adapter {
+        fits(adapter, &tensors)?;
+    }
+    let mut metadata = source.metadata();
+    metadata.push(("general.file_type".into(), Value::U32(how.float.id())));
+    let planned: Vec<PlannedTensor> = tensors
+        .iter()
+        .map(|tensor| PlannedTensor {
+            name: tensor.name.clone(),
+            dimensions: tensor.dimensions.clone(),
+            tensor_type: target_type(tensor, how.float),
+        })
+        .collect();
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(how.threads.max(1)).build().map_err(ConvertError::Threads)?;
+    let mut writer = Writer::create(output, &metadata, planned.clone())?;
+    let total = tensors.iter().map(|tensor| tensor.columns() * tensor.rows()).sum();
+    let (mut done, mut changed) = (0, 0);
+    for (index, (tensor, planned)) in tensors.iter().zip(&planned).enumerate() {
+        let lora = how.adapter.and_then(|adapter| adapter.pairs.get(&tensor.name));
+        changed += usize::from(lora.is_some());
+        let order = heads.order(tensor);
+        let slab = (SLAB / tensor.columns().max(1)).max(1);
+        let mut first = 0;
+        while first < tensor.rows() {
+            let rows = slab.min(tensor.rows() - first);
+            let mut numbers = vec![0.0; (rows * tensor.columns()) as usize];
+            source.rows(index, first, &mut numbers)?;
+            let bytes = pool.install(|| {
+                if let Some(lora) = lora {
+                    add(&mut numbers, first as usize, tensor.columns() as usize, lora, &order);
+                }
+                encode(&numbers, planned)
+            })?;
+            writer.write(&bytes)?;
+            first += rows;
+            done += rows * tensor.columns();
+            if !(how.progress)(done, total) {
+                return Err(ConvertError::Interrupted);
+            }
+        }
+    }
+    writer.finish()?;
+    Ok(Merged { tensors: tensors.len(), changed, parameters: total })
+}
+
+/// Norms, and whatever is no weight, stay in 32 bits, as the reference converter has it.
+fn target_type(tensor: &SourceTensor, float: FileType) -> TensorType {
+    let name = &tensor.name;
+    if tensor.dimensions.len() < 2 || name.ends_with("_norm.weight") || !name.ends_with(".weight") {
+        return TensorType::F32;
+    }
+    match float {
+        FileType::F32 => TensorType::F32,
+        FileType::BF16 => TensorType::BF16,
+        _ => TensorType::F16,
+    }
+}
+
+fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError> {
+    for (name, lora) in &adapter.pairs {
+        let tensor = tensors.iter().find(|tensor| tensor.name == *name);
+        let tensor = tensor.ok_or_else(|| ConvertError::NoSuchTensor { tensor: name.clone() })?;
+        let (rows, columns) = ((lora.b.len() / lora.rank) as u64, (lora.a.len() / lora.rank) as u64);
+        if (rows, columns) != (tensor.rows(), tensor.columns()) {
+            return Err(ConvertError::OtherShape {
+                tensor: name.clone(),
+                adapter_rows: rows,
+                adapter_columns: columns,
+                rows: tensor.rows(),
+                columns: tensor.columns(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How many heads queries and keys have: their rows stand in another order in a GGUF than in safetensors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    query: u64,
+    key: u64,
+}
+
+/// The order of a tensor's rows in GGUF.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// That of safetensors.
+    Same,
+    /// In each head of `size` rows, row `i` of the first half is followed by row `i` of the second.
+    Interleaved {
+        /// Rows of a head.
+        size: usize,
+    },
+}
+
+impl Heads {
+    pub(super) fn of(metadata: &[(String, Value)]) -> Self {
+        let number =
+            |end: &str| metadata.iter().find(|(key, _)| key.ends_with(end)).and_then(|(_, value)| value.as_u64());
+        let query = number(".attention.head_count").unwrap_or(1);
+        Self { query, key: number(".attention.head_count_kv").unwrap_or(query) }
+    }
+
+    pub(super) fn order(self, tensor: &SourceTensor) -> Order {
+        let heads = if tensor.name.contains(".attn_q.") {
+            self.query
+        } else if tensor.name.contains(".attn_k.") {
+            self.key
+        } else {
+            return Order::Same;
+        };
+        Order::Interleaved { size: (tensor.rows() / heads.max(1)) as usize }
+    }
+}
+
+impl Order {
+    /// Returns which row of the safetensors stands at `row` of the GGUF.
+    pub(super) fn original(&self, row: usize) -> usize {
+        match *self {
+            Self::Interleaved { size } if size > 1 => {
+                let (head, within) = (row / size, row % size);
+                head * size + (within % 2) * (size / 2) + within / 2
+            }
+            _ => row,
+        }
+    }
+}
+
+/// Adds `scale · B·A` to rows from `first` on. Each row is summed by one thread, in the order of the ranks.
+fn add(numbers: &mut [f32], first: usize, columns: usize, lora: &Lora, order: &Order) {
+    numbers.par_chunks_mut(columns).enumerate().for_each(|(at, row)| {
+        let b = &lora.b[order.original(first + at) * lora.rank..][..lora.rank];
+        let mut delta = vec![0.0_f32; columns];
+        for (&weight, a) in b.iter().zip(lora.a.chunks_exact(columns)) {
+            for (delta, a) in delta.iter_mut().zip(a) {
+                *delta += weight * a;
+            }
+        }
+        for (number, delta) in row.iter_mut().zip(delta) {
+            *number += lora.scale * delta;
+        }
+    });
+}
+
+fn encode(numbers: &[f32], tensor: &PlannedTensor) -> Result<Vec<u8>, ConvertError> {
+    let kind = tensor.tensor_type;
+    let width = kind.block_bytes() as usize;
+    let mut bytes = vec![0; numbers.len() * width];
+    let piece = 1 << 14;
+    let held = bytes.par_chunks_mut(piece * width).zip(numbers.par_chunks(piece)).try_for_each(|(bytes, numbers)| {
+        for (bytes, &number) in bytes.chunks_exact_mut(width).zip(numbers) {
+            let finite = match kind {
+                TensorType::F16 => {
+                    let half = half::f16::from_f32(number);
+                    bytes.copy_from_slice(&half.to_le_bytes());
+                    half.is_finite()
+                }
+                TensorType::BF16 => {
+                    let half = half::bf16::from_f32(number);
+                    bytes.copy_from_slice(&half.to_le_bytes());
+                    half.is_finite()
+                }
+                _ => {
+                    bytes.copy_from_slice(&number.to_le_bytes());
+                    number.is_finite()
+                }
+            };
+            if !finite {
+                return Err(number);
+            }
+        }
+        Ok(())
+    });
+    match held {
+        Ok(()) => Ok(bytes),
+        Err(number) => Err(ConvertError::NotFinite { tensor: tensor.name.clone(), target: kind.name(), number }),
+    }
+}

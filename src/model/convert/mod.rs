@@ -1,0 +1,20 @@
+//! Base model and adapter → one GGUF of plain floats, that llama.cpp then quantises.
+//!
+//! A tensor goes through in slabs of rows: read, decoded to 32 bits, `scale · B·A` added, rounded once to the target
+//! type, written. Nothing larger than a slab is in memory. Everything is merged in GGUF's layout, where the rows of
+//! `attn_q` and `attn_k` are interleaved: an adapter's rows are put into the same order.
+
+mod adapter;
+mod error;
+mod merge;
+#[cfg(test)]
+pub(crate) mod sample;
+mod source;
+
+pub use adapter::{Adapter, Lora};
+pub use error::ConvertError;
+pub use merge::{Merge, Merged, merge};
+pub use source::{GgufSource, Source, SourceTensor};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! `export.gguf` from artifacts to a file that llama.cpp loads and that behaves as base plus adapter.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::ExportGguf;
+use crate::llama::{Context, ContextOptions, Generation, Model};
+use crate::model::convert::sample::{config, write_adapter};
+use crate::model::gguf::{TensorType, tiny};
+use crate::node::bench::Bench;
+use crate::node::{InputRole, JobInput, Kind as _};
+use crate::store::Artifact;
+
+fn inputs(bench: &Bench) -> Vec<JobInput> {
+    let base = bench.folder().join("base.gguf");
+    tiny::write(&base, &tiny::tensors(3), TensorType::F16).unwrap();
+    let modules = [("model.layers.0.self_attn.q_proj", 256, 256), ("model.layers.1.mlp.down_proj", 256, 512)];
+    let files = write_adapter(bench.folder(), &modules, &config(""));
+    let files: BTreeMap<_, _> =
+        files.into_iter().map(|(name, path)| (name, bench.store.put_file(&path).unwrap())).collect();
+    let base = Artifact::File(bench.store.put_file(&base).unwrap());
+    vec![
+        bench.input(InputRole::From, "expert", "adapter", Some(Artifact::Folder { files }), json!({})),
+        bench.input(InputRole::Model, "model", "weights", Some(base), json!({})),
+    ]
+}
+
+#[test]
+fn every_target_loads_and_speaks_and_says_its_size() {
+    let bench = Bench::new();
+    for (name, low, high) in [("q4_k_m", 4.0, 7.5), ("Q8_0", 8.0, 9.5), ("F16", 16.0, 17.0), ("BF16", 16.0, 17.0)] {
+        let settings = ExportGguf.canonical(&json!({"quantization": name})).unwrap();
+        let outcome = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
+        let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
+        let bits = outcome.fields["bits-per-weight"].as_f64().unwrap();
+        // The tiny model's vocabulary is a large part of its file.
+        assert!((low..high).contains(&bits), "{name}: {bits}");
+        assert_eq!(outcome.fields["quantization"], name.to_uppercase());
+        assert_eq!(outcome.fields["size"], file.size);
+        let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
+        let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
+        let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+        Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
+        let again = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
+        assert_eq!(outcome, again, "{name}");
+    }
+}
+
+#[test]
+fn one_adapter_is_needed() {
+    let bench = Bench::new();
+    let settings = ExportGguf.canonical(&json!({})).unwrap();
+    let error = bench.run(&ExportGguf, &settings, inputs(&bench).split_off(1), &[]).unwrap_err();
+    assert_eq!(error.message, "a GGUF is made from one adapter, `from` names 0");
+}
+
+#[test]
+fn unknown_quantisations_get_a_suggestion() {
+    let help = |name: &str| {
+        let problem = ExportGguf.canonical(&json!({"quantization": name})).unwrap_err().remove(0);
+        format!("{}: {}", problem.message, problem.help.unwrap())
+    };
+    assert_eq!(help("Q4_KM"), "unknown quantisation `Q4_KM`: did you mean `Q4_K_M`?");
+    assert_eq!(help("int8"), "unknown quantisation `int8`: common ones: Q4_K_M (default), Q5_K_M, Q6_K, Q8_0, F16");
+    assert!(help("IQ1_S").starts_with("llama.cpp makes `IQ1_S` only with an importance matrix"));
+    let value = |settings: Value| ExportGguf.canonical(&settings).unwrap();
+    assert_eq!(value(json!({"quantization": "q8_0"})), value(json!({"quantization": "Q8_0"})), "case is no change");
+}

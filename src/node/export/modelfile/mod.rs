@@ -1,0 +1,132 @@
+//! `export.modelfile`: what Ollama needs beside a GGUF: template, system prompt, stops, parameters.
+
+mod error;
+#[cfg(feature = "train")]
+mod go;
+#[cfg(feature = "train")]
+mod write;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::node::settings::canonical;
+use crate::node::{
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+};
+
+/// The kind `modelfile`.
+pub(super) struct Modelfile;
+
+/// Settings of `export.modelfile`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Settings {
+    /// The GGUF's file name beside the Modelfile, as `out` of the `gguf` node has it.
+    #[serde(default = "default_gguf")]
+    gguf: String,
+    /// Ollama's parameters, such as `temperature`, `num_ctx` or `stop`; an array writes one line for each.
+    #[serde(default)]
+    parameters: BTreeMap<String, Value>,
+    #[serde(default)]
+    #[schemars(skip)]
+    system: String,
+}
+
+fn default_gguf() -> String {
+    "model.gguf".into()
+}
+
+/// The parameters that a Modelfile may set.
+const PARAMETERS: &[&str] = &[
+    "num_ctx",
+    "repeat_last_n",
+    "repeat_penalty",
+    "temperature",
+    "seed",
+    "stop",
+    "num_predict",
+    "draft_num_predict",
+    "top_k",
+    "top_p",
+    "min_p",
+];
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Export,
+    name: "modelfile",
+    version: 1,
+    summary: "a Modelfile for Ollama: the GGUF with its chat template, system prompt, stops and parameters",
+    inputs: &[Content::Gguf],
+    outputs: &[OutputInfo { name: "modelfile", content: Content::Files }],
+    fields: &["stops"],
+    determinism: Determinism::Exact,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &["system"],
+    pinned: false,
+    effect: false,
+};
+
+impl Kind for Modelfile {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        let value = canonical::<Settings>(settings)?;
+        let mut problems = Vec::new();
+        for (name, parameter) in value["parameters"].as_object().into_iter().flatten() {
+            if let Some((message, help)) = bad_parameter(name, parameter) {
+                let path = vec!["parameters".into(), name.clone()];
+                let code = "export::parameter";
+                problems.push(SettingProblem { path, code, message, label: "here".into(), help: Some(help) });
+            }
+        }
+        if value["gguf"].as_str().is_none_or(|name| name.is_empty() || name.contains(['\n', '"'])) {
+            problems.push(SettingProblem {
+                path: vec!["gguf".into()],
+                code: "export::file_name",
+                message: "this is no file name".into(),
+                label: "here".into(),
+                help: Some("write the name that `out` of the `gguf` node ends with".into()),
+            });
+        }
+        if problems.is_empty() { Ok(value) } else { Err(problems) }
+    }
+
+    #[cfg(feature = "train")]
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        write::modelfile(run, &run.settings()?)
+    }
+
+    #[cfg(not(feature = "train"))]
+    fn run(&self, _: &Run<'_>) -> Result<Outcome, NodeError> {
+        Err(error::ModelfileError::NoTokenizer.into())
+    }
+}
+
+fn bad_parameter(name: &str, value: &Value) -> Option<(String, String)> {
+    if !PARAMETERS.contains(&name) {
+        let near = PARAMETERS.iter().find(|known| strsim::jaro(known, name) > 0.75);
+        let help =
+            near.map_or(format!("parameters: {}", PARAMETERS.join(", ")), |known| format!("did you mean `{known}`?"));
+        return Some((format!("Ollama has no parameter `{name}`"), help));
+    }
+    let single = |value: &Value| value.is_number() || value.is_string();
+    let right = match value {
+        Value::Array(items) => name == "stop" && items.iter().all(Value::is_string),
+        value => single(value) && (name == "stop") == value.is_string(),
+    };
+    let form = if name == "stop" { "a text, or an array of texts" } else { "a number" };
+    (!right).then(|| (format!("parameter `{name}` is {form}"), format!("write {form}")))
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests;
