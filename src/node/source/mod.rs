@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = 
+pub(super) const KINDS: &[&dyn Kind] =
     &[&jsonl::Jsonl, &markdown::Markdown, &github_issues::GithubIssues, &corrections::Corrections];
 
 /// Returns the file that the canonical settings `path` and `optional` name.
