@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
 use super::{CliError, Context, Execute, Exit};
-use super::{build, check, completions, init, plan, schema, worker};
+use super::{build, check, completions, explain, init, plan, schema, worker};
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
 #[derive(Debug, Parser)]
@@ -72,6 +72,8 @@ commands! {
     Build(build::Build),
     /// Show each node's state
     Status(plan::Status),
+    /// Say exactly what changed in a node since its last build
+    Explain(explain::Explain),
     /// Print the manifest's JSON Schema, or the table of node types
     Schema(schema::Schema),
     /// Print a shell's completions

@@ -66,6 +66,80 @@ pub enum CliError {
         /// The nodes.
         names: Vec<String>,
     },
+    /// A run without a result of a node.
+    #[error("run {run} gave no result of `{node}`")]
+    #[diagnostic(code(cli::not_in_run), help("`tunesmith log {run}` shows what became of each node"))]
+    NotInRun {
+        /// The node.
+        node: String,
+        /// The run.
+        run: u64,
+    },
+    /// A run's result that a collection removed.
+    #[error("the store no longer knows what run {run} built `{node}` from")]
+    #[diagnostic(code(cli::record_gone), help("name a later run; `tunesmith cache gc --keep-runs N` keeps more of them"))]
+    RecordGone {
+        /// The node.
+        node: String,
+        /// The run.
+        run: u64,
+    },
+    /// A node without a result.
+    #[error("node `{node}` was never built")]
+    #[diagnostic(code(cli::never_built), help("`tunesmith build {node}` builds it"))]
+    NeverBuilt {
+        /// The node.
+        node: String,
+    },
+    /// A node whose result is not that of its inputs as they are.
+    #[error("node `{node}` is stale, so there is no result to compare with")]
+    #[diagnostic(code(cli::stale), help("`tunesmith build {node}` builds it; `tunesmith explain {node}` says what changed"))]
+    Stale {
+        /// The node.
+        node: String,
+    },
+    /// A node that changes something outside and so has no stored result.
+    #[error("node `{node}` changes something outside the project, so it cannot be rebuilt aside")]
+    #[diagnostic(code(cli::effect), help("verify what it reads"))]
+    Effect {
+        /// The node.
+        node: String,
+    },
+    /// The name of no output.
+    #[error("node `{node}` has no output `{output}`")]
+    #[diagnostic(code(cli::no_output))]
+    NoOutput {
+        /// The node.
+        node: String,
+        /// The output.
+        output: String,
+        /// Which it has.
+        #[help]
+        help: String,
+    },
+    /// Rows of something that has none.
+    #[error("output `{output}` of node `{node}` is no record set, so it has no rows")]
+    #[diagnostic(code(cli::no_rows), help("`tunesmith get {node}:{output} -o PATH` copies it"))]
+    NoRows {
+        /// The node.
+        node: String,
+        /// The output.
+        output: String,
+    },
+    /// `get` would overwrite a file.
+    #[error("`{path}` is there already")]
+    #[diagnostic(code(cli::target_exists), help("`--force` overwrites it"))]
+    TargetExists {
+        /// The path as it was given.
+        path: String,
+    },
+    /// `get` would replace a folder.
+    #[error("`{path}` is a folder")]
+    #[diagnostic(code(cli::target_is_folder), help("name a path in it that is not there yet"))]
+    TargetIsFolder {
+        /// The path as it was given.
+        path: String,
+    },
     /// The engine, the store or the lock.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -87,13 +161,23 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(EngineError::UnknownNode { .. } | EngineError::UnknownRun { .. }) => Exit::Wrong,
-            Self::Io(_) | Self::Engine(_) => Exit::Failed,
+            Self::Io(_)
+            | Self::Engine(_)
+            | Self::RecordGone { .. }
+            | Self::NeverBuilt { .. }
+            | Self::Stale { .. }
+            | Self::TargetExists { .. }
+            | Self::TargetIsFolder { .. } => Exit::Failed,
             Self::Manifest(_)
             | Self::Target(_)
             | Self::SeveralNodes { .. }
             | Self::NoManifest { .. }
             | Self::UnreadableManifest { .. }
             | Self::NotText { .. }
+            | Self::NotInRun { .. }
+            | Self::Effect { .. }
+            | Self::NoOutput { .. }
+            | Self::NoRows { .. }
             | Self::WouldOverwrite { .. } => Exit::Wrong,
         }
     }

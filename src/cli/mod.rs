@@ -10,6 +10,7 @@ mod completions;
 mod environment;
 mod error;
 mod exit;
+mod explain;
 mod init;
 mod interrupt;
 mod output;
@@ -19,6 +20,8 @@ mod project;
 mod schema;
 mod selection;
 mod session;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 use std::ffi::OsString;

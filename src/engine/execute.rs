@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::resolve::{Prepared, known_of, snapshot_key};
-use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, Trace, child, worker};
+use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, child, worker};
 use crate::graph::Node;
 use crate::node::{
     Cancel, Determinism, Event, Events, Grant, JOB_FORMAT, Job, Kind, NodeError, Outcome, Secrets, Weight,
@@ -77,16 +77,11 @@ impl Executor<'_> {
 
     /// Notes what the node was built from, for `explain` and `status`.
     pub(super) fn remember(&self, node: &Node, prepared: &Prepared) -> Result<(), EngineError> {
-        let inputs = prepared.inputs.iter();
-        let trace = Trace {
-            key: prepared.key,
-            explained: prepared.explained.clone(),
-            inputs: inputs.map(|input| (input.node.clone(), input.output.clone(), input.artifact.clone())).collect(),
-        };
+        let trace = prepared.trace();
         Ok(self.resolver.store.put_state(&self.resolver.state_name(&node.name), &trace)?)
     }
 
-    fn tries(&self, node: &Node, kind: &dyn Kind, prepared: &Prepared) -> Result<Outcome, Failure> {
+    pub(super) fn tries(&self, node: &Node, kind: &dyn Kind, prepared: &Prepared) -> Result<Outcome, Failure> {
         let mut attempt = 1;
         loop {
             match self.one_try(node, kind, prepared) {
@@ -224,7 +219,7 @@ pub(super) fn objects_of(
     }
 }
 
-fn check_outputs(node: &Node, kind: &dyn Kind, prepared: &Prepared, outcome: &Outcome) -> Result<(), EngineError> {
+pub(super) fn check_outputs(node: &Node, kind: &dyn Kind, prepared: &Prepared, outcome: &Outcome) -> Result<(), EngineError> {
     let outputs = kind.outputs(&prepared.settings).into_iter();
     let mut declared: Vec<String> = outputs.map(|(name, _)| name).collect();
     declared.sort();

@@ -125,8 +125,21 @@ impl OutState<'_> {
     }
 }
 
+/// Writes an artifact to a path of the user's choice, whole or not at all. A file that is there is replaced.
+///
+/// # Errors
+/// Errors of reading the store and of writing; a folder that is there is left alone.
+pub fn materialise(store: &Store, artifact: &Artifact, target: &Path) -> Result<(), EngineError> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let scratch = tempfile::Builder::new().prefix(".tunesmith-").tempdir_in(folder)?;
+    let path = scratch.path().join("out");
+    write_artifact(store, artifact, &path)?;
+    Ok(fs_err::rename(path, target)?)
+}
+
 /// Writes an artifact at `path` as users read it: files as they are, record sets as JSON lines.
-pub(crate) fn write_artifact(store: &Store, artifact: &Artifact, path: &Path) -> Result<(), EngineError> {
+fn write_artifact(store: &Store, artifact: &Artifact, path: &Path) -> Result<(), EngineError> {
     match artifact {
         Artifact::File(file) => copy(&store.path(file)?, path)?,
         Artifact::Folder { files } => {

@@ -84,7 +84,20 @@ pub struct Trace {
     pub inputs: Vec<(String, String, Artifact)>,
 }
 
+impl Prepared {
+    /// Returns what is remembered of a run on these inputs.
+    pub fn trace(&self) -> Trace {
+        let inputs = self.inputs.iter();
+        Trace {
+            key: self.key,
+            explained: self.explained.clone(),
+            inputs: inputs.map(|input| (input.node.clone(), input.output.clone(), input.artifact.clone())).collect(),
+        }
+    }
+}
+
 /// Decides about nodes.
+#[derive(Clone, Copy)]
 pub struct Resolver<'a> {
     /// The kinds.
     pub catalog: &'a KindCatalog,
@@ -144,8 +157,14 @@ impl Resolver<'_> {
         Ok(self.store.state(&self.state_name(node))?)
     }
 
-    /// Returns what a node gave when it was last built, if the store still has it.
+    /// Returns what a node gave when it was last built, if the store still has it; of a pinned node, its snapshot.
     pub fn last_built(&self, index: NodeIndex) -> Result<Option<Arc<Known>>, EngineError> {
+        let node = &self.graph[index];
+        if self.kind(node)?.info().pinned {
+            let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = lock.get(&node.name).filter(|entry| entry.kind == node.kind_name);
+            return entry.map(|entry| self.pinned(entry)).transpose();
+        }
         let Some(trace) = self.trace(&self.graph[index].name)? else { return Ok(None) };
         Ok(self.hit(&trace.key)?.map(|record| known_of(trace.key, record)))
     }
@@ -211,11 +230,10 @@ impl Resolver<'_> {
             prepared.previous.clone_from(&entry.outputs);
         }
         let Some(reason) = self.pin_reason(node, &prepared, entry)? else {
-            let outputs = prepared.previous.clone();
-            let key = snapshot_key(&prepared.key, &outputs);
-            let record = self.store.action(&key)?;
-            let (fields, report) = record.map(|record| (record.fields, record.report)).unwrap_or_default();
-            return Ok(Decision::Fresh(Arc::new(Known { key, outputs, fields, report })));
+            return Ok(match entry {
+                Some(entry) => Decision::Fresh(self.pinned(entry)?),
+                None => Decision::Run(Box::new(prepared), StaleReason::NotPinned),
+            });
         };
         if self.mode.locked {
             return Err(EngineError::Locked { node: node.name.clone(), reason: reason.to_string() });
@@ -224,6 +242,14 @@ impl Resolver<'_> {
             return Err(EngineError::Offline { node: node.name.clone(), reason: reason.to_string() });
         }
         Ok(Decision::Run(Box::new(prepared), reason))
+    }
+
+    /// Returns what a snapshot of the lock gave.
+    fn pinned(&self, entry: &LockEntry) -> Result<Arc<Known>, EngineError> {
+        let key = snapshot_key(&entry.settings, &entry.outputs);
+        let record = self.store.action(&key)?;
+        let (fields, report) = record.map(|record| (record.fields, record.report)).unwrap_or_default();
+        Ok(Arc::new(Known { key, outputs: entry.outputs.clone(), fields, report }))
     }
 
     /// Returns why a pinned node must move; `None` when it stays.

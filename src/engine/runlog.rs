@@ -71,7 +71,7 @@ impl RunLog {
     /// Errors of writing to `cache/runs/`.
     pub fn write(resolver: &Resolver<'_>, report: &BuildReport, began: u64) -> Result<Self, EngineError> {
         let folder = resolver.store.root().join("runs");
-        let run = numbers(resolver.store)?.last().copied().unwrap_or(0) + 1;
+        let run = Self::numbers(resolver.store)?.last().copied().unwrap_or(0) + 1;
         let log = Self {
             version: VERSION,
             run,
@@ -85,12 +85,40 @@ impl RunLog {
         Ok(log)
     }
 
+    /// Returns the numbers of the runs that are kept, ascending.
+    ///
+    /// # Errors
+    /// Errors of reading `cache/runs/`.
+    pub fn numbers(store: &Store) -> Result<Vec<u64>, EngineError> {
+        let mut numbers: Vec<u64> = Vec::new();
+        for entry in fs_err::read_dir(store.root().join("runs"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            numbers.extend(name.strip_suffix(".json").and_then(|name| name.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Returns the last `count` runs, the newest first.
+    ///
+    /// # Errors
+    /// Errors of reading `cache/runs/`.
+    pub fn last(store: &Store, count: usize) -> Result<Vec<Self>, EngineError> {
+        let numbers = Self::numbers(store)?;
+        numbers.into_iter().rev().take(count).map(|run| Self::read(store, Some(run))).collect()
+    }
+
+    /// Returns what a node had in this run.
+    pub fn node(&self, name: &str) -> Option<&RunEntry> {
+        self.nodes.iter().find(|entry| entry.node == name)
+    }
+
     /// Returns the log of run `run`, or of the last one.
     ///
     /// # Errors
     /// [`EngineError::UnknownRun`] when there is none.
     pub fn read(store: &Store, run: Option<u64>) -> Result<Self, EngineError> {
-        let numbers = numbers(store)?;
+        let numbers = Self::numbers(store)?;
         let run = run.or_else(|| numbers.last().copied());
         let known = || match (numbers.first(), numbers.last()) {
             (Some(first), Some(last)) => format!("runs {first} to {last} are kept"),
@@ -145,17 +173,6 @@ impl RunLog {
 
 fn path_of(folder: &Path, run: u64) -> PathBuf {
     folder.join(format!("{run:06}.json"))
-}
-
-/// Returns the numbers of the runs that are kept, ascending.
-fn numbers(store: &Store) -> Result<Vec<u64>, EngineError> {
-    let mut numbers: Vec<u64> = Vec::new();
-    for entry in fs_err::read_dir(store.root().join("runs"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        numbers.extend(name.strip_suffix(".json").and_then(|name| name.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
 }
 
 fn entry(resolver: &Resolver<'_>, report: &super::NodeReport) -> RunEntry {

@@ -9,6 +9,7 @@
 
 mod build;
 mod catalog;
+mod draw;
 mod error;
 mod expand;
 mod node;
@@ -19,6 +20,7 @@ mod resolve;
 mod select;
 
 pub use catalog::{Catalog, Content, FieldReference, KindFacts, LocalFiles, Output, Refusal};
+pub use draw::{Drawing, State};
 pub use error::{GraphError, RefusedSetting, UnknownTarget};
 pub use expand::NamedFiles;
 pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role, RunLimits};

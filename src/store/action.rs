@@ -78,6 +78,12 @@ impl Store {
             .map_err(|cause| StoreError::Unreadable { what: format!("state `{name}`"), cause })
     }
 
+    /// Returns the named states below `prefix`, such as the last keys of all nodes; those of another form are left out.
+    pub fn states<T: serde::de::DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>> {
+        let texts = self.database.states(prefix)?;
+        Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+    }
+
     /// Keeps a named state, such as the last key of a node, as JSON.
     pub fn put_state<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let text = serde_json::to_string(value)

@@ -162,6 +162,15 @@ impl Database {
         Ok(statement.query_row([name], |row| row.get(0)).optional()?)
     }
 
+    /// Returns the values of all states whose names start with `prefix`, in order of the names.
+    pub(super) fn states(&self, prefix: &str) -> Result<Vec<String>> {
+        self.with_connection(|connection| {
+            let mut statement =
+                connection.prepare("SELECT value FROM state WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?;
+            statement.query_map([prefix], |row| row.get(0))?.collect()
+        })
+    }
+
     pub(super) fn put_stat(&self, path: &str, row: StatRow) -> Result<()> {
         self.put(|pending| {
             pending.stats.insert(path.to_owned(), row);

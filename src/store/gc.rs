@@ -58,6 +58,12 @@ pub struct Roots {
     pub objects: BTreeSet<Digest>,
 }
 
+/// The right to collect: no other process uses the store while it is held.
+#[derive(Debug)]
+pub struct Alone {
+    _lock: FileLock,
+}
+
 impl Store {
     /// Says that this process reads and writes the store, so that no collection runs meanwhile.
     pub fn in_use(&self) -> Result<FileLock> {
@@ -66,15 +72,25 @@ impl Store {
         Ok(FileLock::new(file))
     }
 
-    /// Removes what `roots` do not keep; with `dry_run` only counts it.
+    /// Keeps every other process out of the store, for a collection. Roots are gathered under it, so that nothing that
+    /// a build publishes meanwhile can be missed.
     ///
     /// # Errors
     /// [`StoreError::InUse`] while a build runs.
-    pub fn collect(&self, roots: &Roots, dry_run: bool) -> Result<Collected> {
-        let usage = self.usage_file()?;
-        if usage.try_lock().is_err() {
-            return Err(StoreError::InUse);
+    pub fn alone(&self) -> Result<Alone> {
+        let file = self.usage_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Alone { _lock: FileLock::new(file) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse),
+            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
         }
+    }
+
+    /// Removes what `roots` do not keep; with `dry_run` only counts it.
+    ///
+    /// # Errors
+    /// Errors of the file system and of SQLite.
+    pub fn collect(&self, _alone: &Alone, roots: &Roots, dry_run: bool) -> Result<Collected> {
         let mut live = roots.objects.clone();
         for key in &roots.keys {
             if let Some(record) = self.action(key)? {
@@ -91,7 +107,6 @@ impl Store {
                 }
             }
         }
-        drop(usage);
         Ok(collected)
     }
 

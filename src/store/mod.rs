@@ -40,7 +40,7 @@ pub use artifact::{Artifact, FileRef, RecordsRef};
 pub use digest::{Digest, ParseDigestError};
 pub use error::StoreError;
 pub use files::write_atomically;
-pub use gc::{Collected, Roots, StoreStat, Verified};
+pub use gc::{Alone, Collected, Roots, StoreStat, Verified};
 pub use key::{Explained, Key, KeyChange, KeySink};
 pub use lock::FileLock;
 pub use memo::MemoEntry;
