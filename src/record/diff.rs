@@ -40,16 +40,22 @@ pub(super) struct ChunkDiff {
 /// # Errors
 /// Errors of the store.
 pub fn diff(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<SetDiff> {
-    let mut diff = SetDiff::default();
-    for changed in chunks(store, old, new)?.lines(store)? {
-        match (changed.old, changed.new) {
-            (Some(_), Some(new)) => diff.edited.push(new.id().to_owned()),
-            (None, Some(new)) => diff.added.push(new.id().to_owned()),
-            (Some(old), None) => diff.removed.push(old.id().to_owned()),
-            (None, None) => {}
+    Ok(SetDiff::of(chunks(store, old, new)?.lines(store)?))
+}
+
+impl SetDiff {
+    pub(super) fn of(changed: Vec<Changed>) -> Self {
+        let mut diff = Self::default();
+        for Changed { old, new } in changed {
+            match (old, new) {
+                (Some(_), Some(new)) => diff.edited.push(new.id().to_owned()),
+                (None, Some(new)) => diff.added.push(new.id().to_owned()),
+                (Some(old), None) => diff.removed.push(old.id().to_owned()),
+                (None, None) => {}
+            }
         }
+        diff
     }
-    Ok(diff)
 }
 
 /// Compares two trees from the top. A subtree that both have holds the same records in both, so it is left out unread.

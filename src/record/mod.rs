@@ -33,7 +33,7 @@ pub use jsonl::{Form, ImportError, export_jsonl, import, import_correction};
 pub use line::Line;
 pub use map::{MapOutput, Mapped, map_records};
 pub use merge::merge;
-pub(crate) use recall::{recall, remember};
+pub(crate) use recall::{is_whole, near_diff, recall, remember};
 pub use set::{RecordSet, write, write_lines};
 pub use tree::ChunkRef;
 pub use types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::diff::{self, ChunkDiff};
+use super::diff::{self, ChunkDiff, SetDiff};
 use super::error::{RecordError, Result};
 use super::set::RecordSet;
 use crate::store::{Digest, MemoEntry, RecordsRef, Store, StoreError};
@@ -73,6 +73,25 @@ pub(super) fn nearest(
 /// Returns the bytes that must be read to go from one version to the other.
 fn size(diffs: &[ChunkDiff]) -> u64 {
     diffs.iter().flat_map(|diff| diff.old.iter().chain(&diff.new)).map(|chunk| chunk.bytes).sum()
+}
+
+/// Returns what changed from a former set, when that is less than half of it and the former one is still there.
+pub(crate) fn near_diff(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<Option<SetDiff>> {
+    let Some((_, diffs)) = nearest(store, &[*new], &[std::slice::from_ref(old)])? else { return Ok(None) };
+    let mut changed = Vec::new();
+    for diff in diffs {
+        match diff.lines(store) {
+            Ok(lines) => changed.extend(lines),
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(SetDiff::of(changed)))
+}
+
+/// Returns whether every object of a set is still there.
+pub(crate) fn is_whole(store: &Store, set: &RecordsRef) -> Result<bool> {
+    are_complete(store, std::slice::from_ref(set))
 }
 
 /// Returns whether every object of the sets is still there.

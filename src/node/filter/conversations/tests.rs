@@ -106,7 +106,8 @@ fn a_dialogue_is_in_order_of_time_with_roles_by_speaker_and_ends_on_an_answer() 
 
 #[test]
 fn noise_goes_by_the_sentence_and_the_rest_of_the_answer_stays() {
-    let body = format!("Hey @ann, {LONG} Please reopen if it comes back!\n/close\n\n```\n/close\n```");
+    let body =
+        format!("@ann Thanks for the report! {LONG} Please reopen if it comes back!\n/close\n\n```\n/close\n```");
     let (rows, _) = issue(&json!("ann"), &[(json!("bob"), &body)]);
     assert_eq!(rows[0][2], format!("Assistant: {LONG}\n\n```\n/close\n```"));
     let (_, report) =
@@ -267,6 +268,38 @@ fn one_edited_record_is_one_record_processed() {
     assert_eq!(changed, ["o/r#77:answer"]);
     let said = format!("{:?}", bench.events.lock().unwrap());
     assert!(said.contains("1 new or changed"), "{said}");
+}
+
+#[test]
+fn going_on_from_a_former_reduction_gives_what_a_new_start_gives() {
+    let warm = Bench::new();
+    let row = |n: usize| json!({"instruction": format!("Question {}?", n % 70), "output": format!("{}", n % 50), "source": format!("s{n}")});
+    let fix = |n: usize| {
+        let text = format!(
+            "{{\"id\":\"fix-{n}\",\"instruction\":\"question {n}\",\"output\":\"{n}\",\"supersedes\":[\"s{}\"]}}",
+            n + 1
+        );
+        Record::Correction(import_correction(text.as_bytes()).unwrap())
+    };
+    let mut values: Vec<Value> = (0..400).map(row).collect();
+    let mut fixes = vec![fix(3)];
+    for edit in 0..5 {
+        match edit {
+            1 => values[0] = json!({"instruction": "Another?", "output": "Yes.", "source": "s0"}),
+            2 => fixes.push(fix(9)),
+            3 => drop(fixes.remove(0)),
+            4 => drop(values.drain(1..9)),
+            _ => {}
+        }
+        let cold = Bench::new();
+        let outcomes = [&warm, &cold].map(|bench| {
+            let fixes = write(&bench.store, fixes.clone()).unwrap();
+            let rows = records(bench, Form::Rows, &values);
+            bench.run(&Conversations, &json!({}), &[("rows", rows), ("corrections", fixes)]).unwrap()
+        });
+        assert_eq!(outcomes[0], outcomes[1], "after edit {edit}");
+        assert!(outcomes[0].report.iter().any(|count| count.what.contains("duplicate")));
+    }
 }
 
 #[test]

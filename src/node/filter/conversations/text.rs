@@ -236,15 +236,49 @@ static NOISE: LazyLock<Regex> = LazyLock::new(|| {
         )[.!?:)\s]*$",
     )
 });
-static GREETING: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(?i:(?:hi|hey|hello|thanks|thank you|ok|yes|no)[\s,]+@[\w-]+[,:!.]?|@[\w-]+[,:!.])\s+")
-});
+static GREETING: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(?i:hi|hey|hello|thanks|thank you|ok|yes|no)[\s,]+@[\w-]+[,:!.]?\s+"));
+
+/// Words that begin a sentence to somebody; after others, as in `@ann reported`, a name is the subject.
+const OPENERS: &[&str] = &[
+    "a", "and", "are", "as", "can", "could", "did", "do", "for", "have", "hi", "how", "i", "if", "in", "it", "just",
+    "no", "ok", "so", "sorry", "thank", "thanks", "that", "the", "there", "this", "to", "we", "what", "which", "yes",
+    "you",
+];
+
+/// Takes off whom a comment speaks to: `@ann`, `Hi @ann,`.
+fn without_address(comment: &str) -> &str {
+    let mut text = comment;
+    if let Some(greeting) = GREETING.find(text) {
+        text = &text[greeting.end()..];
+    }
+    while let Some(rest) = text.strip_prefix('@') {
+        let after = rest.trim_start_matches(|character: char| character.is_alphanumeric() || character == '-');
+        let next = after.trim_start_matches([',', ':', '!', '.']).trim_start();
+        let word: String = next.chars().take_while(|character| character.is_alphabetic()).collect();
+        let is_address = after.starts_with([',', ':', '!', '\n', '\r'])
+            || next.starts_with('@')
+            || word.starts_with(char::is_uppercase)
+            || OPENERS.contains(&word.as_str());
+        if !is_address {
+            break;
+        }
+        text = next;
+    }
+    text
+}
 
 /// Takes noise sentences out of a comment's prose; code, quotes, lists and tables stay.
 pub(super) fn without_noise(comment: &str) -> String {
+    // A quotation at the head repeats what stands in the thread; one further down is answered piece by piece.
+    let quoted: usize = comment
+        .split_inclusive('\n')
+        .take_while(|line| line.starts_with('>') || line.trim().is_empty())
+        .map(str::len)
+        .sum();
     let mut lines = Vec::new();
     let mut fence: Option<&str> = None;
-    for line in comment.lines() {
+    for line in without_address(&comment[quoted..]).lines() {
         let start = line.trim_start();
         match fence {
             Some(mark) if start.starts_with(mark) => fence = None,
@@ -258,10 +292,7 @@ pub(super) fn without_noise(comment: &str) -> String {
         }
         lines.push(line.to_owned());
     }
-    // A quotation at the head repeats what stands in the thread; one further down is answered piece by piece.
-    let quoted = lines.iter().take_while(|line| line.starts_with('>') || line.trim().is_empty()).count();
-    let text = clean(&lines[quoted..].join("\n"));
-    GREETING.replace(&text, "").trim().to_owned()
+    without_address(&clean(&lines.join("\n"))).to_owned()
 }
 
 fn prose_without_noise(line: &str) -> String {

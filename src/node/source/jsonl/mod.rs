@@ -26,7 +26,7 @@ use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
-use crate::record::{Form, Line, Record, RecordSet, edit, recall, remember, write_lines};
+use crate::record::{Form, Line, Record, edit, is_whole, recall, remember, write_lines};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
@@ -288,14 +288,6 @@ fn numbered(line: &Line<'_>, n: u32) -> Result<Line<'static>, JsonlError> {
         row.id = format!("{}~{n}", row.id);
     }
     Ok(Line::of(&record)?)
-}
-
-/// Returns whether every object of a set is still in a store.
-fn is_whole(store: &Store, set: &RecordsRef) -> Result<bool, JsonlError> {
-    if !store.has(&set.root)? {
-        return Ok(false);
-    }
-    Ok(RecordSet::open(store, set)?.is_complete()?)
 }
 
 #[cfg(test)]
