@@ -7,6 +7,7 @@ use tunesmith::store::Artifact;
 
 use crate::support::fake_github::{FakeGithub, Fault, time};
 use crate::support::node_run::Bench;
+use crate::support::program::{tunesmith, write};
 
 /// Five issues, a pull request among them, and comments on three of them.
 fn small_world() -> FakeGithub {
@@ -285,4 +286,35 @@ fn wrong_settings_are_all_told_at_once_without_the_token() {
     assert!(kind.outside_key().contains(&"token"));
     let problems = kind.canonical(&json!({"repos": []})).unwrap_err();
     assert_eq!(problems[0].code, "settings::empty");
+}
+
+#[test]
+fn a_build_pins_the_snapshot_and_moves_it_when_asked() {
+    let github = small_world();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "schema = 1\n[project]\nname = \"x\"\n[source.issues]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\n\
+         api = \"{}\"\nout = \"issues.jsonl\"\n",
+        github.address
+    );
+    write(folder.path(), &[("pipeline.toml", &manifest)]);
+    tunesmith(folder.path(), &["build"]).expect(0);
+    let lock = fs_err::read_to_string(folder.path().join("pipeline.lock")).unwrap();
+    github.log();
+    github.change(|world| world.issue(7, 30, json!({"title": "news"})));
+
+    tunesmith(folder.path(), &["build"]).expect(0);
+    assert_eq!(fs_err::read_to_string(folder.path().join("pipeline.lock")).unwrap(), lock);
+    assert!(github.log().is_empty(), "a plain build opens no socket");
+
+    tunesmith(folder.path(), &["build", "--refresh=issues"]).expect(0);
+    let asked = github.log();
+    assert!(asked.iter().all(|path| path.contains("since=")), "{asked:#?}");
+    let text = fs_err::read_to_string(folder.path().join("issues.jsonl")).unwrap();
+    assert_eq!((text.lines().count(), text.contains("\"news\"")), (6, true));
+
+    fs_err::remove_dir_all(folder.path().join("cache")).unwrap();
+    let ran = tunesmith(folder.path(), &["build", "--offline"]);
+    assert_ne!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("is in no store") && github.log().is_empty(), "{}", ran.err);
 }
