@@ -17,11 +17,19 @@ pub mod convert;
 mod error;
 pub mod gguf;
 #[cfg(feature = "train")]
+mod kernel;
+#[cfg(feature = "train")]
+pub mod lora;
+#[cfg(feature = "train")]
+pub mod optimizer;
+#[cfg(feature = "train")]
 pub mod rows;
 #[cfg(feature = "train")]
 pub mod template;
 #[cfg(feature = "train")]
 pub mod tokenizer;
+#[cfg(feature = "train")]
+pub mod transformer;
 #[cfg(feature = "train")]
 pub mod weights;
 

@@ -1,0 +1,91 @@
+//! Activations by panels of sixteen tokens.
+
+/// Tokens of a panel, side by side in vector registers.
+pub(in crate::model) const LANES: usize = 16;
+
+/// A matrix of features × tokens: panel after panel, in each feature after feature, in each sixteen tokens.
+///
+/// Tokens beyond the last are zero and stay without meaning.
+#[derive(Clone, Debug, Default)]
+pub(in crate::model) struct Panels {
+    features: usize,
+    data: Vec<f32>,
+}
+
+impl Panels {
+    /// Makes zeros for so many tokens.
+    pub(in crate::model) fn zeros(features: usize, tokens: usize) -> Self {
+        Self { features, data: vec![0.0; features * tokens.next_multiple_of(LANES)] }
+    }
+
+    /// Returns the number of features.
+    pub(in crate::model) fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Returns the number of panels.
+    pub(in crate::model) fn panels(&self) -> usize {
+        self.data.len() / self.panel_len()
+    }
+
+    /// Returns the numbers of a panel.
+    pub(in crate::model) fn panel_len(&self) -> usize {
+        self.features * LANES
+    }
+
+    /// Returns one panel.
+    pub(in crate::model) fn panel(&self, panel: usize) -> &[f32] {
+        &self.data[panel * self.panel_len()..][..self.panel_len()]
+    }
+
+    /// Returns all numbers.
+    pub(in crate::model) fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// Returns all numbers, to be written.
+    pub(in crate::model) fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// Writes one token's features.
+    pub(in crate::model) fn set_token(&mut self, token: usize, values: &[f32]) {
+        let start = token / LANES * self.panel_len() + token % LANES;
+        for (feature, value) in values.iter().enumerate() {
+            self.data[start + feature * LANES] = *value;
+        }
+    }
+
+    /// Returns the tokens of `indices` side by side, in their order.
+    pub(in crate::model) fn gather(&self, indices: &[usize]) -> Self {
+        let mut gathered = Self::zeros(self.features, indices.len());
+        let panel_len = self.panel_len();
+        for (to, from) in indices.iter().enumerate() {
+            for feature in 0..self.features {
+                gathered.data[to / LANES * panel_len + feature * LANES + to % LANES] =
+                    self.data[from / LANES * panel_len + feature * LANES + from % LANES];
+            }
+        }
+        gathered
+    }
+
+    /// Returns panels of `tokens` tokens, zero but for those of `indices`: the reverse of [`Panels::gather`].
+    pub(in crate::model) fn scatter(&self, indices: &[usize], tokens: usize) -> Self {
+        let mut scattered = Self::zeros(self.features, tokens);
+        let panel_len = self.panel_len();
+        for (from, to) in indices.iter().enumerate() {
+            for feature in 0..self.features {
+                scattered.data[to / LANES * panel_len + feature * LANES + to % LANES] =
+                    self.data[from / LANES * panel_len + feature * LANES + from % LANES];
+            }
+        }
+        scattered
+    }
+
+    /// Adds other panels of the same shape.
+    pub(in crate::model) fn add(&mut self, other: &Self) {
+        for (sum, value) in self.data.iter_mut().zip(&other.data) {
+            *sum += value;
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The matrix product: a broadcast matrix times panels of tokens.
+//!
+//! One micro-kernel an instruction set, chosen at run time; all give the same bits, which a test checks.
+
+use super::LANES;
+
+/// Features that are multiplied before the next rows are taken: two panels of them stay in the first cache.
+const DEPTH_BLOCK: usize = 192;
+/// Rows of the broadcast matrix that several panels are multiplied with while they stay in the second cache.
+const ROW_BLOCK: usize = 96;
+
+/// A matrix whose elements are broadcast: a weight, a transposed weight, or a panel read as one.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Operand<'a> {
+    /// The numbers, from the first element on.
+    pub(in crate::model) data: &'a [f32],
+    /// Rows.
+    pub(in crate::model) rows: usize,
+    /// Columns: the features that are summed over.
+    pub(in crate::model) columns: usize,
+    /// From an element to the one below it.
+    pub(in crate::model) row_stride: usize,
+    /// From an element to the one beside it.
+    pub(in crate::model) column_stride: usize,
+}
+
+impl<'a> Operand<'a> {
+    /// Takes a matrix by rows as it is.
+    pub(in crate::model) fn by_rows(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// Takes a matrix of `rows × columns`, by rows, transposed.
+    pub(in crate::model) fn transposed(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self { data, rows: columns, columns: rows, row_stride: 1, column_stride: columns }
+    }
+
+    /// Takes `features` features of a panel: rows are features, columns are tokens.
+    pub(in crate::model) fn panel(data: &'a [f32], features: usize) -> Self {
+        Self { data, rows: features, columns: LANES, row_stride: LANES, column_stride: 1 }
+    }
+
+    /// Takes `features` features of a panel: rows are tokens, columns are features.
+    pub(in crate::model) fn panel_transposed(data: &'a [f32], features: usize) -> Self {
+        Self { data, rows: LANES, columns: features, row_stride: 1, column_stride: LANES }
+    }
+
+    /// Returns how many numbers the operand reaches over.
+    fn reach(&self) -> usize {
+        match (self.rows, self.columns) {
+            (0, _) | (_, 0) => 0,
+            (rows, columns) => (rows - 1) * self.row_stride + (columns - 1) * self.column_stride + 1,
+        }
+    }
+}
+
+/// What happens to the numbers that are already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::model) enum Mode {
+    /// They are replaced.
+    Fresh,
+    /// The product is added to them.
+    Sum,
+}
+
+/// Multiplies `a` with panels: each panel of `x` has `a.columns` features, each of `out` has `a.rows`.
+///
+/// `x_stride` and `out_stride` are the numbers from one panel to the next; there are as many panels as fit.
+///
+/// # Panics
+/// When the slices are shorter than the shapes say.
+pub(in crate::model) fn multiply(
+    a: Operand<'_>,
+    (x, x_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+    mode: Mode,
+) {
+    let panels = out.len().div_ceil(out_stride.max(1));
+    if a.rows == 0 || panels == 0 {
+        return;
+    }
+    assert!(a.data.len() >= a.reach(), "the broadcast matrix is shorter than its shape");
+    assert!(x.len() >= (panels - 1) * x_stride + a.columns * LANES, "the panels are shorter than their shape");
+    assert!(out.len() >= (panels - 1) * out_stride + a.rows * LANES, "the result is shorter than its shape");
+    if a.columns == 0 {
+        if mode == Mode::Fresh {
+            for panel in 0..panels {
+                out[panel * out_stride..][..a.rows * LANES].fill(0.0);
+            }
+        }
+        return;
+    }
+    let kernel = Kernel::best();
+    for rows in blocks(a.rows, ROW_BLOCK) {
+        for pair in blocks(panels, 2) {
+            for depth in blocks(a.columns, DEPTH_BLOCK) {
+                let first = depth.start == 0 && mode == Mode::Fresh;
+                let block = Block {
+                    a: &a.data[rows.start * a.row_stride + depth.start * a.column_stride..],
+                    rows: rows.len(),
+                    depth: depth.len(),
+                    row_stride: a.row_stride,
+                    column_stride: a.column_stride,
+                    fresh: first,
+                };
+                let x = &x[pair.start * x_stride + depth.start * LANES..];
+                let out = &mut out[pair.start * out_stride + rows.start * LANES..];
+                kernel.run(&block, (x, x_stride), (out, out_stride), pair.len());
+            }
+        }
+    }
+}
+
+/// Cuts `0..len` into ranges of at most `size`.
+fn blocks(len: usize, size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..len).step_by(size).map(move |start| start..len.min(start + size))
+}
+
+/// A part of a product that stays in the caches.
+struct Block<'a> {
+    a: &'a [f32],
+    rows: usize,
+    depth: usize,
+    row_stride: usize,
+    column_stride: usize,
+    fresh: bool,
+}
+
+/// The instruction sets that there is a micro-kernel for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Kernel {
+    /// Returns all that this machine can run, the best last.
+    fn available() -> impl DoubleEndedIterator<Item = Self> {
+        [
+            Some(Self::Portable),
+            #[cfg(target_arch = "x86_64")]
+            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Returns the best that this machine can run.
+    fn best() -> Self {
+        Self::available().next_back().unwrap_or(Self::Portable)
+    }
+
+    /// Multiplies one block with one or two panels.
+    fn run(self, block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
+        match self {
+            Self::Portable => portable::run(block, x, out, panels),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::run_avx2(block, x, out, panels),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::run_avx512(block, x, out, panels),
+        }
+    }
+}
+
+/// Plain loops over sixteen numbers, for machines without a kernel of their own, and to check the others against.
+mod portable {
+    use super::{Block, LANES};
+
+    pub(super) fn run(
+        block: &Block<'_>,
+        (x, x_stride): (&[f32], usize),
+        (out, out_stride): (&mut [f32], usize),
+        panels: usize,
+    ) {
+        for panel in 0..panels {
+            let x = x[panel * x_stride..].as_chunks::<LANES>().0;
+            let out = out[panel * out_stride..].as_chunks_mut::<LANES>().0;
+            for row in 0..block.rows {
+                let mut sums = if block.fresh { [0.0; LANES] } else { out[row] };
+                for (column, x) in x[..block.depth].iter().enumerate() {
+                    let weight = block.a[row * block.row_stride + column * block.column_stride];
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = weight.mul_add(*x, *sum);
+                    }
+                }
+                out[row] = sums;
+            }
+        }
+    }
+}
+
+/// Micro-kernels of AVX2 and AVX-512: a tile of rows times one or two panels stays in registers.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    };
+
+    use super::{Block, LANES};
+
+    pub(super) fn run_avx512(block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
+        // SAFETY: the caller has seen that the machine has AVX-512; `multiply` has checked that the slices hold the
+        // shapes of the block.
+        unsafe {
+            if panels == 2 {
+                rows_avx512::<2>(block, x.0.as_ptr(), x.1, out.0.as_mut_ptr(), out.1);
+            } else {
+                rows_avx512::<1>(block, x.0.as_ptr(), x.1, out.0.as_mut_ptr(), out.1);
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn rows_avx512<const P: usize>(
+        block: &Block<'_>,
+        x: *const f32,
+        x_stride: usize,
+        out: *mut f32,
+        out_stride: usize,
+    ) {
+        let mut row = 0;
+        while row < block.rows {
+            // SAFETY: as the caller's; a tile ends at the block's last row.
+            row += unsafe {
+                let a = block.a.as_ptr().add(row * block.row_stride);
+                let out = out.add(row * LANES);
+                match block.rows - row {
+                    12.. => tile_avx512::<12, P>(block, a, x, x_stride, out, out_stride),
+                    8.. => tile_avx512::<8, P>(block, a, x, x_stride, out, out_stride),
+                    4.. => tile_avx512::<4, P>(block, a, x, x_stride, out, out_stride),
+                    _ => tile_avx512::<1, P>(block, a, x, x_stride, out, out_stride),
+                }
+            };
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn tile_avx512<const R: usize, const P: usize>(
+        block: &Block<'_>,
+        a: *const f32,
+        x: *const f32,
+        x_stride: usize,
+        out: *mut f32,
+        out_stride: usize,
+    ) -> usize {
+        // SAFETY: the block has `R` rows from `a` on, `x` has its depth in `P` panels, and `out` its rows.
+        unsafe {
+            let mut sums: [[__m512; P]; R] = [[_mm512_setzero_ps(); P]; R];
+            if !block.fresh {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (panel, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_loadu_ps(out.add(panel * out_stride + row * LANES));
+                    }
+                }
+            }
+            for column in 0..block.depth {
+                let a = a.add(column * block.column_stride);
+                let mut lanes = [_mm512_setzero_ps(); P];
+                for (panel, lanes) in lanes.iter_mut().enumerate() {
+                    *lanes = _mm512_loadu_ps(x.add(panel * x_stride + column * LANES));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let weight = _mm512_set1_ps(*a.add(row * block.row_stride));
+                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                        *sum = _mm512_fmadd_ps(weight, lanes, *sum);
+                    }
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (panel, sum) in sums.iter().enumerate() {
+                    _mm512_storeu_ps(out.add(panel * out_stride + row * LANES), *sum);
+                }
+            }
+        }
+        R
+    }
+
+    pub(super) fn run_avx2(block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
+        for panel in 0..panels {
+            let x = x.0[panel * x.1..].as_ptr();
+            let out = out.0[panel * out.1..].as_mut_ptr();
+            // SAFETY: as for AVX-512.
+            unsafe { rows_avx2(block, x, out) };
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn rows_avx2(block: &Block<'_>, x: *const f32, out: *mut f32) {
+        let mut row = 0;
+        while row < block.rows {
+            // SAFETY: as the caller's; a tile ends at the block's last row.
+            row += unsafe {
+                let a = block.a.as_ptr().add(row * block.row_stride);
+                let out = out.add(row * LANES);
+                match block.rows - row {
+                    6.. => tile_avx2::<6>(block, a, x, out),
+                    4.. => tile_avx2::<4>(block, a, x, out),
+                    _ => tile_avx2::<1>(block, a, x, out),
+                }
+            };
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tile_avx2<const R: usize>(block: &Block<'_>, a: *const f32, x: *const f32, out: *mut f32) -> usize {
+        // SAFETY: the block has `R` rows from `a` on, `x` has its depth in one panel, and `out` its rows.
+        unsafe {
+            let mut sums: [[__m256; 2]; R] = [[_mm256_setzero_ps(); 2]; R];
+            if !block.fresh {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    *sums = [_mm256_loadu_ps(out.add(row * LANES)), _mm256_loadu_ps(out.add(row * LANES + 8))];
+                }
+            }
+            for column in 0..block.depth {
+                let a = a.add(column * block.column_stride);
+                let x = x.add(column * LANES);
+                let lanes = [_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let weight = _mm256_broadcast_ss(&*a.add(row * block.row_stride));
+                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                        *sum = _mm256_fmadd_ps(weight, lanes, *sum);
+                    }
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                _mm256_storeu_ps(out.add(row * LANES), sums[0]);
+                _mm256_storeu_ps(out.add(row * LANES + 8), sums[1]);
+            }
+        }
+        R
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|index| ((index * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    #[test]
+    fn all_instruction_sets_give_the_same_bits() {
+        let a = numbers(29 * 200, 1);
+        for fresh in [true, false] {
+            let block = Block { a: &a, rows: 29, depth: 200, row_stride: 200, column_stride: 1, fresh };
+            let x = numbers(2 * 200 * LANES, 2);
+            let results = Kernel::available().map(|kernel| {
+                let mut out = numbers(2 * 29 * LANES, 3);
+                kernel.run(&block, (&x, 200 * LANES), (&mut out, 29 * LANES), 2);
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            });
+            let results: Vec<_> = results.collect();
+            assert!(
+                results.iter().all(|result| *result == results[0]),
+                "of {:?}",
+                Kernel::available().collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn a_product_is_right_in_both_directions_over_blocks_and_odd_panels() {
+        let (rows, columns, panels) = (103, 211, 3);
+        let (a, x) = (numbers(rows * columns, 1), numbers(panels * columns.max(rows) * LANES, 2));
+        for transposed in [false, true] {
+            let operand =
+                if transposed { Operand::transposed(&a, rows, columns) } else { Operand::by_rows(&a, rows, columns) };
+            let (x_stride, out_stride) = (operand.columns * LANES, operand.rows * LANES);
+            let mut out = vec![1.0; panels * out_stride];
+            multiply(operand, (&x, x_stride), (&mut out, out_stride), Mode::Sum);
+            for (index, found) in out.iter().enumerate() {
+                let (panel, row, lane) = (index / out_stride, index % out_stride / LANES, index % LANES);
+                let expected: f64 = 1.0
+                    + (0..operand.columns)
+                        .map(|column| {
+                            let weight = a[row * operand.row_stride + column * operand.column_stride];
+                            f64::from(weight) * f64::from(x[panel * x_stride + column * LANES + lane])
+                        })
+                        .sum::<f64>();
+                assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} is not {expected} at {index}");
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One block: attention and feed-forward, each behind a normalisation and added to the residual stream.
+
+use rayon::prelude::*;
+
+use super::super::Result;
+use super::super::kernel::{LANES, Mode, Panels, sigmoid};
+use super::super::lora::Projection;
+use super::super::weights::{Base, Matrix, Storage};
+use super::attention::{Heads, Inputs, Statistics};
+use super::linear::{self, Backward, Low};
+use super::rope::Turn;
+use super::{Pass, norm};
+
+/// The frozen weights of one block.
+#[derive(Debug)]
+pub(super) struct Block {
+    layer: usize,
+    heads: Heads,
+    attention_norm: Vec<f32>,
+    feed_forward_norm: Vec<f32>,
+    /// In the order of [`Projection::ALL`].
+    projections: Vec<Matrix>,
+}
+
+/// What the backward pass needs of the forward pass.
+pub(super) struct BlockState {
+    x: Panels,
+    attention_in: Panels,
+    attention_scales: Vec<[f32; LANES]>,
+    q: Panels,
+    k: Panels,
+    v: Panels,
+    mixed: Panels,
+    statistics: Statistics,
+    middle: Panels,
+    feed_forward_in: Panels,
+    feed_forward_scales: Vec<[f32; LANES]>,
+    gate: Panels,
+    up: Panels,
+    gated: Panels,
+    /// The small products of the adapters, in the order of [`Projection::ALL`].
+    small: Vec<Panels>,
+}
+
+impl Block {
+    /// Reads a block's weights.
+    pub(super) fn load(base: &Base, layer: usize, storage: Storage) -> Result<Self> {
+        let config = base.config();
+        let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
+        let projections = Projection::ALL
+            .iter()
+            .map(|projection| {
+                let (inputs, outputs) = projection.shape(config);
+                base.matrix(&name(projection.path()), outputs, inputs, storage)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layer,
+            heads: Heads { queries: config.heads, keys: config.kv_heads, size: config.head_dim },
+            attention_norm: base.vector(&name("input_layernorm"), config.hidden)?,
+            feed_forward_norm: base.vector(&name("post_attention_layernorm"), config.hidden)?,
+            projections,
+        })
+    }
+
+    /// Returns the block's output, and what its backward pass needs.
+    pub(super) fn forward(&self, pass: &Pass<'_>, x: &Panels) -> (BlockState, Panels) {
+        let mut small = Vec::with_capacity(Projection::ALL.len());
+        let mut project = |projection: Projection, x: &Panels| {
+            let (out, kept) = linear::forward(
+                &self.projections[projection as usize],
+                self.low(pass, projection).as_ref(),
+                x,
+                pass.dropout.map(|dropout| (dropout, pass.batch)),
+            );
+            small.push(kept);
+            out
+        };
+        let (attention_in, attention_scales) = norm::forward(x, &self.attention_norm, pass.epsilon);
+        let mut q = project(Projection::Q, &attention_in);
+        let mut k = project(Projection::K, &attention_in);
+        let v = project(Projection::V, &attention_in);
+        pass.rotation.apply(&mut q, Turn::On);
+        pass.rotation.apply(&mut k, Turn::On);
+        let (mixed, statistics) = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch }.forward();
+        let mut middle = project(Projection::O, &mixed);
+        middle.add(x);
+        let (feed_forward_in, feed_forward_scales) = norm::forward(&middle, &self.feed_forward_norm, pass.epsilon);
+        let gate = project(Projection::Gate, &feed_forward_in);
+        let up = project(Projection::Up, &feed_forward_in);
+        let gated = gated(&gate, &up);
+        let mut out = project(Projection::Down, &gated);
+        out.add(&middle);
+        let state = BlockState {
+            x: x.clone(),
+            attention_in,
+            attention_scales,
+            q,
+            k,
+            v,
+            mixed,
+            statistics,
+            middle,
+            feed_forward_in,
+            feed_forward_scales,
+            gate,
+            up,
+            gated,
+            small,
+        };
+        (state, out)
+    }
+
+    /// Returns the gradient of the block's input from that of its output, and adds the adapter's to `gradient`.
+    pub(super) fn backward(&self, pass: &Pass<'_>, state: &BlockState, back: Panels, gradient: &mut [f32]) -> Panels {
+        let mut through = |projection: Projection, x: &Panels, back: &Panels, input: &mut Panels, mode: Mode| {
+            let places = pass.places(self.layer, projection);
+            Backward {
+                weight: &self.projections[projection as usize],
+                low: self.low(pass, projection).zip(places).map(|(low, (a, b))| (low, a, b)),
+                x,
+                small: &state.small[projection as usize],
+                drop: pass.dropout.map(|dropout| (dropout, pass.batch)),
+            }
+            .run(back, input, mode, gradient);
+        };
+        let zeros = |features: usize| Panels::zeros(features, back.panels() * LANES);
+        let mut gated_back = zeros(state.gated.features());
+        through(Projection::Down, &state.gated, &back, &mut gated_back, Mode::Fresh);
+        let (gate_back, up_back) = gated_backward(&state.gate, &state.up, gated_back);
+        let mut inner = zeros(back.features());
+        through(Projection::Gate, &state.feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
+        through(Projection::Up, &state.feed_forward_in, &up_back, &mut inner, Mode::Sum);
+        let mut middle_back =
+            norm::backward(&state.middle, &inner, &self.feed_forward_norm, &state.feed_forward_scales);
+        middle_back.add(&back);
+
+        let mut mixed_back = zeros(state.mixed.features());
+        through(Projection::O, &state.mixed, &middle_back, &mut mixed_back, Mode::Fresh);
+        let inputs = Inputs { heads: self.heads, q: &state.q, k: &state.k, v: &state.v, batch: pass.batch };
+        let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
+        pass.rotation.apply(&mut q, Turn::Back);
+        pass.rotation.apply(&mut k, Turn::Back);
+        through(Projection::Q, &state.attention_in, &q, &mut inner, Mode::Fresh);
+        through(Projection::K, &state.attention_in, &k, &mut inner, Mode::Sum);
+        through(Projection::V, &state.attention_in, &v, &mut inner, Mode::Sum);
+        let mut out = norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales);
+        out.add(&middle_back);
+        out
+    }
+
+    /// Returns the adapter's part of a projection, if it is trained.
+    fn low<'a>(&self, pass: &Pass<'a>, projection: Projection) -> Option<Low<'a>> {
+        Some(Low::new(pass.adapter?, pass.places(self.layer, projection)?))
+    }
+}
+
+/// Returns `gate · sigmoid(gate) · up`.
+fn gated(gate: &Panels, up: &Panels) -> Panels {
+    let mut out = gate.clone();
+    let len = out.panel_len();
+    out.data_mut().par_chunks_mut(len).zip(up.data().par_chunks(len)).for_each(|(out, up)| {
+        for (gate, up) in out.iter_mut().zip(up) {
+            *gate = *gate * sigmoid(*gate) * up;
+        }
+    });
+    out
+}
+
+/// Returns the gradients of gate and up from that of [`gated`].
+fn gated_backward(gate: &Panels, up: &Panels, mut back: Panels) -> (Panels, Panels) {
+    let mut up_back = gate.clone();
+    let len = gate.panel_len();
+    let pairs = back.data_mut().par_chunks_mut(len).zip(up_back.data_mut().par_chunks_mut(len));
+    pairs.zip(up.data().par_chunks(len)).for_each(|((back, up_back), up)| {
+        for ((back, gate), up) in back.iter_mut().zip(up_back).zip(up) {
+            let share = sigmoid(*gate);
+            let silu = *gate * share;
+            let slope = share * (1.0 + *gate * (1.0 - share));
+            *gate = *back * silu;
+            *back = *back * up * slope;
+        }
+    });
+    (back, up_back)
+}

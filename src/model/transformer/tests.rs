@@ -1,0 +1,163 @@
+use std::path::Path;
+
+use super::super::optimizer::{AdamW, clip};
+use super::super::rows::{OverLength, RowMaker, TokenRow};
+use super::super::weights::tests::tiny_base;
+use super::*;
+use crate::record::{Conversation, Role, Turn};
+
+struct Tiny {
+    model: Transformer,
+    adapter: Adapter,
+    rows: Vec<TokenRow>,
+    losses: serde_json::Value,
+}
+
+/// Opens everything in `tests/fixtures/tiny-llama`.
+fn tiny() -> Tiny {
+    let base = tiny_base();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama");
+    let adapter = folder.join("adapter");
+    let (tokenizer, template) = (base.tokenizer().unwrap(), base.template().unwrap());
+    let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: 512, over_length: OverLength::Drop };
+    let rows = fs_err::read_to_string(folder.join("rows.jsonl")).unwrap();
+    let rows = rows.lines().map(|line| {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |turn: usize| json["conversations"][turn]["value"].as_str().unwrap().to_owned();
+        let turns = vec![Turn { role: Role::User, text: text(0) }, Turn { role: Role::Assistant, text: text(1) }];
+        maker.row(&Conversation { turns, ..Conversation::default() }).unwrap().0.unwrap()
+    });
+    Tiny {
+        model: Transformer::load(&base, Storage::Dense, |_| ()).unwrap(),
+        adapter: Adapter::from_peft(
+            base.config(),
+            &adapter.join("adapter_config.json"),
+            &adapter.join("adapter_model.safetensors"),
+        )
+        .unwrap(),
+        rows: rows.collect(),
+        losses: serde_json::from_slice(&fs_err::read(folder.join("losses.json")).unwrap()).unwrap(),
+    }
+}
+
+impl Tiny {
+    /// Returns rows laid end to end.
+    fn batch(&self, rows: impl IntoIterator<Item = usize>) -> Batch {
+        Batch::new(rows.into_iter().map(|row| row % self.rows.len()).map(|row| (row as u64, &self.rows[row])))
+    }
+
+    /// Gives `B` numbers, so that every gradient has something to be.
+    fn stir(&mut self) {
+        for (place, parameter) in self.adapter.parameters_mut().iter_mut().enumerate() {
+            *parameter += ((place * 7919 % 1009) as f32 / 504.5 - 1.0) * 0.1;
+        }
+    }
+
+    fn gradient(&self, batch: &Batch, activations: Activations, dropout: Option<Dropout>) -> (f64, Vec<f32>) {
+        let mut gradient = vec![0.0; self.adapter.parameters().len()];
+        let weight = 1.0 / batch.trained_tokens() as f32;
+        let step = GradientStep { weight, dropout, activations };
+        let loss = self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient).unwrap();
+        (loss * f64::from(weight), gradient)
+    }
+}
+
+#[test]
+fn ten_steps_lose_what_pefts_ten_steps_lose() {
+    let mut tiny = tiny();
+    let ids: Vec<u32> = serde_json::from_value(tiny.losses["ids-of-row-3"].clone()).unwrap();
+    assert_eq!(tiny.rows[3].ids, ids);
+    let mut optimizer = AdamW::new(tiny.adapter.parameters().len(), 0.0);
+    let rate = tiny.losses["learning-rate"].as_f64().unwrap();
+    let steps = tiny.losses["steps"].as_array().unwrap().clone();
+    assert_eq!(steps.len(), 10);
+    for (step, expected) in steps.iter().enumerate() {
+        let batch = tiny.batch([2 * step, 2 * step + 1]);
+        let (loss, mut gradient) = tiny.gradient(&batch, Activations::Kept, None);
+        let norm = clip(&mut gradient, 1.0);
+        optimizer.step(tiny.adapter.parameters_mut(), &gradient, rate);
+        for (found, name) in [(loss, "loss"), (norm, "grad-norm")] {
+            let expected = expected[name].as_f64().unwrap();
+            assert!((found / expected - 1.0).abs() < 1e-4, "step {step}: {name} {found}, PEFT has {expected}");
+        }
+    }
+}
+
+#[test]
+fn every_parameter_has_the_gradient_that_differences_show() {
+    let mut tiny = tiny();
+    tiny.stir();
+    let batch = tiny.batch([0, 3, 6]);
+    let (_, gradient) = tiny.gradient(&batch, Activations::Kept, None);
+    assert!(gradient.iter().all(|number| number.is_finite() && *number != 0.0));
+    let modules = tiny.adapter.modules().to_vec();
+    for module in modules {
+        // Along a random direction within each matrix, so that each is checked as a whole and rounding stays small.
+        for place in [module.a(), module.b()] {
+            let direction: Vec<f32> =
+                place.clone().map(|index| if index * 2_654_435_761 & 64 == 0 { 1.0 } else { -1.0 }).collect();
+            let expected: f64 =
+                gradient[place.clone()].iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+            let size = 2e-3;
+            let at = |sign: f32| {
+                let mut moved = tiny.adapter.clone();
+                for (parameter, direction) in moved.parameters_mut()[place.clone()].iter_mut().zip(&direction) {
+                    *parameter += sign * size * direction;
+                }
+                tiny.model.loss(Some(&moved), &batch).unwrap() / batch.trained_tokens() as f64
+            };
+            let found = (at(1.0) - at(-1.0)) / (2.0 * f64::from(size));
+            let error = (found - expected).abs();
+            assert!(error < 2e-3 + 0.02 * expected.abs(), "{module:?}: {found} is not {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_row_loses_the_same_alone_and_beside_others() {
+    let mut tiny = tiny();
+    tiny.stir();
+    let loss = |rows: &[usize]| tiny.model.loss(Some(&tiny.adapter), &tiny.batch(rows.iter().copied())).unwrap();
+    let alone: f64 = [0, 1, 2, 3].map(|row| loss(&[row])).iter().sum();
+    let together = loss(&[0, 1, 2, 3]);
+    assert!((alone - together).abs() < 1e-9 * alone, "{alone} is not {together}");
+}
+
+#[test]
+fn threads_and_recomputed_activations_change_no_bit() {
+    let mut tiny = tiny();
+    tiny.stir();
+    let batch = tiny.batch(0..8);
+    let dropout = Some(Dropout { rate: 0.1, seed: 5 });
+    let bits = |threads: usize, activations| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (loss, gradient) = pool.install(|| tiny.gradient(&batch, activations, dropout));
+        (loss.to_bits(), gradient.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    let one = bits(1, Activations::Kept);
+    assert_eq!(bits(2, Activations::Kept), one);
+    assert_eq!(bits(3, Activations::Recomputed), one);
+}
+
+#[test]
+fn dropout_is_drawn_anew_with_each_seed_and_has_the_gradient_that_differences_show() {
+    let mut tiny = tiny();
+    tiny.stir();
+    let batch = tiny.batch([1, 2]);
+    let dropout = |seed| Some(Dropout { rate: 0.3, seed });
+    let (loss, gradient) = tiny.gradient(&batch, Activations::Kept, dropout(1));
+    assert_ne!(tiny.gradient(&batch, Activations::Kept, dropout(2)).0.to_bits(), loss.to_bits());
+    let norm: f64 = gradient.iter().map(|number| f64::from(number * number)).sum();
+    let size = 1e-2 / norm.sqrt();
+    let mut at = |sign: f64| {
+        let before = tiny.adapter.clone();
+        for (parameter, slope) in tiny.adapter.parameters_mut().iter_mut().zip(&gradient) {
+            *parameter += (sign * size) as f32 * slope;
+        }
+        let loss = tiny.gradient(&batch, Activations::Kept, dropout(1)).0;
+        tiny.adapter = before;
+        loss
+    };
+    let found = (at(1.0) - at(-1.0)) / (2.0 * size);
+    assert!((found / norm - 1.0).abs() < 0.01, "{found} is not {norm}");
+}
