@@ -4,6 +4,7 @@
 CARGO ?= cargo
 LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
+BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
 .PHONY: test demo fmt lint unit doc generated bench bench-engine system-packages
 
@@ -12,6 +13,7 @@ test: system-packages fmt lint unit doc generated
 
 # From a small corpus to a quantised model that answers, beside the answers of its base.
 demo: system-packages
+	@.ci/system-packages pip
 	$(CARGO) build $(LOCKED)
 	$(CARGO) run $(LOCKED) --quiet -- build --file examples/quickstart/pipeline.toml
 
@@ -31,5 +33,16 @@ unit:
 doc:
 	RUSTDOCFLAGS="$(DOCFLAGS)" $(CARGO) doc $(LOCKED) --no-deps --document-private-items
 
+# What is made from the code and kept in git: the manifest's schema and the README's table of node types.
+generated:
+	@CARGO="$(CARGO)" .ci/generated check
+
+# Milliseconds and bytes as JSON lines, on this machine: the data half, and the engine alone.
+bench:
+	$(BENCH) --bench records
+
+bench-engine:
+	$(BENCH) --no-default-features --bench engine
+
 system-packages:
-	@.ci/system-packages
+	@.ci/system-packages compiler cmake libclang

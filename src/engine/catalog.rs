@@ -91,13 +91,8 @@ impl KindFacts for KindOf {
     }
 
     fn outputs(&self, settings: &Value) -> Vec<Output> {
-        let declared = self.0.info().outputs;
-        let content = |name: &str| {
-            let output = declared.iter().find(|output| output.name == name).or(declared.first());
-            output.map_or(graph::Content::FIELDS, |output| content_of(output.content))
-        };
-        let names = self.0.outputs(settings);
-        names.into_iter().map(|name| Output { content: content(&name), name }).collect()
+        let outputs = self.0.outputs(settings).into_iter();
+        outputs.map(|(name, content)| Output { name, content: content_of(content) }).collect()
     }
 
     fn files(&self, settings: &Value) -> Vec<LocalFiles> {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::node::process::{die_with_parent, end_group};
 use crate::node::{Cancel, Event, Events, FailureClass, Job, NodeError, Outcome};
 
 /// How long a cancelled worker may take to save what it resumes from.
@@ -88,26 +89,6 @@ fn spawn(program: &Path, job: &Path) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// Asks the kernel to end the child when the thread that started it is gone, which no killed driver can forget.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "`pre_exec` is the only way to set the death signal before the program starts")]
-fn die_with_parent(command: &mut Command) {
-    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and touches no memory.
-    unsafe {
-        command.pre_exec(|| {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 {
-                Ok(())
-            } else {
-                Err(std::io::Error::last_os_error())
-            }
-        });
-    }
-}
-
-/// Elsewhere the end of its standard input tells the worker.
-#[cfg(not(target_os = "linux"))]
-fn die_with_parent(_command: &mut Command) {}
-
 /// Waits for the end or for a cancel, and then sees to it that the worker ends.
 fn watch(pid: u32, mut stdin: Option<std::process::ChildStdin>, cancel: &Cancel, ended: &AtomicBool) {
     let mut asked: Option<Instant> = None;
@@ -127,14 +108,6 @@ fn watch(pid: u32, mut stdin: Option<std::process::ChildStdin>, cancel: &Cancel,
             }
             _ => {}
         }
-    }
-}
-
-#[expect(unsafe_code, reason = "the standard library cannot signal a process group")]
-fn end_group(pid: u32, signal: i32) {
-    // SAFETY: `kill` touches no memory; a group that is gone gives an error, which is what was wanted.
-    unsafe {
-        libc::kill(-(pid as i32), signal);
     }
 }
 

@@ -225,7 +225,8 @@ pub(super) fn objects_of(
 }
 
 fn check_outputs(node: &Node, kind: &dyn Kind, prepared: &Prepared, outcome: &Outcome) -> Result<(), EngineError> {
-    let mut declared = kind.outputs(&prepared.settings);
+    let outputs = kind.outputs(&prepared.settings).into_iter();
+    let mut declared: Vec<String> = outputs.map(|(name, _)| name).collect();
     declared.sort();
     let got: Vec<String> = outcome.outputs.keys().cloned().collect();
     if got == declared { Ok(()) } else { Err(EngineError::WrongOutputs { node: node.name.clone(), got, declared }) }

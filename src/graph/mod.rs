@@ -22,3 +22,6 @@ pub use catalog::{Catalog, Content, FieldReference, KindFacts, LocalFiles, Outpu
 pub use error::{GraphError, RefusedSetting, UnknownTarget};
 pub use expand::NamedFiles;
 pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role, RunLimits};
+
+#[cfg(test)]
+pub(crate) mod tests;

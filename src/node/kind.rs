@@ -217,10 +217,10 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
-    /// Returns the output names of a node with these canonical settings, the default first.
-    fn outputs(&self, settings: &Value) -> Vec<String> {
+    /// Returns names and contents of the outputs of a node with these canonical settings, the default first.
+    fn outputs(&self, settings: &Value) -> Vec<(String, Content)> {
         let _ = settings;
-        self.info().outputs.iter().map(|output| output.name.to_owned()).collect()
+        self.info().outputs.iter().map(|output| (output.name.to_owned(), output.content)).collect()
     }
 
     /// Returns whether the names of the input nodes shape the bytes, as they do where inputs are files named by node.

@@ -12,9 +12,11 @@ pub mod train;
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod command;
 mod error;
 mod job;
 mod kind;
+pub(crate) mod process;
 mod run;
 pub mod settings;
 mod table;

@@ -14,8 +14,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("llama", &[]),
     ("model", &["llama", "record", "store"]),
     ("node", &["llama", "model", "net", "record", "store"]),
-    ("graph", &["manifest", "node"]),
-    ("engine", &["graph", "node", "record", "store"]),
+    ("graph", &["manifest"]),
+    ("engine", &["graph", "manifest", "node", "record", "store"]),
     ("cli", &["engine", "graph", "llama", "manifest", "model", "net", "node", "record", "store"]),
 ];
 

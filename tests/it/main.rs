@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod command;
 mod github_issues;
 mod layers;
 mod support;
+mod system_packages;

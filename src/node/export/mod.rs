@@ -6,4 +6,4 @@ mod modelfile;
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&gguf::ExportGguf, &modelfile::Modelfile];
+pub(super) const KINDS: &[&dyn Kind] = &[&gguf::ExportGguf, &modelfile::Modelfile, &super::command::EXPORT];

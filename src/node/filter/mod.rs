@@ -6,4 +6,4 @@ mod split;
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&conversations::Conversations, &split::Split];
+pub(super) const KINDS: &[&dyn Kind] = &[&conversations::Conversations, &split::Split, &super::command::FILTER];

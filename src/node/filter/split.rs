@@ -155,3 +155,66 @@ fn split(settings: &Settings, line: &Line<'_>) -> Result<Mapped<2>, crate::recor
     mapped.rows[usize::from(fraction < settings.eval)].push(line.clone().into_owned());
     Ok(mapped)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Event;
+    use crate::node::testing::{Bench, report};
+    use crate::record::{Conversation, write};
+
+    fn rows(range: std::ops::Range<usize>) -> Vec<Record> {
+        let row =
+            |n: usize| Conversation { id: format!("r{n}"), thread: format!("t{}", n / 2), ..Conversation::default() };
+        range.map(|n| Record::Row(row(n))).collect()
+    }
+
+    #[test]
+    fn a_split_is_a_partition_by_thread_that_new_rows_do_not_move() {
+        let bench = Bench::new();
+        let settings = json!({"eval": 0.2});
+        let all = write(&bench.store, rows(0..1_000)).unwrap();
+        let outcome = bench.run(&Split, &settings, &[("rows", all)]).unwrap();
+        let (train, eval) = (bench.read(&outcome, "train"), bench.read(&outcome, "eval"));
+        assert_eq!(train.len() + eval.len(), 1_000);
+        assert!((150..250).contains(&eval.len()), "{}", eval.len());
+        assert_eq!(report(&outcome), [format!("rows: train: {}", train.len()), format!("rows: eval: {}", eval.len())]);
+        let thread = |record: &Record| match record {
+            Record::Row(row) => row.thread.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert!(eval.iter().all(|held| train.iter().all(|row| thread(row) != thread(held))));
+
+        let more = write(&bench.store, rows(0..1_500)).unwrap();
+        let later = bench.run(&Split, &settings, &[("rows", more)]).unwrap();
+        let held = bench.read(&later, "eval");
+        assert!(eval.iter().all(|row| held.contains(row)));
+        let cold = Bench::new();
+        let same = write(&cold.store, rows(0..1_500)).unwrap();
+        assert_eq!(cold.run(&Split, &settings, &[("rows", same)]).unwrap(), later);
+    }
+
+    #[test]
+    fn a_split_that_holds_nothing_out_warns_and_shares_are_between_0_and_1() {
+        let bench = Bench::new();
+        let one = write(&bench.store, rows(0..1)).unwrap();
+        bench.run(&Split, &json!({"eval": 0.0001}), &[("rows", one)]).unwrap();
+        assert!(matches!(bench.events.lock().unwrap().as_slice(), [Event::Warning { .. }]));
+        let problems = Split.canonical(&json!({"eval": 5})).unwrap_err();
+        assert_eq!(
+            (problems[0].code, problems[0].path.as_slice()),
+            ("settings::out_of_range", &["eval".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn the_rows_of_version_1_are_pinned() {
+        let bench = Bench::new();
+        let all = write(&bench.store, rows(0..100)).unwrap();
+        let outcome = bench.run(&Split, &json!({}), &[("rows", all)]).unwrap();
+        assert_eq!(
+            Bench::records(&outcome, "eval").root.to_string(),
+            "2bd0dcc4f09b4c873ae07ed227d4d45498a5ae5f75560bdbfd32db3d42102dce"
+        );
+    }
+}

@@ -163,6 +163,7 @@ fn check_turns(correction: &Correction) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Bench;
 
     fn check(lines: &str) -> Result<(Vec<Correction>, u64), String> {
         let folder = tempfile::tempdir().unwrap();
@@ -181,6 +182,17 @@ mod tests {
             (&["o/r#1".to_owned()][..], Some("n"))
         );
         assert!(corrections[0].conversation.id.starts_with("correction-"));
+    }
+
+    #[test]
+    fn the_records_of_version_1_are_pinned() {
+        let bench = Bench::new();
+        bench.file("c.jsonl", r#"{"instruction":"q","output":"a","supersedes":["x"],"weight":2}"#);
+        let outcome = bench.run(&Corrections, &json!({"path": "c.jsonl"}), &[]).unwrap();
+        assert_eq!(
+            Bench::records(&outcome, "records").root.to_string(),
+            "993ff71937c3aaa0c31aba1014dc6d85afba4f162151d49f8ff790ce2fbc9ed1"
+        );
     }
 
     #[test]

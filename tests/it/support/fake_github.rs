@@ -139,7 +139,7 @@ impl World {
             let location = format!("/repositories/9/{path}?{query}");
             return respond(301, &[("location", &location)], r#"{"message": "Moved Permanently"}"#.into());
         }
-        let etag = request.headers().get("if-none-match").map(|etag| etag.to_str().unwrap().to_owned());
+        let etag = request.headers().get("if-none-match").map(|etag| etag.to_str().unwrap());
         match path.split('/').collect::<Vec<_>>()[..] {
             ["issues"] => self.page(path, query, etag, self.issues.values().map(|issue| self.counted(issue)).collect()),
             ["issues", "comments"] => {
@@ -168,7 +168,7 @@ impl World {
         issue
     }
 
-    fn page(&self, path: &str, query: &str, asked: Option<String>, mut entries: Vec<Value>) -> Response {
+    fn page(&self, path: &str, query: &str, asked: Option<&str>, mut entries: Vec<Value>) -> Response {
         let asked_for = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
         let since = asked_for("since").unwrap_or_default();
         entries.retain(|entry| entry["updated_at"].as_str().unwrap() >= since);
@@ -178,7 +178,7 @@ impl World {
         let page: Vec<&Value> = entries.iter().skip(at).take(PAGE).collect();
         let body = serde_json::to_string(&page).unwrap();
         let etag = format!("W/\"{}\"", tunesmith::store::Digest::of(body.as_bytes()).short());
-        if asked.as_ref() == Some(&etag) {
+        if asked == Some(etag.as_str()) {
             return respond(304, &[], String::new());
         }
         let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("after=")).collect();

@@ -33,11 +33,12 @@ pub(super) fn rows(document: &Document, settings: &Settings, rows: &mut Rows<'_>
         }
         let parts = parts(section.body, settings.max_answer_characters);
         let question = question(&title, section.heading, settings);
-        let name = unique(&mut names, section.heading.map_or(String::new(), |heading| slug(&heading.text)));
+        let name = section.heading.map_or_else(|| ":page".to_owned(), |heading| format!("#{}", slug(&heading.text)));
+        let name = unique(&mut names, name);
         for (n, part) in parts.iter().enumerate() {
             let (question, name) = match parts.len() {
-                1 => (question.clone(), format!("#{name}")),
-                all => (format!("{question} (part {} of {all})", n + 1), format!("#{name}:part-{}", n + 1)),
+                1 => (question.clone(), name.clone()),
+                all => (format!("{question} (part {} of {all})", n + 1), format!("{name}:part-{}", n + 1)),
             };
             made += 1;
             rows.named_pair(&name, question, part.clone());
@@ -84,7 +85,7 @@ fn question(title: &str, heading: Option<&Heading>, settings: &Settings) -> Stri
         (word, rest) if word.eq_ignore_ascii_case("how") && rest.to_lowercase().starts_with("to ") => {
             (&templates.how_to, rest[3..].trim().to_owned())
         }
-        (word, _) if is_gerund(word) => (&templates.task, lower_first(heading)),
+        (word, rest) if is_gerund(word) && !rest.is_empty() => (&templates.task, lower_first(heading)),
         _ => (&templates.section, heading.to_owned()),
     };
     template.replace("{heading}", &heading).replace("{title}", title)
@@ -96,8 +97,23 @@ fn first_word(heading: &str) -> (&str, &str) {
 
 /// Returns whether a heading's first word names an action, such as `Installing`.
 fn is_gerund(word: &str) -> bool {
-    const NOUNS: [&str; 9] =
-        ["String", "Ping", "Thing", "Nothing", "Anything", "Warning", "Missing", "Existing", "Incoming"];
+    const NOUNS: [&str; 15] = [
+        "Anything",
+        "Building",
+        "Existing",
+        "Incoming",
+        "Logging",
+        "Meeting",
+        "Missing",
+        "Networking",
+        "Nothing",
+        "Steering",
+        "String",
+        "Thing",
+        "Tracing",
+        "Troubleshooting",
+        "Warning",
+    ];
     word.len() > 5 && word.ends_with("ing") && !NOUNS.contains(&word) && word.chars().all(|c| c.is_ascii_alphabetic())
 }
 

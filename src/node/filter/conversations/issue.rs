@@ -106,14 +106,22 @@ fn score(text: &str, comment: &Comment) -> f64 {
     length + 1.5 * fences.min(3) as f64 + 0.3 * spans.min(10) as f64 + (1.0 + comment.reactions as f64).ln()
 }
 
-/// Returns whether a comment is nothing but questions, such as for logs.
+/// Returns whether at least half of a comment's sentences are questions, such as for logs; code and quotes do not count.
 fn only_asks(text: &str) -> bool {
-    if text.contains("```") {
-        return false;
+    let mut in_fence = false;
+    let mut asked = 0;
+    let mut all = 0;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_fence = !in_fence;
+        } else if !in_fence && !line.starts_with('>') {
+            for sentence in sentences(line).into_iter().map(str::trim).filter(|sentence| !sentence.is_empty()) {
+                all += 1;
+                asked += usize::from(sentence.trim_end_matches([')', '*', '_']).ends_with('?'));
+            }
+        }
     }
-    let mut sentences =
-        text.lines().flat_map(sentences).map(str::trim).filter(|sentence| !sentence.is_empty()).peekable();
-    sentences.peek().is_some() && sentences.all(|sentence| sentence.trim_end_matches([')', '*', '_']).ends_with('?'))
+    asked * 2 >= all
 }
 
 /// Returns the thread as a dialogue in order of time: the asker's turns and those of all others, merged where one side

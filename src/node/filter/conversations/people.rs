@@ -47,11 +47,13 @@ static ASKING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?xi)\b(?:
         (?:that|this|it)\ (?:worked|works|fixed\ it|solved\ it|did\ the\ trick|helped)
-        |(?:in|on|for|from)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?)
-        |i(?:'m|\ am)\ (?:still\ |also\ |now\ |just\ )*(?:seeing|getting|facing|hitting|experiencing|having|running\ into)
-        |i\ (?:still|also)\ (?:see|get|face|hit|have)
-        |(?:we(?:'re|\ are)|we)\ (?:still\ |also\ )*(?:seeing|getting|facing|hitting|experiencing|having|running\ into)
-        |(?:same|similar)\ (?:issue|problem|error)\ (?:here|with|on|in)
+        |(?:in|on|for|from|with)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?|services?)
+        |(?:i|we)(?:'m|\ am|'re|\ are)\ (?:still\ |also\ |now\ |just\ )*(?:seeing|getting|facing|hitting|experiencing|having|running|runnings|going\ to\ (?:downgrade|upgrade|try))
+        |(?:i|we)\ (?:still|also)\ (?:see|get|face|hit|have)
+        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|in|with|on|from|to\ (?:\w*\d))
+        |have(?:n't|\ not)\ been\ able\ to
+        |would\ it\ be\ possible\ to|is\ there\ any\ (?:way|sort|kind|workaround|update)|am\ i\ (?:understanding|missing|doing)
+        |(?:same|similar)\ (?:issue|problem|error|behaviou?r)\ (?:here|with|on|in)
         )\b",
     )
 });

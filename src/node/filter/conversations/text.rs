@@ -218,8 +218,8 @@ pub(super) fn neutralised(text: &str) -> (String, u64) {
 static NOISE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?xi)^(?:
-        (?:(?:i'?m|i\ am|i'?ll|i\ will|we'?ll|we\ will|let'?s|going\ to|gonna|so|ok(?:ay)?|and|but|for\ now|in\ the\ meantime|with\ that|as\ such)[,\s]+){0,4}
-            (?:go\ ahead\ and\ )?(?:close|closing|closed)\b.{0,120}
+        (?:(?:i'?m|i\ am|i'?ll|i\ will|we'?ll|we\ will|let'?s|going\ to|gonna|so|ok(?:ay)?|and|but|for\ now|in\ the\ meantime|with\ that|as\ such|will\ be)[,\s]+){0,4}
+            (?:go\ ahead\ and\ )?(?:close|closing|closed)\b.{0,200}
         |(?:this\ |it\ )?(?:is\ |looks\ like\ |seems\ |appears\ |to\ be\ |it'?s\ |i\ think\ ){0,4}(?:a\ |the\ )?(?:dup|duplicate)\b.{0,80}
         |duplicates?\s+(?:of\s+)?\#\d+
         |(?:please|feel\ free\ to|(?:please\ )?do\ not\ hesitate\ to).{0,20}\b(?:re-?open|comment|file\ a\ new|open\ a\ new|let\ us\ know|reach\ out)\b.{0,120}
@@ -231,12 +231,14 @@ static NOISE: LazyLock<Regex> = LazyLock::new(|| {
         |\+1.{0,40}|me\ too.{0,40}|same\ (?:here|issue|problem).{0,60}|bump.{0,10}|ping.{0,20}|lgtm.{0,20}
         |any\ (?:update|news|progress|eta)s?\b.{0,60}
         |(?:hi|hey|hello)[\s,]*(?:@[\w-]+|all|there|folks|everyone)?[!.,]?
-        |(?:many\ |big\ )?(?:thanks|thank\ you|thx|ty|cheers)\b.{0,100}
+        |(?:please\ )?(?:be\ sure\ to\ )?join\ (?:the|us|our)\b.{0,200}
+        |(?:(?:many|big|great|awesome|nice|cool|perfect|ok|yes|ah|oh)[,!.]?\ )?(?:thanks|thank\ you|thx|ty|cheers)\b.{0,100}
         )[.!?:)\s]*$",
     )
 });
-static GREETING: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)^(?:(?:hi|hey|hello|thanks|thank you|ok|yes|no)[\s,]+)?@[\w-]+[,:!.]?\s+"));
+static GREETING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^(?i:(?:hi|hey|hello|thanks|thank you|ok|yes|no)[\s,]+@[\w-]+[,:!.]?|@[\w-]+[,:!.])\s+")
+});
 
 /// Takes noise sentences out of a comment's prose; code, quotes, lists and tables stay.
 pub(super) fn without_noise(comment: &str) -> String {
@@ -256,7 +258,9 @@ pub(super) fn without_noise(comment: &str) -> String {
         }
         lines.push(line.to_owned());
     }
-    let text = clean(&lines.join("\n"));
+    // A quotation at the head repeats what stands in the thread; one further down is answered piece by piece.
+    let quoted = lines.iter().take_while(|line| line.starts_with('>') || line.trim().is_empty()).count();
+    let text = clean(&lines[quoted..].join("\n"));
     GREETING.replace(&text, "").trim().to_owned()
 }
 

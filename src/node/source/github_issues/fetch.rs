@@ -113,8 +113,8 @@ impl Fetch<'_, '_> {
     /// Forgets the pages of a fetch that came to its end.
     pub(super) fn forget_progress(&self, repos: &[String]) -> Result<()> {
         for repo in repos {
-            self.journal::<Listed>(repo)?.forget()?;
-            self.journal::<Posted>(repo)?.forget()?;
+            self.journal::<Listed>(repo).forget()?;
+            self.journal::<Posted>(repo).forget()?;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Fetch<'_, '_> {
 
     /// Reads a listing to its end, from where an earlier try stopped.
     fn listing<E: Entry>(&self, repo: &str, since: Option<&str>) -> Result<Vec<E>> {
-        let mut journal = self.journal::<E>(repo)?;
+        let mut journal = self.journal::<E>(repo);
         let mut entries: Vec<E> = journal.entries()?;
         if !entries.is_empty() {
             self.run.note(format!("{repo}: going on after {} {} of an earlier try", entries.len(), E::UNIT));
@@ -147,7 +147,7 @@ impl Fetch<'_, '_> {
         let request = api_request(Url::parse(&url)?);
         let request = if since.is_empty() { request } else { request.conditional(&last_reply) };
         for page in self.client.pages(request, self.watch) {
-            let page: Vec<E> = self.page(repo, &page?)?;
+            let page: Vec<E> = read_page(repo, &page?)?;
             let last = page.iter().filter_map(|entry| entry.updated_at()).filter_map(time).max().map(from_time);
             journal.push(&page, last)?;
             entries.extend(page);
@@ -156,13 +156,9 @@ impl Fetch<'_, '_> {
         Ok(entries)
     }
 
-    fn page<E: Entry>(&self, repo: &str, page: &Response) -> Result<Vec<E>> {
-        Ok(page.json::<Vec<E::Wire>>()?.into_iter().map(|wire| E::read(wire, repo)).collect())
-    }
-
-    fn journal<E: Entry>(&self, repo: &str) -> Result<Journal<'_>> {
+    fn journal<E: Entry>(&self, repo: &str) -> Journal<'_> {
         let base = self.previous.as_ref().map(|(root, _)| *root);
-        Ok(Journal::open(self.run.store, &self.listing_name::<E>(repo), base)?)
+        Journal::open(self.run.store, &self.listing_name::<E>(repo), base)
     }
 
     /// Returns a name for what is kept of a listing: another node, or another server, keeps its own.
@@ -198,7 +194,7 @@ impl Fetch<'_, '_> {
         let mut comments = Vec::new();
         for page in self.client.pages(api_request(url), self.watch) {
             match page {
-                Ok(page) => comments.extend(self.page::<Posted>(repo, &page)?.into_iter().map(|posted| posted.comment)),
+                Ok(page) => comments.extend(read_page::<Posted>(repo, &page)?.into_iter().map(|posted| posted.comment)),
                 Err(NetError::Refused { status: 404 | 410, .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
@@ -290,6 +286,10 @@ impl Join<'_, '_, '_> {
 
 fn in_order(comments: &mut [Comment]) {
     comments.sort_by(|a, b| (&a.created_at, a.id).cmp(&(&b.created_at, b.id)));
+}
+
+fn read_page<E: Entry>(repo: &str, page: &Response) -> Result<Vec<E>> {
+    Ok(page.json::<Vec<E::Wire>>()?.into_iter().map(|wire| E::read(wire, repo)).collect())
 }
 
 fn api_request<'a>(url: Url) -> Request<'a> {

@@ -30,12 +30,12 @@ struct State {
 
 impl<'a> Journal<'a> {
     /// Opens the journal of `listing`; one that was made upon another snapshot is begun anew.
-    pub(super) fn open(store: &'a Store, listing: &str, base: Option<Digest>) -> Result<Self, StoreError> {
+    pub(super) fn open(store: &'a Store, listing: &str, base: Option<Digest>) -> Self {
         let name = format!("github-issues/pages/{listing}");
         // A journal in another version's form is worth no error: its pages are fetched again.
         let state = store.state::<State>(&name).ok().flatten().filter(|state| state.base == base);
         let state = state.unwrap_or(State { base, ..State::default() });
-        Ok(Self { store, name, state })
+        Self { store, name, state }
     }
 
     /// Returns what the pages so far hold. When a page is gone the journal is begun anew.

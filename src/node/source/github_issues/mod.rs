@@ -186,15 +186,13 @@ fn environment_name(token: &str) -> Option<&str> {
 fn client(run: &Run<'_>, settings: &Settings, api: &Url) -> Result<Client, GithubIssuesError> {
     let client = Client::new(Policy { max_wait: settings.max_wait(), ..Policy::default() });
     let Some(name) = settings.token.as_deref().and_then(environment_name) else { return Ok(client) };
-    match run.secrets.environment(name) {
-        Some(token) => Ok(client.with_token(api, Secret::new(&token)?)),
-        None => {
-            run.warn(format!(
-                "environment variable `{name}` is not set: GitHub answers 60 requests an hour without a token"
-            ));
-            Ok(client)
-        }
-    }
+    let Some(token) = run.secrets.environment(name) else {
+        run.warn(format!(
+            "environment variable `{name}` is not set: GitHub answers 60 requests an hour without a token"
+        ));
+        return Ok(client);
+    };
+    Ok(client.with_token(api, Secret::new(&token)?))
 }
 
 /// Returns the last snapshot, when all of it is still there.

@@ -175,6 +175,7 @@ fn name_of(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Bench;
 
     #[test]
     fn titles_come_from_headings_outside_code_and_else_from_the_name() {
@@ -183,6 +184,27 @@ mod tests {
         assert_eq!(name_of("a/getting-started.md"), "getting-started");
         assert_eq!(name_of("tasks/_index.md"), "tasks");
         assert_eq!(name_of("README.md"), "README");
+    }
+
+    #[test]
+    fn a_folder_becomes_documents_and_version_1_is_pinned() {
+        let bench = Bench::new();
+        bench.file("docs/a/_index.md", "---\ntitle: The A\n---\n\n# Other\n\nText\n");
+        bench.file("docs/b.md", "# The B\n");
+        let outcome = bench.run(&Markdown, &json!({"path": "docs", "repo": "o/r"}), &[]).unwrap();
+        let documents = bench.read(&outcome, "documents").into_iter().map(|record| match record {
+            Record::Document(document) => (document.id, document.title, document.content),
+            other => panic!("{other:?}"),
+        });
+        let expected = [("o/r/a/_index.md", "The A", "\n# Other\n\nText\n"), ("o/r/b.md", "The B", "# The B\n")];
+        assert_eq!(
+            documents.collect::<Vec<_>>(),
+            expected.map(|(id, title, text)| (id.into(), title.into(), text.into()))
+        );
+        assert_eq!(
+            Bench::records(&outcome, "documents").root.to_string(),
+            "3f0b29a39d5ec1fbfdf3230aab7d881b0c59dd655fe9f846ba93002840086c1a"
+        );
     }
 
     #[test]
