@@ -9,7 +9,7 @@ use crate::graph::tests::{RIGHT, catalog};
 fn tunesmith_with(folder: &Path, catalog: KindCatalog, args: &[&str]) -> String {
     let (mut output, out, err) = Output::captured();
     let surroundings =
-        Surroundings { folder: folder.to_owned(), environment: Environment::default(), catalog };
+        Surroundings { folder: folder.to_owned(), environment: Environment::default(), catalog, worker: None };
     let args = std::iter::once("tunesmith").chain(args.iter().copied()).map(OsString::from);
     let exit = run(args, &surroundings, &mut output);
     let root = folder.display().to_string();

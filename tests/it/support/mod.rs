@@ -2,3 +2,4 @@
 
 pub(crate) mod fake_github;
 pub(crate) mod node_run;
+pub(crate) mod program;

@@ -165,7 +165,7 @@ impl Kind for Conversations {
             [*records] = result.outputs;
         }
         let records: u64 = run.inputs().map(|input| count(&input.artifact)).sum();
-        run.progress(records, Some(records), "records", &format!("{processed} new or changed"));
+        run.note(format!("{processed} of {records} records new or changed"));
         let candidates = merge(run.store, &inputs)?;
         let rows = reduce::reduce(run.store, &candidates, &mut counts)?;
         Ok(Outcome {
