@@ -5,7 +5,7 @@
 //! an adapter has PEFT's form.
 
 mod peft;
-pub(super) mod random;
+pub(crate) mod random;
 
 use std::ops::Range;
 

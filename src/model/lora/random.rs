@@ -2,7 +2,7 @@
 //! number of threads and no resumed run changes one.
 
 /// Mixes numbers into one: the finaliser of SplitMix64 after each.
-pub(in crate::model) fn mix(parts: &[u64]) -> u64 {
+pub(crate) fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0x9e37_79b9_7f4a_7c15, |state, part| {
         let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -12,17 +12,17 @@ pub(in crate::model) fn mix(parts: &[u64]) -> u64 {
 }
 
 /// Returns a number in [0, 1) with 24 random bits.
-pub(in crate::model) fn unit(bits: u64) -> f32 {
+pub(crate) fn unit(bits: u64) -> f32 {
     (bits >> 40) as f32 / (1_u32 << 24) as f32
 }
 
 /// Returns a number for a name.
-pub(in crate::model) fn name(name: &str) -> u64 {
+pub(crate) fn name(name: &str) -> u64 {
     name.bytes().fold(name.len() as u64, |state, byte| mix(&[state, u64::from(byte)]))
 }
 
 /// Returns the order in which `count` things come, drawn from `seed`.
-pub(in crate::model) fn order(count: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn order(count: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|index| (mix(&[seed, *index as u64]), *index));
     order

@@ -112,7 +112,7 @@ impl Block {
     }
 
     /// Returns the gradient of the block's input from that of its output, and adds the adapter's to `gradient`.
-    pub(super) fn backward(&self, pass: &Pass<'_>, state: &BlockState, back: Panels, gradient: &mut [f32]) -> Panels {
+    pub(super) fn backward(&self, pass: &Pass<'_>, state: &BlockState, back: &Panels, gradient: &mut [f32]) -> Panels {
         let mut through = |projection: Projection, x: &Panels, back: &Panels, input: &mut Panels, mode: Mode| {
             let places = pass.places(self.layer, projection);
             Backward {
@@ -126,14 +126,14 @@ impl Block {
         };
         let zeros = |features: usize| Panels::zeros(features, back.panels() * LANES);
         let mut gated_back = zeros(state.gated.features());
-        through(Projection::Down, &state.gated, &back, &mut gated_back, Mode::Fresh);
+        through(Projection::Down, &state.gated, back, &mut gated_back, Mode::Fresh);
         let (gate_back, up_back) = gated_backward(&state.gate, &state.up, gated_back);
         let mut inner = zeros(back.features());
         through(Projection::Gate, &state.feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
         through(Projection::Up, &state.feed_forward_in, &up_back, &mut inner, Mode::Sum);
         let mut middle_back =
             norm::backward(&state.middle, &inner, &self.feed_forward_norm, &state.feed_forward_scales);
-        middle_back.add(&back);
+        middle_back.add(back);
 
         let mut mixed_back = zeros(state.mixed.features());
         through(Projection::O, &state.mixed, &middle_back, &mut mixed_back, Mode::Fresh);

@@ -14,6 +14,7 @@ mod rope;
 
 use std::ops::Range;
 
+use super::config::LlamaConfig;
 use super::kernel::Panels;
 use super::lora::{Adapter, Projection};
 use super::weights::{Base, Matrix, Storage};
@@ -118,7 +119,7 @@ impl Transformer {
                 Saved::State(state) => *state,
                 Saved::Input(input) => block.forward(&pass, &input).0,
             };
-            back = block.backward(&pass, &state, back, gradient);
+            back = block.backward(&pass, &state, &back, gradient);
         }
         Ok(loss)
     }
@@ -168,6 +169,14 @@ pub struct GradientStep {
     pub dropout: Option<Dropout>,
     /// Whether intermediate results are kept.
     pub activations: Activations,
+}
+
+/// Returns the bytes of the intermediate results that are kept for so many tokens.
+pub fn activation_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
+    let queries = config.heads * config.head_dim;
+    let keys = config.kv_heads * config.head_dim;
+    let a_block = 4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate;
+    4 * (config.layers * a_block * tokens) as u64
 }
 
 /// What is kept of a block for its backward pass.

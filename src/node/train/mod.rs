@@ -1,6 +1,14 @@
-//! Kinds of the family `train`.
+//! Kinds of the family `train`. Without the feature `train` there are none.
+
+#[cfg(feature = "train")]
+mod lora;
 
 use super::Kind;
 
 /// The kinds of this family.
+#[cfg(feature = "train")]
+pub(super) const KINDS: &[&dyn Kind] = &[&lora::Lora];
+
+/// The kinds of this family.
+#[cfg(not(feature = "train"))]
 pub(super) const KINDS: &[&dyn Kind] = &[];

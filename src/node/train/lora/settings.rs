@@ -1,0 +1,115 @@
+//! Settings of `train.lora`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::lora::Projection;
+use crate::model::optimizer::Schedule;
+use crate::model::rows::OverLength;
+use crate::node::SettingProblem;
+
+/// Settings of `train.lora`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct Settings {
+    /// Rank of the two matrices that are trained beside each projection: 8 to 64 is usual.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) rank: usize,
+    /// The adapter counts `alpha / rank` times.
+    pub(super) alpha: f64,
+    /// The share of the adapter's inputs that become 0 in training, against learning by heart.
+    #[schemars(range(min = 0, max = 0.9))]
+    pub(super) dropout: f64,
+    /// The projections that are trained.
+    pub(super) targets: Vec<Projection>,
+    /// How often every row is trained.
+    #[schemars(range(min = 1))]
+    pub(super) epochs: u64,
+    /// Rows of a step. The loss of a step is the mean over all its trained tokens.
+    #[schemars(range(min = 1))]
+    pub(super) batch_size: usize,
+    /// The greatest learning rate.
+    pub(super) learning_rate: f64,
+    /// How the learning rate goes on after the warm-up.
+    pub(super) schedule: Schedule,
+    /// Steps of the warm-up; `warmup-ratio` of all steps when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) warmup_steps: Option<u64>,
+    /// The share of all steps during which the learning rate rises.
+    pub(super) warmup_ratio: f64,
+    /// AdamW's decoupled weight decay.
+    pub(super) weight_decay: f64,
+    /// A step's gradient is shortened to this norm.
+    pub(super) max_grad_norm: f64,
+    /// What the adapter's start, the order of the rows and dropout are drawn from.
+    pub(super) seed: u64,
+    /// The longest row in tokens; from `[model]` unless set here.
+    #[schemars(range(min = 2))]
+    pub(super) max_tokens: usize,
+    /// What happens to longer rows.
+    pub(super) over_length: OverLength,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: 16.0,
+            dropout: 0.0,
+            targets: Projection::ALL.to_vec(),
+            epochs: 3,
+            batch_size: 8,
+            learning_rate: 2e-4,
+            schedule: Schedule::Linear,
+            warmup_steps: None,
+            warmup_ratio: 0.03,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            seed: 42,
+            max_tokens: 2048,
+            over_length: OverLength::Truncate,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the steps of the warm-up among `steps`.
+    pub(super) fn warmup(&self, steps: u64) -> u64 {
+        self.warmup_steps.unwrap_or_else(|| (steps as f64 * self.warmup_ratio).ceil() as u64).min(steps)
+    }
+
+    /// Returns whether the learning rate of a step depends on how many steps there are.
+    pub(super) fn depends_on_length(&self) -> bool {
+        let fixed_warmup = self.warmup_steps.is_some() || self.warmup_ratio == 0.0;
+        self.schedule != Schedule::Constant || !fixed_warmup
+    }
+
+    /// Returns every number that is out of its range.
+    pub(super) fn problems(&self) -> Vec<SettingProblem> {
+        let checks: [(&str, bool, &str); 11] = [
+            ("rank", (1..=1024).contains(&self.rank), "a whole number from 1 to 1024"),
+            ("alpha", self.alpha.is_finite() && self.alpha > 0.0, "a number above 0, often the rank or twice the rank"),
+            ("dropout", (0.0..=0.9).contains(&self.dropout), "a number from 0 to 0.9"),
+            ("targets", !self.targets.is_empty(), "some of q, k, v, o, gate, up, down"),
+            ("epochs", self.epochs > 0, "a whole number from 1"),
+            ("batch-size", self.batch_size > 0, "a whole number from 1"),
+            (
+                "learning-rate",
+                (0.0..1.0).contains(&self.learning_rate) && self.learning_rate > 0.0,
+                "a number above 0, often 2e-4",
+            ),
+            ("warmup-ratio", (0.0..=1.0).contains(&self.warmup_ratio), "a number from 0 to 1"),
+            ("weight-decay", (0.0..1.0).contains(&self.weight_decay), "a number from 0 to below 1"),
+            ("max-grad-norm", self.max_grad_norm > 0.0, "a number above 0, often 1"),
+            ("max-tokens", self.max_tokens >= 2, "a whole number from 2"),
+        ];
+        let problem = |key: &str, range: &str| SettingProblem {
+            path: vec![key.to_owned()],
+            code: "settings::out_of_range",
+            message: format!("`{key}` is out of its range"),
+            label: "here".into(),
+            help: Some(format!("give {range}")),
+        };
+        checks.iter().filter(|(_, good, _)| !good).map(|(key, _, range)| problem(key, range)).collect()
+    }
+}
