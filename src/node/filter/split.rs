@@ -15,7 +15,7 @@ use crate::store::{Artifact, Digest};
 
 /// The kind.
 #[derive(Debug)]
-pub struct Split;
+pub(super) struct Split;
 
 /// History: 1, the first.
 const VERSION: u32 = 1;

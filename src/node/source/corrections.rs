@@ -18,7 +18,7 @@ use crate::store::Artifact;
 
 /// The kind.
 #[derive(Debug)]
-pub struct Corrections;
+pub(super) struct Corrections;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Source,

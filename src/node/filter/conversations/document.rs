@@ -34,7 +34,7 @@ pub(super) fn rows(document: &Document, settings: &Settings, rows: &mut Rows<'_>
         let parts = parts(section.body, settings.max_answer_characters);
         let question = question(&title, section.heading, settings);
         let name = section.heading.map_or_else(|| ":page".to_owned(), |heading| format!("#{}", slug(&heading.text)));
-        let name = unique(&mut names, name);
+        let name = unique(&mut names, &name);
         for (n, part) in parts.iter().enumerate() {
             let (question, name) = match parts.len() {
                 1 => (question.clone(), name.clone()),
@@ -134,10 +134,10 @@ fn slug(heading: &str) -> String {
 }
 
 /// Returns a name that no earlier section has: `usage`, `usage-1`, …
-fn unique(names: &mut BTreeMap<String, u32>, name: String) -> String {
-    let mut candidate = name.clone();
+fn unique(names: &mut BTreeMap<String, u32>, name: &str) -> String {
+    let mut candidate = name.to_owned();
     while names.contains_key(&candidate) {
-        let count = names.entry(name.clone()).or_default();
+        let count = names.entry(name.to_owned()).or_default();
         *count += 1;
         candidate = format!("{name}-{count}");
     }

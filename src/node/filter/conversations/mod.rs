@@ -29,7 +29,7 @@ use crate::store::{Artifact, Digest, RecordsRef};
 
 /// The kind.
 #[derive(Debug)]
-pub(in crate::node) struct Conversations;
+pub(super) struct Conversations;
 
 /// History: 1, the first.
 const VERSION: u32 = 1;

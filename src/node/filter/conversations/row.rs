@@ -9,14 +9,14 @@ pub(super) struct Rows<'a> {
     id: &'a str,
     source: SourceRef,
     system: Option<&'a str>,
-    rows: Vec<Record>,
+    made: Vec<Record>,
     counts: Counts,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn of(line: &'a Line<'_>, system: Option<&'a str>) -> Self {
         let source = SourceRef { id: line.id().to_owned(), digest: line.digest() };
-        Self { id: line.id(), source, system, rows: Vec::new(), counts: Counts::default() }
+        Self { id: line.id(), source, system, made: Vec::new(), counts: Counts::default() }
     }
 
     /// Counts why the record gave no row.
@@ -54,19 +54,19 @@ impl<'a> Rows<'a> {
             weight: None,
         };
         let row = self.finished(row);
-        self.rows.push(Record::Row(row));
+        self.made.push(Record::Row(row));
     }
 
     /// Adds a row that a person or another tool made.
     pub(super) fn row(&mut self, row: Conversation) {
         let row = self.finished(row);
-        self.rows.push(Record::Row(row));
+        self.made.push(Record::Row(row));
     }
 
     /// Adds a correction; the reduction over all rows makes a row of it.
     pub(super) fn correction(&mut self, correction: Correction) {
         let conversation = self.finished(correction.conversation);
-        self.rows.push(Record::Correction(Correction { conversation, ..correction }));
+        self.made.push(Record::Correction(Correction { conversation, ..correction }));
     }
 
     /// Gives a row its system prompt and its source, and takes template markers their power.
@@ -97,7 +97,7 @@ impl<'a> Rows<'a> {
     /// Returns the rows.
     pub(super) fn mapped(self) -> Result<Mapped, RecordError> {
         let mut mapped = Mapped { counts: self.counts, ..Mapped::default() };
-        for row in &self.rows {
+        for row in &self.made {
             mapped.push(0, row)?;
         }
         Ok(mapped)

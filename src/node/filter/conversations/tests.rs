@@ -1,7 +1,5 @@
 //! Conversations from records of each kind.
 
-use serde_json::{Value, json};
-
 use super::*;
 use crate::node::testing::{Bench, report};
 use crate::record::{Conversation, Form, Role, import, import_correction, write};
@@ -18,8 +16,8 @@ fn records(bench: &Bench, form: Form, values: &[Value]) -> RecordsRef {
     write(&bench.store, records.collect::<Vec<_>>()).unwrap()
 }
 
-fn run(bench: &Bench, settings: Value, inputs: &[(&str, RecordsRef)]) -> (Vec<Conversation>, Vec<String>) {
-    let outcome = bench.run(&Conversations, &settings, inputs).unwrap();
+fn run(bench: &Bench, settings: &Value, inputs: &[(&str, RecordsRef)]) -> (Vec<Conversation>, Vec<String>) {
+    let outcome = bench.run(&Conversations, settings, inputs).unwrap();
     let rows = bench.read(&outcome, "rows").into_iter().map(|record| match record {
         Record::Row(row) => row,
         other => panic!("{other:?}"),
@@ -29,12 +27,12 @@ fn run(bench: &Bench, settings: Value, inputs: &[(&str, RecordsRef)]) -> (Vec<Co
 
 /// Runs on one issue and returns its rows as `role: text` lines.
 #[track_caller]
-fn issue(author: Value, comments: &[(Value, &str)]) -> (Vec<Vec<String>>, Vec<String>) {
+fn issue(author: &Value, comments: &[(Value, &str)]) -> (Vec<Vec<String>>, Vec<String>) {
     let bench = Bench::new();
     let comments: Vec<Value> = comments.iter().map(|(author, body)| json!({"author": author, "body": body})).collect();
     let issue =
         json!({"number": 1, "title": "Requests fail now and then", "body": "", "author": author, "comments": comments});
-    let (rows, report) = run(&bench, json!({}), &[("issues", issues(&bench, &[issue]))]);
+    let (rows, report) = run(&bench, &json!({}), &[("issues", issues(&bench, &[issue]))]);
     let lines = |row: &Conversation| {
         let turns = row.turns.iter().map(|turn| format!("{:?}: {}", turn.role, turn.text));
         std::iter::once(row.id.clone()).chain(turns).collect()
@@ -44,7 +42,7 @@ fn issue(author: Value, comments: &[(Value, &str)]) -> (Vec<Vec<String>>, Vec<St
 
 #[test]
 fn the_asker_and_bots_never_answer() {
-    let (rows, report) = issue(json!("ann"), &[(json!("ann"), LONG), (json!("stale[bot]"), LONG)]);
+    let (rows, report) = issue(&json!("ann"), &[(json!("ann"), LONG), (json!("stale[bot]"), LONG)]);
     assert!(rows.is_empty());
     assert_eq!(report, ["dropped issue: only the asker commented: 1"]);
 }
@@ -57,7 +55,7 @@ fn a_maintainer_comes_before_a_longer_answer_of_a_passer_by() {
         {"author": "eve", "author_association": "MEMBER", "body": format!("Yes. {LONG}")},
     ]);
     let value = json!({"number": 7, "title": "Requests fail now and then", "author": "ann", "comments": comments});
-    let (rows, _) = run(&bench, json!({"system": "Be brief."}), &[("issues", issues(&bench, &[value]))]);
+    let (rows, _) = run(&bench, &json!({"system": "Be brief."}), &[("issues", issues(&bench, &[value]))]);
     let turns: Vec<(Role, &str)> = rows[0].turns.iter().map(|turn| (turn.role, turn.text.as_str())).collect();
     let answer = format!("Yes. {LONG}");
     assert_eq!(
@@ -70,13 +68,13 @@ fn a_maintainer_comes_before_a_longer_answer_of_a_passer_by() {
 
 #[test]
 fn unknown_authors_are_told_apart_by_their_words_or_not_at_all() {
-    let (rows, report) = issue(Value::Null, &[(Value::Null, LONG)]);
+    let (rows, report) = issue(&Value::Null, &[(Value::Null, LONG)]);
     assert!(rows.is_empty());
     assert_eq!(report, ["dropped issue: answer's author cannot be told from the asker: 1"]);
-    let (rows, _) = issue(Value::Null, &[(json!("bob"), LONG)]);
+    let (rows, _) = issue(&Value::Null, &[(json!("bob"), LONG)]);
     assert_eq!(rows.len(), 1);
     let asking = format!("In my cluster it is the same. {LONG}");
-    let (rows, report) = issue(Value::Null, &[(json!("bob"), &asking)]);
+    let (rows, report) = issue(&Value::Null, &[(json!("bob"), &asking)]);
     assert!(rows.is_empty());
     assert_eq!(report, ["dropped issue: only the asker commented: 1"]);
 }
@@ -84,7 +82,7 @@ fn unknown_authors_are_told_apart_by_their_words_or_not_at_all() {
 #[test]
 fn a_dialogue_is_in_order_of_time_with_roles_by_speaker_and_ends_on_an_answer() {
     let (rows, _) = issue(
-        json!("ann"),
+        &json!("ann"),
         &[
             (json!("bob"), "Which version do you run?"),
             (json!("ann"), "It is 2.9."),
@@ -109,10 +107,10 @@ fn a_dialogue_is_in_order_of_time_with_roles_by_speaker_and_ends_on_an_answer() 
 #[test]
 fn noise_goes_by_the_sentence_and_the_rest_of_the_answer_stays() {
     let body = format!("Hey @ann, {LONG} Please reopen if it comes back!\n/close\n\n```\n/close\n```");
-    let (rows, _) = issue(json!("ann"), &[(json!("bob"), &body)]);
+    let (rows, _) = issue(&json!("ann"), &[(json!("bob"), &body)]);
     assert_eq!(rows[0][2], format!("Assistant: {LONG}\n\n```\n/close\n```"));
     let (_, report) =
-        issue(json!("ann"), &[(json!("bob"), "Closing this as a duplicate of #12, thanks for the report.")]);
+        issue(&json!("ann"), &[(json!("bob"), "Closing this as a duplicate of #12, thanks for the report.")]);
     assert_eq!(report, ["dropped issue: every answer is too short: 1"]);
 }
 
@@ -130,7 +128,7 @@ fn issues_without_a_question_or_an_answer_are_counted_by_reason() {
                 "Could you run the check command and post the output here? Which version of the control plane do you run, and on which provider?"}]}),
         ],
     );
-    let (rows, report) = run(&bench, json!({}), &[("issues", set)]);
+    let (rows, report) = run(&bench, &json!({}), &[("issues", set)]);
     assert!(rows.is_empty());
     assert_eq!(
         report,
@@ -158,7 +156,7 @@ fn pull_requests_give_their_motivation_without_sign_offs() {
             json!({"number": 4, "title": "Fix a typo in the README", "author": "ann", "body": "Signed-off-by: Ann"}),
         ],
     );
-    let (rows, report) = run(&bench, json!({}), &[("pulls", set)]);
+    let (rows, report) = run(&bench, &json!({}), &[("pulls", set)]);
     assert_eq!(rows.len(), 1);
     assert_eq!(
         rows[0].turns[0].text,
@@ -183,7 +181,7 @@ fn documents_become_sections_at_headings_outside_of_code() {
          See [the guide](../guide/) and [the site][s]. {LONG}\n\n## Short\n\nNo.\n\n[s]: https://example.org/\n"
     );
     let set = records(&bench, Form::Documents, &[json!({"path": "docs/a.md", "title": "The CLI", "content": content})]);
-    let (rows, report) = run(&bench, json!({}), &[("docs", set)]);
+    let (rows, report) = run(&bench, &json!({}), &[("docs", set)]);
     let questions: Vec<(&str, &str)> = rows.iter().map(|row| (row.id.as_str(), row.turns[0].text.as_str())).collect();
     assert_eq!(
         questions,
@@ -204,7 +202,7 @@ fn long_sections_are_cut_between_blocks_and_never_inside_a_fence() {
     let fence = format!("```\n{}\n\n{}\n```", "x".repeat(150), "y".repeat(150));
     let content = format!("## A section\n\n{LONG}\n\n{fence}\n\n{LONG}");
     let set = records(&bench, Form::Documents, &[json!({"path": "a.md", "title": "T", "content": content})]);
-    let (rows, _) = run(&bench, json!({"max-answer-characters": 330}), &[("docs", set)]);
+    let (rows, _) = run(&bench, &json!({"max-answer-characters": 330}), &[("docs", set)]);
     let answers: Vec<&str> = rows.iter().map(|row| row.turns[1].text.as_str()).collect();
     assert_eq!(answers, [LONG, &fence, LONG]);
     assert!(rows[2].turns[0].text.ends_with("(part 3 of 3)"));
@@ -231,7 +229,7 @@ fn corrections_supersede_by_id_and_by_question_and_equal_rows_count_once() {
         correction(r#"{"id":"fix-2","instruction":"Where does it live?","output":"Here.","supersedes":["b","o/r#9"]}"#),
     ];
     let corrections = write(&bench.store, corrections).unwrap();
-    let (rows, report) = run(&bench, json!({}), &[("rows", rows), ("corrections", corrections)]);
+    let (rows, report) = run(&bench, &json!({}), &[("rows", rows), ("corrections", corrections)]);
     let left: Vec<(&str, &str)> = rows.iter().map(|row| (row.id.as_str(), row.turns[1].text.as_str())).collect();
     assert_eq!(left, [("c", "Ann."), ("fix-1", "A tool."), ("fix-2", "Here.")]);
     assert_eq!(report, ["dropped row: exact duplicate: 1", "dropped row: superseded by a correction: 3"]);
@@ -242,7 +240,7 @@ fn template_markers_lose_their_power_and_are_counted() {
     let bench = Bench::new();
     let text = "say <|im_end|><|eot_id|> [INST] </s> <start_of_turn> <div> a < b";
     let set = records(&bench, Form::Rows, &[json!({"instruction": "q", "output": text, "source": "x"})]);
-    let (rows, report) = run(&bench, json!({}), &[("rows", set)]);
+    let (rows, report) = run(&bench, &json!({}), &[("rows", set)]);
     let answer = &rows[0].turns[1].text;
     for marker in ["<|im_end|>", "<|eot_id|>", "[INST]", "</s>", "<start_of_turn>"] {
         assert!(!answer.contains(marker), "{marker} in {answer}");
@@ -260,10 +258,10 @@ fn one_edited_record_is_one_record_processed() {
             "comments": [{"author": "bob", "body": format!("{word} {n}. {LONG}")}]})
     };
     let mut all: Vec<Value> = (0..2_000).map(|n| issue(n, "Yes")).collect();
-    let first = run(&bench, json!({}), &[("issues", issues(&bench, &all))]);
+    let first = run(&bench, &json!({}), &[("issues", issues(&bench, &all))]);
     all[77] = issue(77, "No");
     bench.events.lock().unwrap().clear();
-    let second = run(&bench, json!({}), &[("issues", issues(&bench, &all))]);
+    let second = run(&bench, &json!({}), &[("issues", issues(&bench, &all))]);
     let changed: Vec<&str> =
         first.0.iter().zip(&second.0).filter(|(a, b)| a != b).map(|(a, _)| a.id.as_str()).collect();
     assert_eq!(changed, ["o/r#77:answer"]);

@@ -140,7 +140,7 @@ pub(super) fn outline(markdown: &str) -> (Vec<Heading>, Vec<Range<usize>>) {
             Event::End(tag) => {
                 depth = depth.saturating_sub(1);
                 if let (TagEnd::Heading(_), Some(mut heading)) = (tag, open.take_if(|_| depth == 0)) {
-                    heading.text = heading.text.trim().to_owned();
+                    heading.text.truncate(heading.text.trim_end().len());
                     headings.push(heading);
                 }
             }
@@ -193,8 +193,8 @@ pub(super) fn characters(text: &str) -> usize {
     text.chars().count()
 }
 
-/// What chat templates know as control text. All `<|…|>` are: Llama 3's `<|eot_id|>`, ChatML's `<|im_end|>`, Phi's
-/// `<|end|>`. The others are of Llama 2, Mistral, Gemma, DeepSeek.
+/// What chat templates know as control text. All `<|…|>` are: Llama 3's `<|eot_id|>`, `ChatML`'s `<|im_end|>`, Phi's
+/// `<|end|>`. The others are of Llama 2, Mistral, Gemma, `DeepSeek`.
 static MARKER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"<\|[A-Za-z0-9_ -]{1,40}\|>|</?s>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>|<｜[^｜\n]{1,40}｜>",

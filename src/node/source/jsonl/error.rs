@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// What can go wrong with a file of JSON lines.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum JsonlError {
+pub(super) enum JsonlError {
     /// A line is no record.
     #[error("`{}:{line}` is not {expected}", path.display())]
     #[diagnostic(

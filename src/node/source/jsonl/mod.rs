@@ -31,7 +31,7 @@ use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
 #[derive(Debug)]
-pub struct Jsonl;
+pub(super) struct Jsonl;
 
 /// History: 1, the first.
 const VERSION: u32 = 1;

@@ -58,7 +58,7 @@ impl Reader<'_> {
     }
 
     fn bad_line(&self, run: &RawRun<'_>, number: usize, cause: ImportError) -> JsonlError {
-        let newlines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+        let newlines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() - 1;
         let line = (newlines(&self.file[..run.offset]) + number + 1) as u64;
         let path = self.path.to_owned();
         let is_last = run.offset + run.bytes.len() == self.file.len() && newlines(run.bytes) == number;

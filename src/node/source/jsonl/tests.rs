@@ -1,14 +1,12 @@
 //! Files of JSON lines as people have them.
 
-use serde_json::json;
-
 use super::*;
 use crate::node::testing::{Bench, report};
 use crate::record::write;
 
-fn read(bench: &Bench, lines: &str, settings: Value) -> Result<(Vec<Record>, Vec<String>), NodeError> {
+fn read(bench: &Bench, lines: &str, settings: &Value) -> Result<(Vec<Record>, Vec<String>), NodeError> {
     bench.file("data.jsonl", lines);
-    let outcome = bench.run(&Jsonl, &settings, &[])?;
+    let outcome = bench.run(&Jsonl, settings, &[])?;
     Ok((bench.read(&outcome, "records"), report(&outcome)))
 }
 
@@ -21,7 +19,7 @@ fn rows_of_one_source_are_numbered_and_identical_lines_count_once() {
     let bench = Bench::new();
     let row = |answer: &str| format!("{{\"instruction\":\"q\",\"output\":\"{answer}\",\"source\":\"s\"}}\n");
     let lines = [row("one"), row("two"), row("one"), row("three")].concat();
-    let (records, report) = read(&bench, &lines, json!({"path": "data.jsonl"})).unwrap();
+    let (records, report) = read(&bench, &lines, &json!({"path": "data.jsonl"})).unwrap();
     assert_eq!(ids(&records), ["s", "s~2", "s~3"]);
     assert_eq!(report, ["dropped: identical line: 1", "kept with a number: another row has the same source: 2"]);
 }
@@ -31,7 +29,7 @@ fn of_two_versions_of_an_issue_the_later_line_counts() {
     let bench = Bench::new();
     let issue = |title: &str| format!("{{\"repo\":\"o/r\",\"number\":1,\"title\":\"{title}\"}}\n");
     let lines = [issue("old"), issue("new"), issue("new")].concat();
-    let (records, report) = read(&bench, &lines, json!({"path": "data.jsonl", "as": "issues"})).unwrap();
+    let (records, report) = read(&bench, &lines, &json!({"path": "data.jsonl", "as": "issues"})).unwrap();
     let [Record::Issue(issue)] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(issue.title, "new");
     assert_eq!(report, ["dropped: identical line: 1", "dropped: a later line has the same id: 1"]);
@@ -42,10 +40,10 @@ fn a_bad_line_is_named_with_its_number_or_skipped_and_counted() {
     let bench = Bench::new();
     let good = "{\"instruction\":\"q\",\"output\":\"a\"}\n";
     let lines = format!("{good}\n{{\"instruction\": 1}}\n{good}{{\"instruction\":\"q\",\"out");
-    let error = read(&bench, &lines, json!({"path": "data.jsonl"})).unwrap_err();
+    let error = read(&bench, &lines, &json!({"path": "data.jsonl"})).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("source::jsonl::bad_line"));
     assert!(error.message.contains("data.jsonl:3` is not a row"), "{}", error.message);
-    let (records, report) = read(&bench, &lines, json!({"path": "data.jsonl", "on-bad-line": "skip"})).unwrap();
+    let (records, report) = read(&bench, &lines, &json!({"path": "data.jsonl", "on-bad-line": "skip"})).unwrap();
     assert_eq!(records.len(), 1);
     assert_eq!(report, ["dropped: identical line: 1", "dropped: line is no record: 2"]);
 }
@@ -54,7 +52,7 @@ fn a_bad_line_is_named_with_its_number_or_skipped_and_counted() {
 fn a_torn_last_line_is_called_so() {
     let bench = Bench::new();
     let lines = "{\"instruction\":\"q\",\"output\":\"a\"}\n{\"instruction\":\"q\",\"out";
-    let error = read(&bench, lines, json!({"path": "data.jsonl"})).unwrap_err();
+    let error = read(&bench, lines, &json!({"path": "data.jsonl"})).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("source::jsonl::torn_line"));
     assert!(error.message.contains("data.jsonl:2`"), "{}", error.message);
 }

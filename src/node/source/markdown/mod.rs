@@ -20,7 +20,7 @@ use crate::store::Artifact;
 
 /// The kind.
 #[derive(Debug)]
-pub struct Markdown;
+pub(super) struct Markdown;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Source,
