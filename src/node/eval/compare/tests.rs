@@ -60,7 +60,7 @@ fn a_model_beside_itself_is_no_better_and_another_is_different() {
     let other = run(2);
     assert_ne!(other.fields["loss"], other.fields["base-loss"]);
     assert_eq!(other.fields["base-loss"], same.fields["base-loss"]);
-    assert!(bench.events.warnings()[0].ends_with("prove nothing: b"), "{:?}", bench.events.warnings());
+    assert!(bench.events.warnings()[0].ends_with("prove nothing: who? · b"), "{:?}", bench.events.warnings());
     let Artifact::File(answers) = &other.outputs["answers"] else { panic!("{other:?}") };
     let text = fs_err::read_to_string(bench.store.path(answers).unwrap()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
