@@ -105,7 +105,9 @@ fn state(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(
         Planned::Fresh(known) => {
             let out = node.out.as_deref().map(|path| OutState { resolver: &resolver, node, path }.is_right(known));
             match out.transpose()? {
-                Some(false) => ("fresh", format!("`{}` is not what was built", node.out.as_deref().unwrap_or_default())),
+                Some(false) => {
+                    ("fresh", format!("`{}` is not what was built", node.out.as_deref().unwrap_or_default()))
+                }
                 _ => ("fresh", String::new()),
             }
         }

@@ -294,8 +294,10 @@ impl<'a> Builder<'a> {
     /// When a run found bytes of an input missing or damaged, forgets their producers' records so that they run again.
     /// Returns whether there is something to try again.
     fn heal(&mut self, index: NodeIndex, error: &NodeError) -> Result<bool, EngineError> {
-        let is_about_bytes =
-            error.code.as_deref().is_some_and(|code| ["store::missing_object", "store::damaged_object"].contains(&code));
+        let is_about_bytes = error
+            .code
+            .as_deref()
+            .is_some_and(|code| ["store::missing_object", "store::damaged_object"].contains(&code));
         if !is_about_bytes {
             return Ok(false);
         }
@@ -385,4 +387,3 @@ impl<'a> Builder<'a> {
         BuildReport { nodes, duration: self.begun.elapsed() }
     }
 }
-

@@ -250,7 +250,8 @@ impl RunLog {
             .filter_map(|node| self.node(node))
             .flat_map(|entry| entry.outputs.iter().map(|(name, artifact)| (&entry.node, name, artifact)))
             .collect();
-        let unknown = || ("an input of another build".to_owned(), String::new(), Artifact::Folder { files: BTreeMap::new() });
+        let unknown =
+            || ("an input of another build".to_owned(), String::new(), Artifact::Folder { files: BTreeMap::new() });
         let parts = explained.parts().iter().filter(|(part, _)| is_input(part));
         parts
             .map(|(_, digest)| {

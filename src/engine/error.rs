@@ -93,7 +93,10 @@ pub enum EngineError {
     },
     /// An `out` whose folder is a link to elsewhere.
     #[error("`out` of node `{node}` leaves the project: `{path}` leads to `{leads_to}`")]
-    #[diagnostic(code(engine::out_outside), help("a folder on its way is a symbolic link; name a path inside the project"))]
+    #[diagnostic(
+        code(engine::out_outside),
+        help("a folder on its way is a symbolic link; name a path inside the project")
+    )]
     OutOutside {
         /// The node.
         node: String,

@@ -24,7 +24,8 @@ pub fn roots(store: &Store, locks: &[Lockfile], runs: usize) -> Result<Roots, En
     for trace in store.states::<Trace>("node/")? {
         roots.keys.insert(trace.key);
         // The sets that it was built from are what `explain` compares with.
-        for (_, _, artifact) in trace.inputs.iter().filter(|(_, _, artifact)| matches!(artifact, Artifact::Records(_))) {
+        for (_, _, artifact) in trace.inputs.iter().filter(|(_, _, artifact)| matches!(artifact, Artifact::Records(_)))
+        {
             keep(store, artifact, &mut roots)?;
         }
     }
@@ -42,7 +43,9 @@ pub fn roots(store: &Store, locks: &[Lockfile], runs: usize) -> Result<Roots, En
 
 fn keep(store: &Store, artifact: &Artifact, roots: &mut Roots) -> Result<(), EngineError> {
     let packed: Vec<Digest> = match objects_of(store, artifact) {
-        Err(EngineError::Record(RecordError::Store(StoreError::Missing { .. } | StoreError::Damaged { .. }))) => Vec::new(),
+        Err(EngineError::Record(RecordError::Store(StoreError::Missing { .. } | StoreError::Damaged { .. }))) => {
+            Vec::new()
+        }
         objects => objects?,
     };
     roots.objects.extend(packed);

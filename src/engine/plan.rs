@@ -97,11 +97,7 @@ pub struct Deploy {
 }
 
 /// Returns whether a node is an effect that was not asked for.
-pub(super) fn is_held_effect(
-    resolver: &Resolver<'_>,
-    index: NodeIndex,
-    deploy: &Deploy,
-) -> Result<bool, EngineError> {
+pub(super) fn is_held_effect(resolver: &Resolver<'_>, index: NodeIndex, deploy: &Deploy) -> Result<bool, EngineError> {
     let node = &resolver.graph[index];
     let effect = resolver.kind(node)?.is_effect(&node.settings);
     Ok(effect && !deploy.all && !deploy.named.contains(&index))

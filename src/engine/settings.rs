@@ -47,11 +47,7 @@ pub(super) fn key_settings(settings: &Value, outside: &[&str]) -> Value {
 }
 
 /// Returns the files that an input names: relative name and path, sorted by name.
-pub(super) fn listed_files(
-    node: &Node,
-    root: &Path,
-    input: &FileInput,
-) -> Result<Vec<(String, PathBuf)>, EngineError> {
+pub(super) fn listed_files(node: &Node, root: &Path, input: &FileInput) -> Result<Vec<(String, PathBuf)>, EngineError> {
     let path = root.join(&input.path);
     if !path.exists() {
         if input.optional {

@@ -1197,7 +1197,8 @@ fn a_selection_is_what_the_names_mean() {
 
 /// A manifest of filters, each of which reads some of the others: `reads[i]` are numbers of nodes.
 fn random_manifest(reads: &[Vec<usize>]) -> String {
-    let mut text = "schema = 1\n[source.s]\ntype = \"text\"\n[filter.start]\ntype = \"pairs\"\nfrom = [\"s\"]\n".to_owned();
+    let mut text =
+        "schema = 1\n[source.s]\ntype = \"text\"\n[filter.start]\ntype = \"pairs\"\nfrom = [\"s\"]\n".to_owned();
     for (index, inputs) in reads.iter().enumerate() {
         let mut from: std::collections::BTreeSet<String> = inputs.iter().map(|input| format!("\"n{input}\"")).collect();
         from.insert("\"start\"".into());

@@ -685,7 +685,8 @@ fn problems_of_set_point_into_the_command_line() {
         profile: Some("gpu".into()),
         set: values.iter().map(|value| (*value).to_owned()).collect(),
     };
-    let overlays = set(&["source.dosc.path=x", "source.docs.rank", "source.docs.path=[1", "run.jobs=0", "source.docs.token=abc"]);
+    let overlays =
+        set(&["source.dosc.path=x", "source.docs.rank", "source.docs.path=[1", "run.jobs=0", "source.docs.token=abc"]);
     assert_snapshot!(problems_with(text, &overlays), @r#"
     manifest::unknown_profile
 
@@ -748,7 +749,13 @@ fn problems_of_set_point_into_the_command_line() {
 #[test]
 fn set_takes_toml_and_bare_words() {
     let text = "schema = 1\n[source.docs]\ntype = \"text\"\npath = \"a\"\n";
-    let set = ["source.docs.path=some/file.jsonl", "source.docs.n = 2e-4", "source.docs.list=[1, 2]", "source.docs.\"a.b\"=true", "model.base=gguf:x"];
+    let set = [
+        "source.docs.path=some/file.jsonl",
+        "source.docs.n = 2e-4",
+        "source.docs.list=[1, 2]",
+        "source.docs.\"a.b\"=true",
+        "model.base=gguf:x",
+    ];
     let overlays = Overlays { profile: None, set: set.map(str::to_owned).to_vec() };
     let manifest = Manifest::parse("pipeline.toml", text, &overlays);
     assert_eq!(manifest.problems, []);
@@ -764,10 +771,7 @@ fn set_wins_over_the_profile_and_the_profile_over_the_manifest() {
     let overlays = Overlays { profile: Some("cpu".into()), set: vec!["source.docs.c=3".into()] };
     let manifest = Manifest::parse("pipeline.toml", text, &overlays);
     assert_eq!(manifest.problems, []);
-    assert_eq!(
-        manifest.declaration("docs").unwrap().settings.to_json(),
-        serde_json::json!({ "a": 1, "b": 2, "c": 3 })
-    );
+    assert_eq!(manifest.declaration("docs").unwrap().settings.to_json(), serde_json::json!({ "a": 1, "b": 2, "c": 3 }));
 }
 
 #[test]

@@ -12,8 +12,13 @@ use serde_json::Value;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = 
-    &[&jsonl::Jsonl, &markdown::Markdown, &github_issues::GithubIssues, &corrections::Corrections, &super::command::SOURCE];
+pub(super) const KINDS: &[&dyn Kind] = &[
+    &jsonl::Jsonl,
+    &markdown::Markdown,
+    &github_issues::GithubIssues,
+    &corrections::Corrections,
+    &super::command::SOURCE,
+];
 
 /// Returns the file that the canonical settings `path` and `optional` name.
 fn one_file(settings: &Value) -> Vec<FileInput> {
