@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
 use super::{CliError, Context, Execute, Exit};
-use super::{build, check, completions, explain, init, plan, schema, worker};
+use super::{
+    build, cache, check, completions, diff, doctor, explain, get, graph, init, log, plan, schema, show, verify, worker,
+};
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
 #[derive(Debug, Parser)]
@@ -74,6 +76,22 @@ commands! {
     Status(plan::Status),
     /// Say exactly what changed in a node since its last build
     Explain(explain::Explain),
+    /// Draw the graph, coloured by state
+    Graph(graph::GraphCommand),
+    /// Show what a node has: outputs, fields, counts, provenance, rows
+    Show(show::Show),
+    /// Copy a node's output to a path of your choice
+    Get(get::Get),
+    /// Compare two builds: settings, metrics and rows
+    Diff(diff::Diff),
+    /// Show what a build did, how long it took, and what made it take that long
+    Log(log::Log),
+    /// Count, clean and check the store
+    Cache(cache::Cache),
+    /// Build a node again, aside, and compare the digests
+    Verify(verify::Verify),
+    /// Check that this machine has what the project needs
+    Doctor(doctor::Doctor),
     /// Print the manifest's JSON Schema, or the table of node types
     Schema(schema::Schema),
     /// Print a shell's completions

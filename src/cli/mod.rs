@@ -5,14 +5,21 @@
 
 mod args;
 mod build;
+mod cache;
 mod check;
 mod completions;
+mod diff;
+mod doctor;
 mod environment;
 mod error;
 mod exit;
 mod explain;
+mod get;
+mod graph;
 mod init;
 mod interrupt;
+mod log;
+mod machine;
 mod output;
 mod plan;
 mod progress;
@@ -20,8 +27,10 @@ mod project;
 mod schema;
 mod selection;
 mod session;
+mod show;
 #[cfg(test)]
 mod testing;
+mod verify;
 mod worker;
 
 use std::ffi::OsString;
