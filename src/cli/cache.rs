@@ -122,6 +122,22 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_of_an_interrupted_training_is_kept() {
+        let space = Space::new();
+        let checkpoint = {
+            let store = Store::open(&space.path().join("cache"), None).unwrap();
+            let file = store.put_file_bytes(b"numbers").unwrap();
+            store.put_file_bytes(b"garbage").unwrap();
+            store.put_state("checkpoint of a trajectory", &Some(file)).unwrap();
+            file
+        };
+        let collected = space.done(&["cache", "gc", "--json"]).object("cache-gc");
+        assert_eq!(collected["objects"], json!(1));
+        let store = Store::open(&space.path().join("cache"), None).unwrap();
+        assert!(store.has_file(&checkpoint));
+    }
+
+    #[test]
     fn recent_runs_are_kept() {
         let space = Space::new();
         space.done(&["build"]);

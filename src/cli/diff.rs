@@ -120,7 +120,8 @@ fn node_diff<'a>(
 
 fn metrics<'a>(old: Option<&'a RunEntry>, new: Option<&'a RunEntry>) -> Vec<Metric<'a>> {
     let entries = [old, new];
-    let fields: BTreeSet<&str> = entries.into_iter().flatten().flat_map(|entry| entry.fields.keys()).map(String::as_str).collect();
+    let fields: BTreeSet<&str> =
+        entries.into_iter().flatten().flat_map(|entry| entry.fields.keys()).map(String::as_str).collect();
     let value = |entry: Option<&'a RunEntry>, field: &str| entry.and_then(|entry| entry.fields.get(field));
     let metrics = fields.into_iter().map(|field| Metric { field, old: value(old, field), new: value(new, field) });
     metrics.filter(|metric| metric.old != metric.new).collect()
@@ -160,8 +161,8 @@ fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>) {
         None => {}
     }
     for Metric { field, old, new } in &diff.metrics {
-        let text = |value: &Option<&Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        output.line(format_args!("  {field}: {} → {}", text(old), text(new)));
+        let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        output.line(format_args!("  {field}: {} → {}", text(*old), text(*new)));
     }
     for OutputDiff { output: name, old, new, records } in &diff.outputs {
         let short = |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "nothing".to_owned(), Digest::short);

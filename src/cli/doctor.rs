@@ -65,7 +65,9 @@ impl Execute for Doctor {
                 "none here or in a folder above",
                 "`tunesmith init` writes one; `-f FILE` names one elsewhere",
             )),
-            Err(error) => findings.push(Finding::bad("manifest", wrong(&error), "`tunesmith check` shows what is wrong")),
+            Err(error) => {
+                findings.push(Finding::bad("manifest", wrong(&error), "`tunesmith check` shows what is wrong"));
+            }
         }
         let is_well = findings.iter().all(|finding| finding.state != State::Bad);
         for finding in &findings {
@@ -127,7 +129,11 @@ fn memory() -> Finding {
 fn git() -> Finding {
     match said("git", &["--version"]) {
         Some(version) => Finding::good("git", version),
-        None => Finding::optional("git", "not found", "install git: `tunesmith init` reads the repository, and the lock belongs in it"),
+        None => Finding::optional(
+            "git",
+            "not found",
+            "install git: `tunesmith init` reads the repository, and the lock belongs in it",
+        ),
     }
 }
 

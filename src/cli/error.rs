@@ -77,7 +77,10 @@ pub enum CliError {
     },
     /// A run's result that a collection removed.
     #[error("the store no longer knows what run {run} built `{node}` from")]
-    #[diagnostic(code(cli::record_gone), help("name a later run; `tunesmith cache gc --keep-runs N` keeps more of them"))]
+    #[diagnostic(
+        code(cli::record_gone),
+        help("name a later run; `tunesmith cache gc --keep-runs N` keeps more of them")
+    )]
     RecordGone {
         /// The node.
         node: String,
@@ -93,7 +96,10 @@ pub enum CliError {
     },
     /// A node whose result is not that of its inputs as they are.
     #[error("node `{node}` is stale, so there is no result to compare with")]
-    #[diagnostic(code(cli::stale), help("`tunesmith build {node}` builds it; `tunesmith explain {node}` says what changed"))]
+    #[diagnostic(
+        code(cli::stale),
+        help("`tunesmith build {node}` builds it; `tunesmith explain {node}` says what changed")
+    )]
     Stale {
         /// The node.
         node: String,
@@ -168,17 +174,7 @@ impl CliError {
             | Self::Stale { .. }
             | Self::TargetExists { .. }
             | Self::TargetIsFolder { .. } => Exit::Failed,
-            Self::Manifest(_)
-            | Self::Target(_)
-            | Self::SeveralNodes { .. }
-            | Self::NoManifest { .. }
-            | Self::UnreadableManifest { .. }
-            | Self::NotText { .. }
-            | Self::NotInRun { .. }
-            | Self::Effect { .. }
-            | Self::NoOutput { .. }
-            | Self::NoRows { .. }
-            | Self::WouldOverwrite { .. } => Exit::Wrong,
+            _ => Exit::Wrong,
         }
     }
 }

@@ -102,7 +102,8 @@ impl Told<'_> {
     fn for_people(&self, context: &mut Context<'_>, against: Option<u64>) {
         let output = &mut *context.output;
         for stale in &self.explanation.stale_inputs {
-            let why = stale.reason.as_ref().map_or_else(|| "it waits for what it reads".to_owned(), ToString::to_string);
+            let why =
+                stale.reason.as_ref().map_or_else(|| "it waits for what it reads".to_owned(), ToString::to_string);
             output.line(format_args!("first, `{}` is stale itself: {why}", self.name(stale.index)));
         }
         if !self.explanation.stale_inputs.is_empty() && self.explanation.prepared.is_some() {
@@ -189,9 +190,16 @@ mod tests {
     fn records_of_an_input_are_named_by_their_ids() {
         let space = Space::new();
         space.done(&["build"]);
-        space.write("notes.jsonl", &rows(&["alpha", "beta", "gamma", "delta", "epsilon"]).replace("word beta", "name beta"));
+        space.write(
+            "notes.jsonl",
+            &rows(&["alpha", "beta", "gamma", "delta", "epsilon"]).replace("word beta", "name beta"),
+        );
         let stale = space.done(&["explain", "pairs"]);
-        assert!(stale.out.starts_with("first, `notes` is stale itself: file path notes.jsonl changed"), "{}", stale.out);
+        assert!(
+            stale.out.starts_with("first, `notes` is stale itself: file path notes.jsonl changed"),
+            "{}",
+            stale.out
+        );
         space.done(&["build", "notes"]);
         let said = space.done(&["explain", "pairs", "--json"]).object("explain");
         let difference = &said["differences"][0];

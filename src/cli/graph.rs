@@ -73,9 +73,8 @@ fn states(session: &Session<'_>) -> Result<Vec<State>, CliError> {
         Ok(match planned {
             Planned::Fresh(_) => State::Fresh,
             Planned::Run(_, StaleReason::NeverBuilt) => State::NeverBuilt,
-            Planned::Run(..) => State::Stale,
             Planned::Perhaps(_) if resolver.trace(&session.project.graph[*index].name)?.is_none() => State::NeverBuilt,
-            Planned::Perhaps(_) => State::Stale,
+            Planned::Run(..) | Planned::Perhaps(_) => State::Stale,
             Planned::NotDeployed => State::Held,
             Planned::Refused(_) => State::Refused,
         })
@@ -125,7 +124,10 @@ mod tests {
     fn the_other_forms_name_nodes_edges_and_states() {
         let space = Space::new();
         let dot = space.done(&["graph", "--format", "dot"]).out;
-        assert!(dot.contains("n0 [label=\"notes\\nsource.jsonl\", fillcolor=\"#e0e0e0\", tooltip=\"never built\"];"), "{dot}");
+        assert!(
+            dot.contains("n0 [label=\"notes\\nsource.jsonl\", fillcolor=\"#e0e0e0\", tooltip=\"never built\"];"),
+            "{dot}"
+        );
         assert!(dot.contains("n0 -> n1 [label=\"\", style=solid];"), "{dot}");
         let mermaid = space.done(&["graph", "--format", "mermaid"]).out;
         assert!(mermaid.contains("n1[\"pairs<br/>filter.conversations\"]:::never-built\n"), "{mermaid}");

@@ -43,7 +43,6 @@ pub(super) fn memory() -> Option<(u64, u64)> {
 /// # Errors
 /// What the system says.
 #[expect(unsafe_code, reason = "the standard library cannot ask a file system for its free space")]
-#[expect(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 pub(super) fn free_space(path: &Path) -> std::io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut space = std::mem::MaybeUninit::<libc::statvfs>::uninit();

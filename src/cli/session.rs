@@ -1,7 +1,7 @@
 //! An open project: its store, its lock, and the resolver that all commands about the graph share.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::{CliError, Context, Project};
@@ -19,7 +19,7 @@ pub(super) struct Session<'a> {
     lock: Mutex<Lockfile>,
     catalog: &'a KindCatalog,
     mode: Mode,
-    _in_use: Option<FileLock>,
+    in_use: Option<FileLock>,
 }
 
 impl<'a> Session<'a> {
@@ -29,7 +29,7 @@ impl<'a> Session<'a> {
     /// Whatever is wrong with the manifest, the store or the lock.
     pub(super) fn open(context: &Context<'a>, mode: Mode) -> Result<Self, CliError> {
         let mut session = Self::open_aside(context, mode)?;
-        session._in_use = Some(session.store.in_use().map_err(EngineError::from)?);
+        session.in_use = Some(session.store.in_use().map_err(EngineError::from)?);
         Ok(session)
     }
 
@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
         let store = Store::open(&project.store(), project.shared_store().as_deref()).map_err(EngineError::from)?;
         let lock = Mutex::new(Lockfile::read(&lock_path(&project))?);
         mode.now = now();
-        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, _in_use: None })
+        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
     }
 
     /// Returns what decides about nodes.
@@ -56,11 +56,6 @@ impl<'a> Session<'a> {
             profile: self.project.manifest.profile.as_deref(),
             mode: &self.mode,
         }
-    }
-
-    /// Returns the lock as it is now.
-    pub(super) fn lock(&self) -> Lockfile {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the nodes that the command line selects.
@@ -116,9 +111,10 @@ impl<'a> Session<'a> {
         };
         found.map(str::to_owned).ok_or_else(|| {
             let names: Vec<&str> = node.outputs.iter().map(|output| output.name.as_str()).collect();
-            let help = match names.is_empty() {
-                true => format!("it gives fields only: `tunesmith show {}`", node.name),
-                false => format!("it has `{}`", names.join("`, `")),
+            let help = if names.is_empty() {
+                format!("it gives fields only: `tunesmith show {}`", node.name)
+            } else {
+                format!("it has `{}`", names.join("`, `"))
             };
             CliError::NoOutput { node: node.name.clone(), output: name.unwrap_or_default().to_owned(), help }
         })

@@ -4,6 +4,8 @@
 //! `output`, `digest`, `bytes`, and `records` or `files` where it has them), `fields`, `report` (each `what`, `count`),
 //! `provenance`, `reads`, `settings`. With `--rows`, one object `row` for each: the record in its stored form.
 
+use std::fmt::Write as _;
+
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
@@ -99,7 +101,8 @@ impl Shown<'_> {
         output.line(format_args!("  key: {}", known.key));
         if let Some(Provenance { tunesmith, isa, duration_ms, threads }) = &self.provenance {
             let seconds = *duration_ms as f64 / 1000.0;
-            output.line(format_args!("  built: in {seconds:.1} s by tunesmith {tunesmith} on {isa}, {threads} threads"));
+            output
+                .line(format_args!("  built: in {seconds:.1} s by tunesmith {tunesmith} on {isa}, {threads} threads"));
         }
         for (name, artifact) in &known.outputs {
             output.line(format_args!("  output {name}: {}, {}", described(artifact), artifact.digest()));
@@ -207,7 +210,8 @@ fn conversation(row: &Conversation) -> String {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        text.push_str(&format!("\n{role}: {}", turn.text.replace('\n', "\n  ")));
+        // Writing to a string cannot fail.
+        write!(text, "\n{role}: {}", turn.text.replace('\n', "\n  ")).ok();
     }
     text
 }

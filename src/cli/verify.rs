@@ -90,14 +90,10 @@ fn compare(
         let stored = known.outputs.get(name).map(Artifact::digest);
         let rebuilt = outcome.outputs.get(name).map(Artifact::digest);
         let text = |digest: Option<Digest>| digest.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());
-        match stored == rebuilt {
-            true => output.line(format_args!("{}:{name}: the same, {}", node.name, text(stored))),
-            false => output.line(format_args!(
-                "{}:{name}: stored {}, rebuilt {}",
-                node.name,
-                text(stored),
-                text(rebuilt)
-            )),
+        if stored == rebuilt {
+            output.line(format_args!("{}:{name}: the same, {}", node.name, text(stored)));
+        } else {
+            output.line(format_args!("{}:{name}: stored {}, rebuilt {}", node.name, text(stored), text(rebuilt)));
         }
         outputs.push(json!({"output": name, "stored": stored, "rebuilt": rebuilt, "same": stored == rebuilt}));
     }

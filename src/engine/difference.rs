@@ -207,9 +207,10 @@ fn input_differences(store: &Store, old: &Trace, new: &Trace) -> Result<Vec<Diff
 
 fn input_difference(name: &(String, String), change: Change, records: Option<RecordChanges>) -> Difference {
     let (node, output) = name.clone();
-    match node.is_empty() {
-        true => Difference::Field { name: output, change },
-        false => Difference::Input { node, output, change, records },
+    if node.is_empty() {
+        Difference::Field { name: output, change }
+    } else {
+        Difference::Input { node, output, change, records }
     }
 }
 
@@ -250,7 +251,8 @@ impl RunLog {
             .filter_map(|node| self.node(node))
             .flat_map(|entry| entry.outputs.iter().map(|(name, artifact)| (&entry.node, name, artifact)))
             .collect();
-        let unknown = || ("an input of another build".to_owned(), String::new(), Artifact::Folder { files: BTreeMap::new() });
+        let unknown =
+            || ("an input of another build".to_owned(), String::new(), Artifact::Folder { files: BTreeMap::new() });
         let parts = explained.parts().iter().filter(|(part, _)| is_input(part));
         parts
             .map(|(_, digest)| {

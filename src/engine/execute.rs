@@ -192,15 +192,15 @@ impl Executor<'_> {
                 Determinism::ExactPerIsa => "the kind promises the same bytes on one instruction set only",
                 Determinism::Varies => "the kind promises nothing else",
             };
-            let text = format!("this run gave other bytes than the stored result of the same key, which stays ({class})");
+            let text =
+                format!("this run gave other bytes than the stored result of the same key, which stays ({class})");
             self.observer.said(&node.name, &Said::Warning { text });
         }
         Ok(first)
     }
 
     fn pin(&self, node: &Node, prepared: &Prepared, record: &ActionRecord) -> Result<(), EngineError> {
-        let entry =
-            LockEntry { kind: node.kind_name.clone(), settings: prepared.key, outputs: record.outputs.clone() };
+        let entry = LockEntry { kind: node.kind_name.clone(), settings: prepared.key, outputs: record.outputs.clone() };
         let mut lock = self.resolver.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         lock.pin(&node.name, entry)?;
         let fetched = self.resolver.fetched_state(&node.name);
@@ -219,7 +219,12 @@ pub(super) fn objects_of(
     }
 }
 
-pub(super) fn check_outputs(node: &Node, kind: &dyn Kind, prepared: &Prepared, outcome: &Outcome) -> Result<(), EngineError> {
+pub(super) fn check_outputs(
+    node: &Node,
+    kind: &dyn Kind,
+    prepared: &Prepared,
+    outcome: &Outcome,
+) -> Result<(), EngineError> {
     let outputs = kind.outputs(&prepared.settings).into_iter();
     let mut declared: Vec<String> = outputs.map(|(name, _)| name).collect();
     declared.sort();
@@ -230,7 +235,10 @@ pub(super) fn check_outputs(node: &Node, kind: &dyn Kind, prepared: &Prepared, o
 /// A node took longer than its `timeout`.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("it ran longer than its timeout of {}", humantime::format_duration(*.timeout))]
-#[diagnostic(code(engine::timeout), help("raise `timeout` in `[run.node.NAME]`, or look with `tunesmith log` what took so long"))]
+#[diagnostic(
+    code(engine::timeout),
+    help("raise `timeout` in `[run.node.NAME]`, or look with `tunesmith log` what took so long")
+)]
 struct Timeout {
     timeout: Duration,
 }

@@ -41,4 +41,3 @@ pub use resolve::{Decision, Known, Mode, Prepared, Resolver, Trace};
 pub use runlog::{RunEntry, RunLog, RunSpan};
 pub use stale::StaleReason;
 pub use worker::work;
-

@@ -47,7 +47,8 @@ impl OutState<'_> {
         let target = self.target();
         Ok(match written {
             Some(written) => {
-                written.artifact == artifact.digest() && tree_digest(self.resolver.store, &target)? == Some(written.content)
+                written.artifact == artifact.digest()
+                    && tree_digest(self.resolver.store, &target)? == Some(written.content)
             }
             None => false,
         })

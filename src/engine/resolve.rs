@@ -170,12 +170,7 @@ impl Resolver<'_> {
     }
 
     /// Gathers a run's inputs and their key.
-    pub fn prepare(
-        &self,
-        node: &Node,
-        kind: &dyn Kind,
-        known: &[Option<Arc<Known>>],
-    ) -> Result<Prepared, EngineError> {
+    pub fn prepare(&self, node: &Node, kind: &dyn Kind, known: &[Option<Arc<Known>>]) -> Result<Prepared, EngineError> {
         let settings = substitute(node, self.graph, known)?;
         let inputs = self.inputs(node, kind, known)?;
         let files = self.files(node, kind.files(&settings))?;
@@ -290,12 +285,7 @@ impl Resolver<'_> {
         format!("fetched/{}/{node}", self.profile.unwrap_or_default())
     }
 
-    fn inputs(
-        &self,
-        node: &Node,
-        kind: &dyn Kind,
-        known: &[Option<Arc<Known>>],
-    ) -> Result<Vec<JobInput>, EngineError> {
+    fn inputs(&self, node: &Node, kind: &dyn Kind, known: &[Option<Arc<Known>>]) -> Result<Vec<JobInput>, EngineError> {
         let mut inputs = Vec::new();
         for edge in &node.inputs {
             let from = &self.graph[edge.from];

@@ -71,13 +71,19 @@ impl Drawing<'_> {
 
     /// Returns the graph in Graphviz' language.
     pub fn dot(&self) -> String {
-        let mut text = String::from("digraph pipeline {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\"];\n");
+        let mut text =
+            String::from("digraph pipeline {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\"];\n");
         for (index, state) in self.nodes() {
             let node = &self.graph[index];
             let (name, kind, fill) = (dot_string(&node.name), dot_string(&node.kind_name), state.fill());
             // Writing to a string cannot fail.
-            writeln!(text, "  n{} [label=\"{name}\\n{kind}\", fillcolor=\"{fill}\", tooltip=\"{}\"];", index.get(), state.as_str())
-                .ok();
+            writeln!(
+                text,
+                "  n{} [label=\"{name}\\n{kind}\", fillcolor=\"{fill}\", tooltip=\"{}\"];",
+                index.get(),
+                state.as_str()
+            )
+            .ok();
         }
         for (index, _) in self.nodes() {
             for edge in &self.graph[index].inputs {
@@ -123,7 +129,8 @@ impl Drawing<'_> {
         self.graph[index].inputs.iter().map(|edge| {
             let output = self.shown_output(edge);
             let colon = if output.is_empty() { "" } else { ":" };
-            let role = if edge.role == super::Role::From { String::new() } else { format!(" ({})", edge.role.as_str()) };
+            let role =
+                if edge.role == super::Role::From { String::new() } else { format!(" ({})", edge.role.as_str()) };
             (edge.from, format!("{}{colon}{output}{role}", self.graph[edge.from].name))
         })
     }
