@@ -78,7 +78,8 @@ commands! {
     /// Run what is stale
     #[command(
         after_help = "With --json: `node` with `said` for each event, then one object `build` with \
-                      the counts. Ends with 1 when a node failed or an edited `out` was left alone, with 3 when only a gate was not met."
+                      the counts. Ends with 1 when a node failed or an edited `out` was left alone, with 3 when only a \
+                      gate was not met."
     )]
     Build(build::Build),
     /// Show each node's state

@@ -1,9 +1,10 @@
 //! `tunesmith diff`: two builds beside each other.
 //!
-//! `--json` writes one object `diff` for each node that differs: `node`, `change` (`changed`, `new`, `gone`),
-//! `differences` (what it was built from, as `explain` has them; nothing where the store no longer knows),
+//! `--json` writes one object `diff` for each node that differs: `node`, `change` (`changed`, `new`, `gone`), `outcome` in
+//! the later run, `differences` (what it was built from, as `explain` has them; nothing where the store no longer knows),
 //! `metrics` (each `field`, `old`, `new`) and `outputs` (each `output`, `old`, `new` digest, and `records`: counts and
 //! first ids of rows `added`, `edited`, `removed`); at the end one object `diff-runs`: `old`, `new`, `differing`, `same`.
+//! A node that a run did not select counts with what it had at that time.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,9 @@ use crate::engine::{
     Change, Difference, EngineError, Mode, RecordChanges, RunEntry, RunLog, differences, record_changes,
 };
 use crate::store::{Artifact, Digest, Store};
+
+/// Earlier runs that are looked at for a node that a run did not select.
+const LOOKED_BACK: usize = 50;
 
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +35,8 @@ pub(super) struct Diff {
 struct NodeDiff<'a> {
     node: &'a str,
     change: Change,
+    /// What became of it in the later run.
+    outcome: Option<&'a str>,
     differences: Option<Vec<Difference>>,
     metrics: Vec<Metric<'a>>,
     outputs: Vec<OutputDiff<'a>>,
@@ -58,7 +64,10 @@ impl Execute for Diff {
         context.output.line(format_args!("run {} → run {}", old.run, new.run));
         let (mut differing, mut same) = (0, 0);
         for name in names(&old, &new) {
-            match node_diff(&session.store, &old, &new, name)? {
+            let before = result_run(&session.store, &old, name)?;
+            let is_known = new.node(name).is_some() || session.project.graph.find(name).is_some();
+            let now = if is_known { result_run(&session.store, &new, name)? } else { None };
+            match node_diff(&session.store, before.as_ref(), now.as_ref(), name)? {
                 Some(diff) => {
                     differing += 1;
                     for_people(context, &diff);
@@ -94,14 +103,32 @@ fn names<'a>(old: &'a RunLog, new: &'a RunLog) -> Vec<&'a str> {
     entries.map(|entry| entry.node.as_str()).filter(|name| seen.insert(*name)).collect()
 }
 
+/// Returns the run that a node's result at the time of `log` is from: this one, or an earlier one where this one did
+/// not select the node.
+fn result_run(store: &Store, log: &RunLog, name: &str) -> Result<Option<RunLog>, EngineError> {
+    if log.node(name).is_some() {
+        return Ok(Some(log.clone()));
+    }
+    let earlier = RunLog::numbers(store)?.into_iter().rev().filter(|run| *run < log.run);
+    for run in earlier.take(LOOKED_BACK) {
+        let earlier = RunLog::read(store, Some(run))?;
+        if earlier.node(name).is_some() && earlier.profile == log.profile {
+            return Ok(Some(earlier));
+        }
+    }
+    Ok(None)
+}
+
 /// Returns what differs in a node; `None` when nothing does, or when neither run has a result of it.
 fn node_diff<'a>(
     store: &Store,
-    old: &'a RunLog,
-    new: &'a RunLog,
+    old: Option<&'a RunLog>,
+    new: Option<&'a RunLog>,
     name: &'a str,
 ) -> Result<Option<NodeDiff<'a>>, EngineError> {
-    let with_result = |log: &'a RunLog| log.node(name).filter(|entry| entry.key.is_some());
+    let entry = |log: Option<&'a RunLog>| log.and_then(|log| log.node(name));
+    let outcome = entry(new).map(|entry| entry.outcome.as_str());
+    let with_result = |log: Option<&'a RunLog>| entry(log).filter(|entry| entry.key.is_some());
     let (before, now) = (with_result(old), with_result(new));
     let change = match (before, now) {
         (None, None) => return Ok(None),
@@ -110,12 +137,13 @@ fn node_diff<'a>(
         (None, Some(_)) => Change::New,
         (Some(_), None) => Change::Gone,
     };
-    let differences = match (old.trace(store, name)?, new.trace(store, name)?) {
+    let trace = |log: Option<&RunLog>| log.map_or(Ok(None), |log| log.trace(store, name));
+    let differences = match (trace(old)?, trace(new)?) {
         (Some(old), Some(new)) => Some(differences(store, &old, &new)?),
         _ => None,
     };
     let outputs = output_diffs(store, before, now)?;
-    Ok(Some(NodeDiff { node: name, change, differences, metrics: metrics(before, now), outputs }))
+    Ok(Some(NodeDiff { node: name, change, outcome, differences, metrics: metrics(before, now), outputs }))
 }
 
 fn metrics<'a>(old: Option<&'a RunEntry>, new: Option<&'a RunEntry>) -> Vec<Metric<'a>> {
@@ -152,7 +180,12 @@ fn output_diffs<'a>(
 
 fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>) {
     let output = &mut *context.output;
-    output.line(format_args!("{} {}", diff.node, diff.change));
+    match diff.outcome {
+        Some(outcome) if diff.change == Change::Gone => {
+            output.line(format_args!("{} has no result now: {outcome}", diff.node));
+        }
+        _ => output.line(format_args!("{} {}", diff.node, diff.change)),
+    }
     match &diff.differences {
         Some(differences) => differences.iter().for_each(|difference| output.line(format_args!("  {difference}"))),
         None if diff.change == Change::Changed => {
@@ -193,6 +226,30 @@ mod tests {
         let objects = space.done(&["diff", "1", "2", "--json"]).objects("diff");
         assert_eq!((&objects[1]["node"], &objects[1]["change"]), (&json!("pairs"), &json!("changed")));
         assert_eq!(objects[1]["outputs"][0]["records"]["added"]["count"], json!(1));
+    }
+
+    #[test]
+    fn an_input_that_a_run_did_not_select_is_named_by_the_run_that_built_it() {
+        let space = Space::new();
+        space.done(&["build"]);
+        space.edit("pipeline.toml", "eval = 0.5", "eval = 0.25");
+        space.done(&["build", "--from", "dataset"]);
+        let said = space.done(&["diff"]);
+        assert!(said.out.contains("dataset changed\n  setting eval: 0.5 → 0.25\n"), "{}", said.out);
+        assert!(said.out.ends_with("1 differ, 2 are the same\n"), "{}", said.out);
+    }
+
+    #[test]
+    fn a_node_that_failed_and_one_that_was_taken_out_are_told_apart() {
+        let space = Space::new();
+        space.done(&["build"]);
+        space.write("notes.jsonl", "no JSON\n");
+        assert_eq!(space.run(&["build"]).exit, Exit::Failed);
+        assert!(space.done(&["diff"]).out.contains("notes has no result now: failed\n"));
+        space.write("notes.jsonl", &rows(&["alpha"]));
+        space.edit("pipeline.toml", "[filter.dataset]\ntype = \"split\"\nfrom = [\"pairs\"]\neval = 0.5\n", "");
+        space.done(&["build"]);
+        assert!(space.done(&["diff", "1", "3"]).out.contains("dataset is gone\n"));
     }
 
     #[test]

@@ -25,6 +25,7 @@
 //! | command | objects |
 //! | --- | --- |
 //! | every one | `problem`: `code`, `message`, `causes`, `help`, `labels` (each `file`, `line`, `column`, `label`) |
+//! | `init` | `init`: `manifest`, `sources`, `notes` |
 //! | `check` | `check`: `manifest`, `nodes`, `families` (count by name), `notes` (each `node`, `note`) |
 //! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason` |
 //! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
@@ -39,7 +40,7 @@
 //! | `verify` | `verify`, see `verify.rs` |
 //! | `doctor` | `doctor` a check, see `doctor.rs` |
 //!
-//! `init`, `schema` and `completions` write a file or a text that is the result in either form.
+//! `schema` and `completions` write a text that is the result in either form; `schema --json` in one line.
 
 mod args;
 mod build;
