@@ -116,7 +116,7 @@ mod tests {
         assert_eq!((&dry["actions"], &dry["dry-run"]), (&json!(3), &json!(true)));
         assert_eq!((&real["actions"], &real["objects"]), (&dry["actions"], &dry["objects"]));
         assert!(space.done(&["plan"]).out.contains("nothing to do"));
-        space.done(&["get", "dataset:train", "-o", "train.jsonl"]);
+        assert_eq!(space.done(&["show", "pairs", "--rows", "9", "--json"]).objects("row").len(), 3);
         let again = space.done(&["cache", "gc", "--json"]).object("cache-gc");
         assert_eq!((&again["actions"], &again["objects"]), (&json!(0), &json!(0)));
     }
