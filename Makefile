@@ -16,6 +16,7 @@ demo: system-packages
 	@.ci/system-packages pip
 	$(CARGO) build $(LOCKED)
 	$(CARGO) run $(LOCKED) --quiet -- build --file examples/quickstart/pipeline.toml
+	@python3 examples/quickstart/side_by_side.py examples/quickstart/output/answers.jsonl
 
 fmt:
 	$(CARGO) fmt --check

@@ -6,7 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
 use super::{CliError, Context, Execute, Exit};
-use super::{build, check, completions, explain, init, plan, schema, worker};
+use super::{
+    build, cache, check, completions, diff, doctor, explain, get, graph, init, log, plan, schema, show, verify, worker,
+};
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
 #[derive(Debug, Parser)]
@@ -65,15 +67,72 @@ commands! {
     /// Write a commented `pipeline.toml` for this repository
     Init(init::Init),
     /// Show every problem of the manifest, each with its place and a suggestion
+    #[command(after_help = "With --json: one object `check`: manifest, nodes, families, notes.")]
     Check(check::Check),
     /// Show what a build would run, and why
+    #[command(
+        after_help = "With --json: one object `plan` a node: node, kind, action (fresh, run, hold, \
+                      refuse), why, key, reason."
+    )]
     Plan(plan::PlanCommand),
     /// Run what is stale
+    #[command(
+        after_help = "With --json: `node` with `said` for each event, then one object `build` with \
+                      the counts. Ends with 1 when a node failed or an edited `out` was left alone, with 3 when only a \
+                      gate was not met."
+    )]
     Build(build::Build),
     /// Show each node's state
+    #[command(after_help = "With --json: one object `status` a node: node, state, why.")]
     Status(plan::Status),
     /// Say exactly what changed in a node since its last build
+    #[command(
+        after_help = "With --json: one object `explain`: node, kind, state, why, key, run, \
+                      stale-inputs, differences, parts."
+    )]
     Explain(explain::Explain),
+    /// Draw the graph, coloured by state
+    #[command(after_help = "With --json: one object `graph` a node: node, kind, state, out, inputs.")]
+    Graph(graph::GraphCommand),
+    /// Show what a node has: outputs, fields, counts, provenance, rows
+    #[command(
+        after_help = "With --json: one object `show`: node, kind, state, key, outputs, fields, \
+                      report, provenance, reads, settings; with --rows one object `row` each."
+    )]
+    Show(show::Show),
+    /// Copy a node's output to a path of your choice
+    #[command(after_help = "With --json: one object `get`: node, output, path, digest, bytes, state.")]
+    Get(get::Get),
+    /// Compare two builds: settings, metrics and rows
+    #[command(
+        after_help = "With --json: one object `diff` a node that differs (node, change, differences, \
+                      metrics, outputs), then one object `diff-runs`."
+    )]
+    Diff(diff::Diff),
+    /// Show what a build did, how long it took, and what made it take that long
+    #[command(
+        after_help = "With --json: one object `log`: run, began, duration-ms, profile, nodes, \
+                      critical-path; with --list one object `run` each."
+    )]
+    Log(log::Log),
+    /// Count, clean and check the store
+    #[command(
+        after_help = "With --json: one object `cache-stat`, `cache-gc` or `cache-verify`. `verify` \
+                      ends with 1 when something was damaged."
+    )]
+    Cache(cache::Cache),
+    /// Build a node again, aside, and compare the digests
+    #[command(
+        after_help = "With --json: one object `verify`: node, kind, determinism, same, outputs, \
+                      fields. Ends with 1 when a kind that promises the same bytes gave others."
+    )]
+    Verify(verify::Verify),
+    /// Check that this machine has what the project needs
+    #[command(
+        after_help = "With --json: one object `doctor` a check: check, state (good, optional, bad), \
+                      found, help. Ends with 1 when something is bad."
+    )]
+    Doctor(doctor::Doctor),
     /// Print the manifest's JSON Schema, or the table of node types
     Schema(schema::Schema),
     /// Print a shell's completions

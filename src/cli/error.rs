@@ -174,17 +174,7 @@ impl CliError {
             | Self::Stale { .. }
             | Self::TargetExists { .. }
             | Self::TargetIsFolder { .. } => Exit::Failed,
-            Self::Manifest(_)
-            | Self::Target(_)
-            | Self::SeveralNodes { .. }
-            | Self::NoManifest { .. }
-            | Self::UnreadableManifest { .. }
-            | Self::NotText { .. }
-            | Self::NotInRun { .. }
-            | Self::Effect { .. }
-            | Self::NoOutput { .. }
-            | Self::NoRows { .. }
-            | Self::WouldOverwrite { .. } => Exit::Wrong,
+            _ => Exit::Wrong,
         }
     }
 }

@@ -2,17 +2,63 @@
 //!
 //! A command gets a [`Context`] and gives an [`Exit`]; errors are reported here, in one place. [`run`] is the whole
 //! program without a process around it, which is what tests call.
+//!
+//! # Exit codes
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | what was asked for is done |
+//! | 1 | a step failed; `status --exit-code`: something is stale; `verify`, `cache verify`, `doctor`: something is wrong |
+//! | 2 | the manifest or the command line is wrong |
+//! | 3 | a gate was not met |
+//! | 70 | a bug of tunesmith |
+//! | 130 | interrupted |
+//!
+//! A closed pipe ends no command with a failure.
+//!
+//! # `--json`
+//!
+//! Results are objects on standard output, one a line, each with one key that says what it is; all else goes to
+//! standard error. Keys within are in kebab-case; digests are 64 hexadecimal digits; times are milliseconds, `began` is
+//! seconds since 1970; what is unknown is `null`. Fields may be added, not taken away.
+//!
+//! | command | objects |
+//! | --- | --- |
+//! | every one | `problem`: `code`, `message`, `causes`, `help`, `labels` (each `file`, `line`, `column`, `label`) |
+//! | `init` | `init`: `manifest`, `sources`, `notes` |
+//! | `check` | `check`: `manifest`, `nodes`, `families` (count by name), `notes` (each `node`, `note`) |
+//! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason` |
+//! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
+//! | `status` | `status` a node: `node`, `state`, `why` |
+//! | `explain` | `explain`, see `explain.rs` |
+//! | `graph` | `graph` a node, see `graph.rs` |
+//! | `show` | `show`, and `row` a row, see `show.rs` |
+//! | `get` | `get`, see `get.rs` |
+//! | `diff` | `diff` a node that differs, `diff-runs`, see `diff.rs` |
+//! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
+//! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
+//! | `verify` | `verify`, see `verify.rs` |
+//! | `doctor` | `doctor` a check, see `doctor.rs` |
+//!
+//! `schema` and `completions` write a text that is the result in either form; `schema --json` in one line.
 
 mod args;
 mod build;
+mod cache;
 mod check;
 mod completions;
+mod diff;
+mod doctor;
 mod environment;
 mod error;
 mod exit;
 mod explain;
+mod get;
+mod graph;
 mod init;
 mod interrupt;
+mod log;
+mod machine;
 mod output;
 mod plan;
 mod progress;
@@ -20,8 +66,10 @@ mod project;
 mod schema;
 mod selection;
 mod session;
+mod show;
 #[cfg(test)]
 mod testing;
+mod verify;
 mod worker;
 
 use std::ffi::OsString;

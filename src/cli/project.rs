@@ -36,6 +36,16 @@ impl Project {
         let root = file.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self { root, file, manifest, graph })
     }
+
+    /// Returns the store's folder.
+    pub fn store(&self) -> PathBuf {
+        self.root.join(self.manifest.cache.dir.as_ref().map_or("cache", |dir| &dir.value))
+    }
+
+    /// Returns the shared folder, if there is one.
+    pub fn shared_store(&self) -> Option<PathBuf> {
+        self.manifest.cache.remote.as_ref().map(|remote| self.root.join(&remote.value))
+    }
 }
 
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.

@@ -1,12 +1,13 @@
 //! An open project: its store, its lock, and the resolver that all commands about the graph share.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::{CliError, Context, Project};
 use crate::engine::{EngineError, KindCatalog, Lockfile, Mode, Resolver};
 use crate::graph::NodeIndex;
+use crate::manifest::Input;
 use crate::store::{FileLock, Store};
 
 /// An open project.
@@ -18,7 +19,7 @@ pub(super) struct Session<'a> {
     lock: Mutex<Lockfile>,
     catalog: &'a KindCatalog,
     mode: Mode,
-    _in_use: FileLock,
+    in_use: Option<FileLock>,
 }
 
 impl<'a> Session<'a> {
@@ -26,16 +27,22 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// Whatever is wrong with the manifest, the store or the lock.
-    pub(super) fn open(context: &Context<'a>, mut mode: Mode) -> Result<Self, CliError> {
+    pub(super) fn open(context: &Context<'a>, mode: Mode) -> Result<Self, CliError> {
+        let mut session = Self::open_aside(context, mode)?;
+        session.in_use = Some(session.store.in_use().map_err(EngineError::from)?);
+        Ok(session)
+    }
+
+    /// Opens the project without saying that its store is in use, for who wants it alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn open_aside(context: &Context<'a>, mut mode: Mode) -> Result<Self, CliError> {
         let project = Project::load(context)?;
-        let cache = &project.manifest.cache;
-        let folder = cache.dir.as_ref().map_or("cache", |dir| &dir.value);
-        let remote = cache.remote.as_ref().map(|remote| project.root.join(&remote.value));
-        let store = Store::open(&project.root.join(folder), remote.as_deref()).map_err(EngineError::from)?;
-        let in_use = store.in_use().map_err(EngineError::from)?;
+        let store = Store::open(&project.store(), project.shared_store().as_deref()).map_err(EngineError::from)?;
         let lock = Mutex::new(Lockfile::read(&lock_path(&project))?);
         mode.now = now();
-        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, _in_use: in_use })
+        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
     }
 
     /// Returns what decides about nodes.
@@ -51,11 +58,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Returns the lock as it is now.
-    pub(super) fn lock(&self) -> Lockfile {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Returns the nodes that the command line selects.
     pub(super) fn select(
         &self,
@@ -64,6 +66,58 @@ impl<'a> Session<'a> {
         from: &[String],
     ) -> Result<BTreeSet<NodeIndex>, CliError> {
         Ok(self.project.graph.select(targets, up_to, from)?.into_iter().collect())
+    }
+
+    /// Returns the locks beside the manifest, those of other profiles among them.
+    ///
+    /// # Errors
+    /// A lock that cannot be read.
+    pub(super) fn locks(&self) -> Result<Vec<Lockfile>, CliError> {
+        let stem = self.project.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut locks = Vec::new();
+        for entry in fs_err::read_dir(&self.project.root)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let profile = name.strip_prefix(&stem).and_then(|rest| rest.strip_suffix(".lock"));
+            if profile.is_some_and(|profile| profile.is_empty() || profile.starts_with('.')) {
+                locks.push(Lockfile::read(&entry.path())?);
+            }
+        }
+        Ok(locks)
+    }
+
+    /// Returns the node and the output that `NODE` or `NODE:OUTPUT` means.
+    ///
+    /// # Errors
+    /// As [`Self::node`], and an output that the node does not have.
+    pub(super) fn node_output(&self, name: &str) -> Result<(NodeIndex, String), CliError> {
+        let output = Input::parse(name).and_then(|input| input.output);
+        let node = if output.is_some() { name.rsplit_once(':').map_or(name, |(node, _)| node) } else { name };
+        let index = self.node(node)?;
+        let output = self.output(index, output.as_deref())?;
+        Ok((index, output))
+    }
+
+    /// Returns the output of this name, or the one that the node's name alone means.
+    ///
+    /// # Errors
+    /// The node has no such output.
+    pub(super) fn output(&self, index: NodeIndex, name: Option<&str>) -> Result<String, CliError> {
+        let node = &self.project.graph[index];
+        let mut outputs = node.outputs.iter().map(|output| output.name.as_str());
+        let found = match name {
+            Some(name) => outputs.find(|output| *output == name),
+            None => outputs.next(),
+        };
+        found.map(str::to_owned).ok_or_else(|| {
+            let names: Vec<&str> = node.outputs.iter().map(|output| output.name.as_str()).collect();
+            let help = if names.is_empty() {
+                format!("it gives fields only: `tunesmith show {}`", node.name)
+            } else {
+                format!("it has `{}`", names.join("`, `"))
+            };
+            CliError::NoOutput { node: node.name.clone(), output: name.unwrap_or_default().to_owned(), help }
+        })
     }
 
     /// Returns the one node that a name means.

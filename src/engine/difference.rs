@@ -15,6 +15,8 @@ use crate::store::{Artifact, Explained, RecordsRef, Store, StoreError};
 
 /// Ids that are named of each sort of change; the rest is counted.
 const NAMED: usize = 5;
+/// Earlier runs that are looked at for an input that a run did not select.
+const LOOKED_BACK: usize = 50;
 
 /// One difference between two runs of a node.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -207,9 +209,10 @@ fn input_differences(store: &Store, old: &Trace, new: &Trace) -> Result<Vec<Diff
 
 fn input_difference(name: &(String, String), change: Change, records: Option<RecordChanges>) -> Difference {
     let (node, output) = name.clone();
-    match node.is_empty() {
-        true => Difference::Field { name: output, change },
-        false => Difference::Input { node, output, change, records },
+    if node.is_empty() {
+        Difference::Field { name: output, change }
+    } else {
+        Difference::Input { node, output, change, records }
     }
 }
 
@@ -239,28 +242,54 @@ impl RunLog {
     pub fn trace(&self, store: &Store, node: &str) -> Result<Option<Trace>, EngineError> {
         let Some((entry, key)) = self.node(node).and_then(|entry| Some((entry, entry.key?))) else { return Ok(None) };
         let Some(record) = store.action(&key)? else { return Ok(None) };
-        let inputs = self.inputs_of(&record.explained, &entry.reads);
+        let inputs = self.inputs_of(store, &record.explained, &entry.reads)?;
         Ok(Some(Trace { key, explained: record.explained, inputs }))
     }
 
-    /// Names the inputs of a key: which output of which node that was read has that content.
-    fn inputs_of(&self, explained: &Explained, reads: &[String]) -> Vec<(String, String, Artifact)> {
-        let outputs: Vec<(&String, &String, &Artifact)> = reads
+    /// Names the inputs of a key: which output of which node that was read has that content. What this run did not
+    /// select was built by an earlier one.
+    fn inputs_of(
+        &self,
+        store: &Store,
+        explained: &Explained,
+        reads: &[String],
+    ) -> Result<Vec<(String, String, Artifact)>, EngineError> {
+        let digests: Vec<&str> = explained
+            .parts()
             .iter()
-            .filter_map(|node| self.node(node))
-            .flat_map(|entry| entry.outputs.iter().map(|(name, artifact)| (&entry.node, name, artifact)))
+            .filter(|(part, _)| is_input(part))
+            .map(|(part, digest)| if part.contains(" field ") { "" } else { digest.as_str() })
             .collect();
-        let unknown =
-            || ("an input of another build".to_owned(), String::new(), Artifact::Folder { files: BTreeMap::new() });
-        let parts = explained.parts().iter().filter(|(part, _)| is_input(part));
-        parts
-            .map(|(_, digest)| {
-                let found = outputs.iter().find(|(_, _, artifact)| artifact.digest().to_string() == *digest);
-                found.map_or_else(unknown, |(node, output, artifact)| {
-                    ((*node).clone(), (*output).clone(), (*artifact).clone())
-                })
-            })
-            .collect()
+        let mut named: Vec<Option<(String, String, Artifact)>> = vec![None; digests.len()];
+        let earlier = Self::numbers(store)?.into_iter().rev().filter(|run| *run < self.run).take(LOOKED_BACK);
+        for log in std::iter::once(Ok(self.clone())).chain(earlier.map(|run| Self::read(store, Some(run)))) {
+            let log = log?;
+            for (digest, name) in
+                digests.iter().zip(&mut named).filter(|(digest, name)| !digest.is_empty() && name.is_none())
+            {
+                *name = log.output_with(digest, reads);
+            }
+            if digests.iter().zip(&named).all(|(digest, name)| digest.is_empty() || name.is_some()) {
+                break;
+            }
+        }
+        let unknown = || {
+            (
+                "an input of a run that is not kept".to_owned(),
+                String::new(),
+                Artifact::Folder { files: BTreeMap::new() },
+            )
+        };
+        Ok(named.into_iter().map(|name| name.unwrap_or_else(unknown)).collect())
+    }
+
+    /// Returns which output of which of these nodes has that content.
+    fn output_with(&self, digest: &str, nodes: &[String]) -> Option<(String, String, Artifact)> {
+        let entries = nodes.iter().filter_map(|node| self.node(node));
+        let mut outputs =
+            entries.flat_map(|entry| entry.outputs.iter().map(move |(name, artifact)| (entry, name, artifact)));
+        let found = outputs.find(|(_, _, artifact)| artifact.digest().to_string() == digest);
+        found.map(|(entry, name, artifact)| (entry.node.clone(), name.clone(), artifact.clone()))
     }
 }
 

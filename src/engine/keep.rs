@@ -1,10 +1,11 @@
-//! What a collection of the store must keep: what locks pin, what the last runs gave, and what nodes were last built from.
+//! What a collection of the store must keep: what locks pin, what the last runs gave, what nodes were last built
+//! from, and checkpoints.
 
 use super::execute::objects_of;
 use super::resolve::snapshot_key;
 use super::{EngineError, Lockfile, RunLog, Trace};
 use crate::record::RecordError;
-use crate::store::{Artifact, Digest, Roots, Store, StoreError};
+use crate::store::{Artifact, Digest, FileRef, Roots, Store, StoreError};
 
 /// Returns the roots: snapshots of `locks`, results of the last `runs` builds, and the last build of every node.
 ///
@@ -29,6 +30,8 @@ pub fn roots(store: &Store, locks: &[Lockfile], runs: usize) -> Result<Roots, En
             keep(store, artifact, &mut roots)?;
         }
     }
+    // Checkpoints are known to their kinds by a named state that is nothing but a file.
+    roots.objects.extend(store.states::<FileRef>("")?.into_iter().map(|file| file.digest));
     for key in roots.keys.clone() {
         let record = match store.action(&key) {
             Err(StoreError::Unreadable { .. }) => None,

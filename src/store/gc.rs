@@ -107,7 +107,21 @@ impl Store {
                 }
             }
         }
+        if !dry_run {
+            self.clear_scratch()?;
+        }
         Ok(collected)
+    }
+
+    /// Removes what killed runs left; nobody runs now.
+    fn clear_scratch(&self) -> Result<()> {
+        for entry in fs_err::read_dir(self.root.join("scratch"))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs_err::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
     }
 
     fn collect_rows(&self, keys: &BTreeSet<Digest>, live: &BTreeSet<Digest>, dry_run: bool) -> Result<Collected> {

@@ -1,0 +1,57 @@
+//! What this machine has: processors, memory, disk. For grants and for `doctor`; never part of a key.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Returns the number of processors that this process may use.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns the architecture and the vector instructions that matter to float kernels.
+pub(super) fn instruction_set() -> String {
+    let mut parts = vec![std::env::consts::ARCH];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has = [
+            ("avx2", std::is_x86_feature_detected!("avx2")),
+            ("fma", std::is_x86_feature_detected!("fma")),
+            ("f16c", std::is_x86_feature_detected!("f16c")),
+            ("avx512f", std::is_x86_feature_detected!("avx512f")),
+        ];
+        parts.extend(has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name));
+    }
+    #[cfg(target_arch = "aarch64")]
+    parts.push("neon");
+    parts.join(" ")
+}
+
+/// Returns the machine's memory in bytes: all of it and what is available; `None` where the system does not say.
+pub(super) fn memory() -> Option<(u64, u64)> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kibibytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kibibytes * 1024)
+    };
+    Some((field("MemTotal")?, field("MemAvailable")?))
+}
+
+/// Returns the bytes that this user may still write on the file system of `path`.
+///
+/// # Errors
+/// What the system says.
+#[expect(unsafe_code, reason = "the standard library cannot ask a file system for its free space")]
+pub(super) fn free_space(path: &Path) -> std::io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut space = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends with a zero byte, and `space` is written whole when the call gives 0.
+    let space = unsafe {
+        if libc::statvfs(path.as_ptr(), space.as_mut_ptr()) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        space.assume_init()
+    };
+    Ok(space.f_bavail as u64 * space.f_frsize as u64)
+}
