@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::execute::{Executor, Failure, Ran, objects_of};
 use super::out::OutState;
 use super::plan::{Deploy, as_they_are, is_held_effect};
+use super::ready::Ready;
+use super::report::{BuildReport, NodeReport, Outcome};
 use super::resolve::Prepared;
-use super::{Decision, EngineError, Known, Observer, OutWrite, Resolver, Said, StaleReason};
+use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
 use crate::node::{Cancel, FailureClass, Grant, NodeError, Secrets, Weight};
-use crate::store::{Artifact, Store};
+use crate::store::{Artifact, Digest, Store};
 
 /// How a build runs.
 pub struct BuildOptions<'a> {
@@ -40,69 +43,6 @@ pub struct BuildOptions<'a> {
     pub secrets: &'a dyn Secrets,
 }
 
-/// What became of a node.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// It was fresh.
-    Fresh(Arc<Known>),
-    /// It ran.
-    Built {
-        /// What it gave.
-        known: Arc<Known>,
-        /// Why it ran.
-        reason: StaleReason,
-        /// Whether the bytes are those of the last build.
-        unchanged: bool,
-    },
-    /// It failed.
-    Failed(NodeError),
-    /// It did not run: this node before it has no result.
-    Skipped(NodeIndex),
-    /// It is an effect that was not asked for.
-    NotDeployed,
-    /// The build ended before its turn.
-    NotReached,
-}
-
-/// A node's part of a build.
-#[derive(Clone, Debug)]
-pub struct NodeReport {
-    /// The node.
-    pub index: NodeIndex,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// When its run started, from the build's start.
-    pub started: Duration,
-    /// How long it ran.
-    pub duration: Duration,
-    /// What was done about its `out`.
-    pub out: Option<OutWrite>,
-}
-
-/// What became of a build.
-#[derive(Clone, Debug, Default)]
-pub struct BuildReport {
-    /// One entry for each selected node, in topological order.
-    pub nodes: Vec<NodeReport>,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-impl BuildReport {
-    /// Returns the failures with their nodes.
-    pub fn failures(&self) -> impl Iterator<Item = (NodeIndex, &NodeError)> {
-        self.nodes.iter().filter_map(|node| match &node.outcome {
-            Outcome::Failed(error) => Some((node.index, error)),
-            _ => None,
-        })
-    }
-
-    /// Returns how many nodes ran.
-    pub fn built(&self) -> usize {
-        self.nodes.iter().filter(|node| matches!(node.outcome, Outcome::Built { .. })).count()
-    }
-}
-
 /// Builds.
 ///
 /// # Errors
@@ -115,11 +55,18 @@ pub fn build(resolver: &Resolver<'_>, options: &BuildOptions<'_>) -> Result<Buil
     Ok(builder.report())
 }
 
+/// Returns whether a node failed since an object was missing or damaged.
+fn is_about_bytes(error: &NodeError) -> bool {
+    error.code.as_deref().is_some_and(|code| ["store::missing_object", "store::damaged_object"].contains(&code))
+}
+
 /// Returns whether every byte of an artifact is there and right.
 fn is_whole(store: &Store, artifact: &Artifact) -> bool {
     match artifact {
         Artifact::Records(_) => {
-            objects_of(store, artifact).is_ok_and(|objects| objects.iter().all(|digest| store.get(digest).is_ok()))
+            // Each one is read: what is damaged is dropped by that, so that nobody takes it for whole by its name.
+            let missing = |objects: Vec<Digest>| objects.iter().filter(|digest| store.get(digest).is_err()).count();
+            objects_of(store, artifact).is_ok_and(|objects| missing(objects) == 0)
         }
         Artifact::File(_) | Artifact::Folder { .. } => store.files_are_whole(artifact),
     }
@@ -138,26 +85,35 @@ struct Builder<'a> {
     options: &'a BuildOptions<'a>,
     begun: Instant,
     known: Vec<Option<Arc<Known>>>,
-    /// Selected nodes without an outcome, in topological order.
-    open: BTreeSet<NodeIndex>,
+    weights: Vec<Weight>,
+    ready: Ready<'a>,
+    /// Heavy nodes that wait for their turn.
+    held: BTreeMap<NodeIndex, (Box<Prepared>, StaleReason)>,
     running: BTreeMap<NodeIndex, Weight>,
     reports: BTreeMap<NodeIndex, NodeReport>,
-    /// Producers that were rebuilt since a reader found their bytes damaged: once each.
+    /// Nodes that were tried again since bytes that they read or gave were missing or damaged: once each.
     healed: BTreeSet<NodeIndex>,
+    complained: Arc<AtomicBool>,
     stopping: bool,
 }
 
 impl<'a> Builder<'a> {
     fn new(resolver: &'a Resolver<'a>, options: &'a BuildOptions<'a>) -> Result<Self, EngineError> {
+        let begun = Instant::now();
+        let kinds = resolver.graph.nodes().iter().map(|node| resolver.kind(node));
+        let weights = kinds.map(|kind| Ok(kind?.info().weight)).collect::<Result<Vec<_>, EngineError>>()?;
         Ok(Self {
             resolver,
             options,
-            begun: Instant::now(),
+            begun,
             known: as_they_are(resolver, &options.selected)?,
-            open: options.selected.clone(),
+            ready: Ready::new(resolver.graph, &options.selected, weights.clone()),
+            weights,
+            held: BTreeMap::new(),
             running: BTreeMap::new(),
             reports: BTreeMap::new(),
             healed: BTreeSet::new(),
+            complained: Arc::default(),
             stopping: false,
         })
     }
@@ -194,39 +150,55 @@ impl<'a> Builder<'a> {
     where
         'a: 's,
     {
-        for index in self.resolver.graph.indices() {
-            if !self.open.contains(&index) || self.running.contains_key(&index) || !self.inputs_settled(index) {
+        while !self.stopping {
+            if self.has_room(Weight::Heavy)
+                && let Some((index, (prepared, reason))) = self.held.pop_first()
+            {
+                self.spawn(scope, sender.clone(), index, prepared, reason);
                 continue;
             }
-            if let Some(lacking) = self.lacking_input(index) {
-                self.skip(index, lacking);
-                continue;
-            }
-            if is_held_effect(self.resolver, index, &self.options.deploy)? {
-                self.settle(index, Outcome::NotDeployed, Duration::ZERO, Duration::ZERO);
-                self.say(index, &Said::NotDeployed);
-                continue;
-            }
-            let weight = self.resolver.kind(&self.resolver.graph[index])?.info().weight;
-            if !self.has_room(weight) {
-                continue;
-            }
-            match self.resolver.decide(index, &self.known) {
-                Ok(Decision::Fresh(known)) => self.settle_known(index, Outcome::Fresh(known), Duration::ZERO)?,
-                Ok(Decision::Run(prepared, reason)) => {
-                    self.running.insert(index, weight);
-                    self.spawn(scope, sender.clone(), index, *prepared, reason);
+            let Some(index) = self.next() else { return Ok(()) };
+            if let Some((prepared, reason)) = self.settle_or_prepare(index)? {
+                if self.has_room(self.weights[index.get()]) {
+                    self.spawn(scope, sender.clone(), index, prepared, reason);
+                } else {
+                    self.held.insert(index, (prepared, reason));
                 }
-                // Every input is settled and known, so there is nothing to wait for.
-                Ok(Decision::Waits(_)) => {}
-                Err(error @ EngineError::Store(_)) => return Err(error),
-                Err(error) => self.fail(index, error.into(), Duration::ZERO, Duration::ZERO),
-            }
-            if self.stopping {
-                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Takes the next node to decide about. Light ones are decided when they could run, so that what others did meanwhile
+    /// counts; heavy ones at once, so that what reads a fresh one need not wait for a turn.
+    fn next(&mut self) -> Option<NodeIndex> {
+        let heavy = self.ready.take(Weight::Heavy);
+        if heavy.is_none() && self.has_room(Weight::Light) { self.ready.take(Weight::Light) } else { heavy }
+    }
+
+    /// Decides about a node: settles it, or returns what its run needs.
+    fn settle_or_prepare(&mut self, index: NodeIndex) -> Result<Option<(Box<Prepared>, StaleReason)>, EngineError> {
+        if let Some(lacking) = self.lacking_input(index) {
+            self.skip(index, lacking);
+            return Ok(None);
+        }
+        if is_held_effect(self.resolver, index, &self.options.deploy)? {
+            self.settle(index, Outcome::NotDeployed, Duration::ZERO, Duration::ZERO);
+            self.say(index, &Said::NotDeployed);
+            return Ok(None);
+        }
+        match self.resolver.decide(index, &self.known) {
+            Ok(Decision::Run(prepared, reason)) => return Ok(Some((prepared, reason))),
+            Ok(Decision::Fresh(known)) => {
+                self.resolver.remember_fresh(index, &known, &self.known)?;
+                self.settle_known(index, Outcome::Fresh(known), Duration::ZERO, Duration::ZERO)?;
+            }
+            // Every input is settled and known, so there is nothing to wait for.
+            Ok(Decision::Waits(_)) => {}
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => self.fail(index, error.into_failure(), Duration::ZERO, Duration::ZERO),
+        }
+        Ok(None)
     }
 
     /// Light nodes share the machine; a heavy one gets all of its threads and so runs alone among the heavy ones.
@@ -239,15 +211,16 @@ impl<'a> Builder<'a> {
     }
 
     fn spawn<'s>(
-        &self,
+        &mut self,
         scope: &'s std::thread::Scope<'s, 'a>,
         sender: mpsc::Sender<Ended>,
         index: NodeIndex,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         reason: StaleReason,
     ) where
         'a: 's,
     {
+        self.running.insert(index, self.weights[index.get()]);
         let executor = Executor {
             resolver: self.resolver,
             observer: self.options.observer,
@@ -255,6 +228,7 @@ impl<'a> Builder<'a> {
             secrets: self.options.secrets,
             worker: self.options.worker,
             grant: Grant { threads: self.options.threads, memory: self.options.memory },
+            complained: Arc::clone(&self.complained),
         };
         let begun = self.begun;
         let node = &self.resolver.graph[index];
@@ -269,19 +243,15 @@ impl<'a> Builder<'a> {
     fn take_in(&mut self, ended: Ended) -> Result<(), EngineError> {
         let Ended { index, started, reason, result } = ended;
         match result {
-            Ok(ran) if ran.ran => {
+            Ok(ran) if ran.is_new => {
                 let duration_ms = ran.duration.as_millis() as u64;
                 self.say(index, &Said::Built { duration_ms, unchanged: ran.unchanged });
                 let outcome = Outcome::Built { known: ran.known, reason, unchanged: ran.unchanged };
-                self.settle_known(index, outcome, started)?;
-                if let Some(report) = self.reports.get_mut(&index) {
-                    report.duration = ran.duration;
-                }
-                Ok(())
+                self.settle_known(index, outcome, started, ran.duration)
             }
-            Ok(ran) => self.settle_known(index, Outcome::Fresh(ran.known), started),
+            Ok(ran) => self.settle_known(index, Outcome::Fresh(ran.known), started, Duration::ZERO),
             Err(Failure::Node(error)) => {
-                if !self.heal(index, &error)? {
+                if !self.heal(index, &error) {
                     let duration = self.begun.elapsed().saturating_sub(started);
                     self.fail(index, error, started, duration);
                 }
@@ -291,33 +261,55 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// When a run found bytes of an input missing or damaged, forgets their producers' records so that they run again.
-    /// Returns whether there is something to try again.
-    fn heal(&mut self, index: NodeIndex, error: &NodeError) -> Result<bool, EngineError> {
-        let is_about_bytes = error
-            .code
-            .as_deref()
-            .is_some_and(|code| ["store::missing_object", "store::damaged_object"].contains(&code));
-        if !is_about_bytes {
-            return Ok(false);
+    /// When a run found bytes of an input missing or damaged, sees to it that their producers run again. Returns whether
+    /// the node is to be tried again.
+    fn heal(&mut self, index: NodeIndex, error: &NodeError) -> bool {
+        if !is_about_bytes(error) || self.stopping {
+            return false;
         }
-        let mut again = false;
-        for edge in &self.resolver.graph[index].inputs {
-            let Some(known) = self.known[edge.from.get()].clone() else { continue };
-            let broken = known.outputs.values().any(|artifact| !is_whole(self.resolver.store, artifact));
-            if broken && self.healed.insert(edge.from) {
-                self.resolver.store.drop_action(&known.key)?;
-                self.known[edge.from.get()] = None;
-                self.reports.remove(&edge.from);
-                self.open.insert(edge.from);
+        let mut again = self.healed.insert(index);
+        // A pinned source reads its snapshot before.
+        for artifact in self.resolver.snapshot(&self.resolver.graph[index].name).values() {
+            if !is_whole(self.resolver.store, artifact) {
+                self.resolver.store.distrust(artifact);
+            }
+        }
+        for from in self.resolver.graph.dependencies(index) {
+            if !self.options.selected.contains(&from) {
+                continue;
+            }
+            // Another reader may have found it first.
+            let Some(known) = self.known[from.get()].clone() else {
+                again = true;
+                continue;
+            };
+            if self.distrust_broken(&known) && self.healed.insert(from) {
+                self.reopen(from);
                 again = true;
             }
         }
-        Ok(again)
+        if again {
+            self.ready.wait(index);
+        }
+        again
     }
 
-    fn inputs_settled(&self, index: NodeIndex) -> bool {
-        self.edges(index).all(|from| self.reports.contains_key(&from) || !self.options.selected.contains(&from))
+    /// Lets a settled node be built again.
+    fn reopen(&mut self, index: NodeIndex) {
+        self.known[index.get()] = None;
+        self.reports.remove(&index);
+        self.ready.reopen(index);
+        let waiting = self.resolver.graph.dependants(index);
+        for dependant in waiting.iter().filter(|dependant| self.held.remove(dependant).is_some()) {
+            self.ready.wait(*dependant);
+        }
+    }
+
+    /// Reads all that a node gave; what is not as it was stored is no hit any more. Returns whether there is such.
+    fn distrust_broken(&self, known: &Known) -> bool {
+        let store = self.resolver.store;
+        let broken = known.outputs.values().filter(|artifact| !is_whole(store, artifact));
+        broken.map(|artifact| store.distrust(artifact)).count() > 0
     }
 
     fn lacking_input(&self, index: NodeIndex) -> Option<NodeIndex> {
@@ -328,30 +320,49 @@ impl<'a> Builder<'a> {
         self.resolver.graph[index].inputs.iter().map(|edge| edge.from)
     }
 
-    fn settle_known(&mut self, index: NodeIndex, outcome: Outcome, started: Duration) -> Result<(), EngineError> {
+    fn settle_known(
+        &mut self,
+        index: NodeIndex,
+        outcome: Outcome,
+        started: Duration,
+        duration: Duration,
+    ) -> Result<(), EngineError> {
         let known = match &outcome {
             Outcome::Fresh(known) | Outcome::Built { known, .. } => Arc::clone(known),
             _ => return Ok(()),
         };
+        let node = &self.resolver.graph[index];
+        let state = node.out.as_ref().map(|path| OutState { resolver: self.resolver, node, path });
+        let out = match state.map(|state| state.write(&known, self.options.overwrite)).transpose() {
+            Ok(out) => out,
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => {
+                let error = error.into_failure();
+                if is_about_bytes(&error) && self.distrust_broken(&known) && self.healed.insert(index) {
+                    self.ready.wait(index);
+                } else {
+                    self.fail(index, error, started, duration);
+                }
+                return Ok(());
+            }
+        };
         if matches!(outcome, Outcome::Fresh(_)) {
             self.say(index, &Said::Fresh);
         }
-        self.known[index.get()] = Some(Arc::clone(&known));
-        self.settle(index, outcome, started, Duration::ZERO);
-        let node = &self.resolver.graph[index];
-        let Some(path) = &node.out else { return Ok(()) };
-        let state = OutState { resolver: self.resolver, node, path };
-        let what = state.write(&known, self.options.overwrite)?;
-        self.say(index, &Said::Out { path: path.clone(), what: what.clone() });
+        if let (Some(path), Some(what)) = (&node.out, &out) {
+            self.say(index, &Said::Out { path: path.clone(), what: what.clone() });
+        }
+        self.known[index.get()] = Some(known);
+        self.settle(index, outcome, started, duration);
         if let Some(report) = self.reports.get_mut(&index) {
-            report.out = Some(what);
+            report.out = out;
         }
         Ok(())
     }
 
     fn settle(&mut self, index: NodeIndex, outcome: Outcome, started: Duration, duration: Duration) {
-        self.open.remove(&index);
         self.reports.insert(index, NodeReport { index, outcome, started, duration, out: None });
+        self.ready.settle(index);
     }
 
     fn fail(&mut self, index: NodeIndex, error: NodeError, started: Duration, duration: Duration) {
@@ -379,8 +390,14 @@ impl<'a> Builder<'a> {
     }
 
     fn report(mut self) -> BuildReport {
-        for index in std::mem::take(&mut self.open) {
-            self.settle(index, Outcome::NotReached, Duration::ZERO, Duration::ZERO);
+        for &index in &self.options.selected {
+            self.reports.entry(index).or_insert_with(|| NodeReport {
+                index,
+                outcome: Outcome::NotReached,
+                started: Duration::ZERO,
+                duration: Duration::ZERO,
+                out: None,
+            });
         }
         let order = self.resolver.graph.indices();
         let nodes = order.filter_map(|index| self.reports.remove(&index)).collect();

@@ -144,3 +144,45 @@ impl FailureClass {
         self == Self::Transient
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Ears(Mutex<Vec<Event>>);
+
+    impl Events for Ears {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    #[test]
+    fn events_are_passed_on_and_the_last_one_is_the_result() {
+        let outcome = Outcome { fields: [("loss".to_owned(), 1.into())].into(), ..Outcome::default() };
+        let progress = Event::Note { text: "half way".into() };
+        let lines = [
+            serde_json::to_string(&progress).unwrap(),
+            "a library prints, \u{fffd} and all".to_owned(),
+            serde_json::to_string(&Event::Done { outcome: outcome.clone() }).unwrap(),
+        ];
+        let ears = Ears::default();
+        let result = read_events(lines.join("\n").as_bytes(), &ears);
+        assert_eq!(result.unwrap().unwrap(), outcome);
+        let printed = Event::Note { text: lines[1].clone() };
+        assert_eq!(*ears.0.lock().unwrap(), [progress, printed]);
+    }
+
+    #[test]
+    fn a_stream_that_breaks_off_has_no_result() {
+        let line = serde_json::to_string(&Event::Done { outcome: Outcome::default() }).unwrap();
+        let ears = Ears::default();
+        assert!(read_events(&line.as_bytes()[..line.len() - 2], &ears).is_none());
+        assert!(read_events(&b""[..], &ears).is_none());
+        let failed = serde_json::to_string(&Event::Failed { error: NodeError::cancelled() }).unwrap();
+        assert_eq!(read_events(failed.as_bytes(), &ears).unwrap().unwrap_err(), NodeError::cancelled());
+    }
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::node::{FailureClass, NodeError};
 use crate::store::StoreError;
 
 /// What can go wrong in the engine.
@@ -138,4 +139,23 @@ pub enum EngineError {
     #[error(transparent)]
     #[diagnostic(code(engine::io), help("check that the disk has room and that the folder can be written"))]
     Io(#[from] std::io::Error),
+}
+
+impl EngineError {
+    /// Returns whether a build cannot go on with its other nodes: the store's index fails.
+    pub(super) fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Sqlite(_)) | Self::Record(crate::record::RecordError::Store(StoreError::Sqlite(_)))
+        )
+    }
+
+    /// Returns the error as the failure of the node that met it.
+    pub(super) fn into_failure(self) -> NodeError {
+        let class = match self {
+            Self::WrongOutputs { .. } => FailureClass::Bug,
+            _ => FailureClass::Permanent,
+        };
+        NodeError::new(class, &self)
+    }
 }

@@ -1,7 +1,8 @@
 //! One node's run: lock, job, tries, publication.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::resolve::{Prepared, known_of, snapshot_key};
@@ -10,7 +11,7 @@ use crate::graph::Node;
 use crate::node::{
     Cancel, Determinism, Event, Events, Grant, JOB_FORMAT, Job, Kind, NodeError, Outcome, Secrets, Weight,
 };
-use crate::store::{ActionRecord, Artifact, Provenance};
+use crate::store::{ActionRecord, Artifact, Digest, FileLock, Provenance, Store, StoreError};
 
 /// What runs have in common.
 pub(super) struct Executor<'a> {
@@ -21,13 +22,15 @@ pub(super) struct Executor<'a> {
     /// The program that heavy nodes run in; `None` runs them in this process.
     pub(super) worker: Option<&'a Path>,
     pub(super) grant: Grant,
+    /// Whether it was said in this build that the shared folder cannot be written.
+    pub(super) complained: Arc<AtomicBool>,
 }
 
 /// What a run came to.
 pub(super) struct Ran {
     pub(super) known: Arc<Known>,
     /// Whether it really ran: another build may have done the work while this one waited for the lock.
-    pub(super) ran: bool,
+    pub(super) is_new: bool,
     /// Whether its outputs are those of the last build.
     pub(super) unchanged: bool,
     pub(super) duration: Duration,
@@ -43,7 +46,8 @@ pub(super) enum Failure {
 
 impl<E: Into<EngineError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Engine(error.into())
+        let error = error.into();
+        if error.is_fatal() { Self::Engine(error) } else { Self::Node(error.into_failure()) }
     }
 }
 
@@ -52,33 +56,75 @@ impl Executor<'_> {
     pub(super) fn run(&self, node: &Node, prepared: &Prepared, reason: &StaleReason) -> Result<Ran, Failure> {
         let kind = self.resolver.kind(node)?;
         let store = self.resolver.store;
-        let lock = store.lock(&prepared.key)?;
-        let may_reuse = !kind.info().pinned && !kind.is_effect(&prepared.settings) && *reason != StaleReason::Forced;
-        if may_reuse && let Some(record) = self.resolver.hit(&prepared.key)? {
-            let known = known_of(prepared.key, record);
-            self.remember(node, prepared)?;
-            return Ok(Ran { known, ran: false, unchanged: false, duration: Duration::ZERO });
+        let lock = self.lock(&prepared.key)?;
+        if *reason != StaleReason::Forced
+            && let Some(known) = self.done_meanwhile(node, kind, prepared)?
+        {
+            self.resolver.remember(node, prepared, known.key)?;
+            return Ok(Ran { known, is_new: false, unchanged: false, duration: Duration::ZERO });
         }
         let before = self.resolver.trace(&node.name)?;
         let started = Instant::now();
         self.observer.said(&node.name, &Said::Started { reason: reason.clone() });
         let outcome = self.tries(node, kind, prepared)?;
         check_outputs(node, kind, prepared, &outcome)?;
+        self.check_files(prepared)?;
         let duration = started.elapsed();
         let known = self.publish(node, kind, prepared, outcome, duration)?;
         let unchanged = match before {
             Some(before) => store.action(&before.key)?.is_some_and(|record| record.outputs == known.outputs),
             None => false,
         };
-        self.remember(node, prepared)?;
-        drop(lock);
-        Ok(Ran { known, ran: true, unchanged, duration })
+        self.resolver.remember(node, prepared, known.key)?;
+        store.release(lock)?;
+        Ok(Ran { known, is_new: true, unchanged, duration })
     }
 
-    /// Notes what the node was built from, for `explain` and `status`.
-    pub(super) fn remember(&self, node: &Node, prepared: &Prepared) -> Result<(), EngineError> {
-        let trace = prepared.trace();
-        Ok(self.resolver.store.put_state(&self.resolver.state_name(&node.name), &trace)?)
+    /// Waits for the lock on a key: whoever holds it may be doing the same work.
+    fn lock(&self, key: &Digest) -> Result<FileLock, Failure> {
+        loop {
+            if let Some(lock) = self.resolver.store.try_lock(key)? {
+                return Ok(lock);
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Failure::Node(NodeError::cancelled()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns what another build, or another node of the same key, gave while this one waited.
+    fn done_meanwhile(
+        &self,
+        node: &Node,
+        kind: &dyn Kind,
+        prepared: &Prepared,
+    ) -> Result<Option<Arc<Known>>, EngineError> {
+        let store = self.resolver.store;
+        if kind.is_effect(&prepared.settings) {
+            return Ok(None);
+        }
+        if !kind.info().pinned {
+            return Ok(store.hit(&prepared.key)?.map(|record| known_of(prepared.key, record)));
+        }
+        let mut lock = self.resolver.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.reread()?;
+        let moved = lock.get(&node.name).filter(|entry| {
+            entry.kind == node.kind_name && entry.settings == prepared.key && entry.outputs != prepared.previous
+        });
+        let Some(entry) = moved else { return Ok(None) };
+        let key = snapshot_key(&prepared.key, &entry.outputs);
+        Ok(store.hit(&key)?.map(|record| known_of(key, record)))
+    }
+
+    /// Refuses a result of files that somebody wrote while the node ran: it is of no content that has a key.
+    fn check_files(&self, prepared: &Prepared) -> Result<(), EngineError> {
+        for file in &prepared.files {
+            if self.resolver.store.file_digest(&file.path)? != file.digest {
+                return Err(StoreError::Changed { path: file.path.clone() }.into());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn tries(&self, node: &Node, kind: &dyn Kind, prepared: &Prepared) -> Result<Outcome, Failure> {
@@ -90,7 +136,8 @@ impl Executor<'_> {
                 {
                     attempt += 1;
                     self.observer.said(&node.name, &Said::Retry { attempt, error });
-                    self.pause(Duration::from_secs(1 << attempt.min(6)));
+                    // 1 s, 2 s, 4 s … 64 s.
+                    self.pause(Duration::from_secs(1 << (attempt - 2).min(6)));
                 }
                 result => return result,
             }
@@ -165,11 +212,12 @@ impl Executor<'_> {
         let record = self.first_record_stays(node, key, record, info.determinism)?;
         let durable = info.weight == Weight::Heavy || info.pinned;
         store.publish(&key, &record, durable)?;
-        if store.remote_root().is_some() {
-            for artifact in record.outputs.values() {
-                store.push(artifact, &objects_of(store, artifact)?)?;
-            }
-            store.push_action(&key, &record)?;
+        if let Some(remote) = store.remote_root()
+            && let Err(error) = self.share(&key, &record)
+            && !self.complained.swap(true, Ordering::SeqCst)
+        {
+            let text = format!("`{}` cannot be written, so results stay on this machine: {error}", remote.display());
+            self.observer.said(&node.name, &Said::Warning { text });
         }
         if info.pinned {
             self.pin(node, prepared, &record)?;
@@ -177,15 +225,24 @@ impl Executor<'_> {
         Ok(known_of(key, record))
     }
 
+    /// Copies a result to the shared folder: bytes first.
+    fn share(&self, key: &Digest, record: &ActionRecord) -> Result<(), EngineError> {
+        let store = self.resolver.store;
+        for artifact in record.outputs.values() {
+            store.push(artifact, &objects_of(store, artifact)?)?;
+        }
+        Ok(store.push_action(key, record)?)
+    }
+
     /// Where two results exist for one key the first record stays, and a differing second is reported.
     fn first_record_stays(
         &self,
         node: &Node,
-        key: crate::store::Digest,
+        key: Digest,
         record: ActionRecord,
         determinism: Determinism,
     ) -> Result<ActionRecord, EngineError> {
-        let Some(first) = self.resolver.hit(&key)? else { return Ok(record) };
+        let Some(first) = self.resolver.store.hit(&key)? else { return Ok(record) };
         if first.outputs != record.outputs {
             let class = match determinism {
                 Determinism::Exact => "the kind promises the same bytes on any machine: please report this",
@@ -201,7 +258,8 @@ impl Executor<'_> {
 
     fn pin(&self, node: &Node, prepared: &Prepared, record: &ActionRecord) -> Result<(), EngineError> {
         let entry = LockEntry { kind: node.kind_name.clone(), settings: prepared.key, outputs: record.outputs.clone() };
-        let mut lock = self.resolver.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lock = self.resolver.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.resolver.store.lock(&Digest::of(lock.path().as_os_str().as_encoded_bytes()))?;
         lock.pin(&node.name, entry)?;
         let fetched = self.resolver.fetched_state(&node.name);
         Ok(self.resolver.store.put_state(&fetched, &self.resolver.mode.now)?)
@@ -209,10 +267,7 @@ impl Executor<'_> {
 }
 
 /// Returns the digests of all packed objects of an artifact.
-pub(super) fn objects_of(
-    store: &crate::store::Store,
-    artifact: &Artifact,
-) -> Result<Vec<crate::store::Digest>, EngineError> {
+pub(super) fn objects_of(store: &Store, artifact: &Artifact) -> Result<Vec<Digest>, EngineError> {
     match artifact {
         Artifact::Records(records) => Ok(crate::record::RecordSet::open(store, records)?.objects()),
         Artifact::File(_) | Artifact::Folder { .. } => Ok(Vec::new()),
@@ -292,5 +347,53 @@ impl Events for Forward<'_> {
             Event::Done { .. } | Event::Failed { .. } => return,
         };
         self.observer.said(self.node, &said);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::FailureClass;
+
+    fn outcome() -> Outcome {
+        Outcome {
+            outputs: std::collections::BTreeMap::new(),
+            fields: std::collections::BTreeMap::new(),
+            report: Vec::new(),
+        }
+    }
+
+    /// A run that ends only when it is cancelled.
+    fn endless(cancel: &Cancel) -> Result<Outcome, NodeError> {
+        while !cancel.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(NodeError::cancelled())
+    }
+
+    #[test]
+    fn a_timeout_cancels_the_run_and_not_the_build() {
+        let outer = Cancel::default();
+        let error = with_timeout(Some(Duration::from_millis(60)), &outer, endless).unwrap_err();
+        assert_eq!(error.code.as_deref(), Some("engine::timeout"));
+        assert!(error.class.is_transient());
+        assert!(!outer.is_cancelled());
+    }
+
+    #[test]
+    fn a_cancel_of_the_build_reaches_a_run_with_a_timeout() {
+        let outer = Cancel::default();
+        outer.cancel();
+        let error = with_timeout(Some(Duration::from_hours(1)), &outer, endless).unwrap_err();
+        assert_eq!(error.class, FailureClass::Cancelled);
+    }
+
+    #[test]
+    fn a_run_in_time_keeps_its_own_result_and_error() {
+        let outer = Cancel::default();
+        let hour = Some(Duration::from_hours(1));
+        assert_eq!(with_timeout(hour, &outer, |_| Ok(outcome())).unwrap(), outcome());
+        let mine = NodeError { message: "mine".into(), ..NodeError::cancelled() };
+        assert_eq!(with_timeout(hour, &outer, |_| Err(mine.clone())).unwrap_err(), mine);
     }
 }

@@ -72,8 +72,21 @@ impl Lockfile {
         &self.entries
     }
 
-    /// Pins a snapshot; writes the file at once, so that a later failure cannot lose what was fetched.
+    /// Takes in what another build has pinned since the file was read.
+    pub(super) fn reread(&mut self) -> Result<(), EngineError> {
+        self.entries = Self::read(&self.path)?.entries;
+        Ok(())
+    }
+
+    /// Returns where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Pins a snapshot; writes the file at once, so that a later failure cannot lose what was fetched. The caller keeps
+    /// other builds from writing it meanwhile.
     pub fn pin(&mut self, node: &str, entry: LockEntry) -> Result<(), EngineError> {
+        self.reread()?;
         if self.entries.get(node) == Some(&entry) {
             return Ok(());
         }

@@ -19,14 +19,16 @@ mod keep;
 mod lockfile;
 mod out;
 mod plan;
+mod ready;
 mod rebuild;
+mod report;
 mod resolve;
 mod runlog;
 mod settings;
 mod stale;
 mod worker;
 
-pub use build::{BuildOptions, BuildReport, NodeReport, Outcome, build};
+pub use build::{BuildOptions, build};
 pub use catalog::KindCatalog;
 pub use difference::{Change, Difference, RecordChanges, differences, record_changes};
 pub use error::EngineError;
@@ -37,7 +39,11 @@ pub use lockfile::{LockEntry, Lockfile};
 pub use out::{OutState, OutWrite, materialise};
 pub use plan::{Deploy, Plan, Planned, plan};
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
+pub use report::{BuildReport, NodeReport, Outcome};
 pub use resolve::{Decision, Known, Mode, Prepared, Resolver, Trace};
 pub use runlog::{RunEntry, RunLog, RunSpan};
 pub use stale::StaleReason;
 pub use worker::work;
+
+#[cfg(test)]
+mod tests;

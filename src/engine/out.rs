@@ -105,10 +105,11 @@ impl OutState<'_> {
     /// Refuses a path whose folders lead out of the project by a symbolic link.
     fn stays_inside(&self, target: &Path) -> Result<(), EngineError> {
         let folder = target.parent().unwrap_or(self.resolver.root);
-        fs_err::create_dir_all(folder)?;
-        let (root, real) = (fs_err::canonicalize(self.resolver.root)?, fs_err::canonicalize(folder)?);
+        // Before a folder is made: a link may stand anywhere on the way.
+        let there = folder.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(folder);
+        let (root, real) = (fs_err::canonicalize(self.resolver.root)?, fs_err::canonicalize(there)?);
         if real.starts_with(&root) {
-            return Ok(());
+            return Ok(fs_err::create_dir_all(folder)?);
         }
         Err(EngineError::OutOutside { node: self.node.name.clone(), path: self.path.to_owned(), leads_to: real })
     }

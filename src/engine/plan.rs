@@ -55,7 +55,7 @@ pub fn plan(resolver: &Resolver<'_>, selected: &BTreeSet<NodeIndex>, deploy: &De
             _ if is_held_effect(resolver, index, deploy)? => Planned::NotDeployed,
             Ok(Decision::Run(prepared, reason)) => Planned::Run(prepared, reason),
             Ok(Decision::Waits(on)) => Planned::Perhaps(on),
-            Err(error @ EngineError::Store(_)) => return Err(error),
+            Err(error) if error.is_fatal() => return Err(error),
             Err(error) => Planned::Refused(error),
         };
         plan.nodes.push((index, planned));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::execute::{Executor, Failure, check_outputs, objects_of};
 use super::resolve::Prepared;
@@ -59,6 +60,7 @@ pub fn rebuild(
         secrets: options.secrets,
         worker: options.worker,
         grant: options.grant,
+        complained: Arc::default(),
     };
     let node = &resolver.graph[index];
     let kind = resolver.kind(node)?;

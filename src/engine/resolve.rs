@@ -76,7 +76,7 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Trace {
-    /// Its key.
+    /// The key under which its result is kept; of a pinned node that of the snapshot.
     pub key: Digest,
     /// The key in parts.
     pub explained: Explained,
@@ -138,13 +138,11 @@ impl Resolver<'_> {
         if self.mode.force.contains(&node.name) {
             return Ok(Decision::Run(Box::new(prepared), StaleReason::Forced));
         }
-        match self.hit(&prepared.key)? {
-            Some(record) => Ok(Decision::Fresh(known_of(prepared.key, record))),
-            None => {
-                let reason = self.stale_reason(node, &prepared)?;
-                Ok(Decision::Run(Box::new(prepared), reason))
-            }
+        if let Some(record) = self.store.hit(&prepared.key)? {
+            return Ok(Decision::Fresh(known_of(prepared.key, record)));
         }
+        let reason = self.stale_reason(node, &prepared)?;
+        Ok(Decision::Run(Box::new(prepared), reason))
     }
 
     /// Returns the name under which a node's state is kept: a profile's nodes are other nodes.
@@ -166,7 +164,7 @@ impl Resolver<'_> {
             return entry.map(|entry| self.pinned(entry)).transpose();
         }
         let Some(trace) = self.trace(&self.graph[index].name)? else { return Ok(None) };
-        Ok(self.hit(&trace.key)?.map(|record| known_of(trace.key, record)))
+        Ok(self.store.hit(&trace.key)?.map(|record| known_of(trace.key, record)))
     }
 
     /// Gathers a run's inputs and their key.
@@ -200,15 +198,31 @@ impl Resolver<'_> {
         })
     }
 
-    /// Returns the record of `key` when all its bytes are there.
-    pub(super) fn hit(&self, key: &Digest) -> Result<Option<ActionRecord>, EngineError> {
-        let Some(record) = self.store.action(key)? else { return Ok(None) };
-        for artifact in record.outputs.values() {
-            if !self.store.has_artifact(artifact)? {
-                return Ok(None);
-            }
+    /// Notes what a node has and what went into it, for `explain`, for the reason of its next run, and for `--from`.
+    pub(super) fn remember(&self, node: &Node, prepared: &Prepared, key: Digest) -> Result<(), EngineError> {
+        let trace = Trace { key, ..prepared.trace() };
+        Ok(self.store.put_state(&self.state_name(&node.name), &trace)?)
+    }
+
+    /// Notes what a fresh node has, where something else was noted last: settings that were put back, or a result of
+    /// somebody else.
+    pub(super) fn remember_fresh(
+        &self,
+        index: NodeIndex,
+        fresh: &Known,
+        known: &[Option<Arc<Known>>],
+    ) -> Result<(), EngineError> {
+        #[derive(Deserialize)]
+        struct Last {
+            key: Digest,
         }
-        Ok(Some(record))
+        let node = &self.graph[index];
+        let last: Option<Last> = self.store.state(&self.state_name(&node.name))?;
+        if last.is_some_and(|last| last.key == fresh.key) {
+            return Ok(());
+        }
+        let prepared = self.prepare(node, self.kind(node)?, known)?;
+        self.remember(node, &prepared, fresh.key)
     }
 
     fn stale_reason(&self, node: &Node, prepared: &Prepared) -> Result<StaleReason, EngineError> {
@@ -230,6 +244,13 @@ impl Resolver<'_> {
                 None => Decision::Run(Box::new(prepared), StaleReason::NotPinned),
             });
         };
+        // What is gone cannot be gone on from.
+        for artifact in prepared.previous.values() {
+            if !self.store.has_artifact(artifact)? {
+                prepared.previous.clear();
+                break;
+            }
+        }
         if self.mode.locked {
             return Err(EngineError::Locked { node: node.name.clone(), reason: reason.to_string() });
         }
@@ -247,6 +268,12 @@ impl Resolver<'_> {
         Ok(Arc::new(Known { key, outputs: entry.outputs.clone(), fields, report }))
     }
 
+    /// Returns the snapshot that the lock has of a node.
+    pub(super) fn snapshot(&self, node: &str) -> BTreeMap<String, Artifact> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.get(node).map(|entry| entry.outputs.clone()).unwrap_or_default()
+    }
+
     /// Returns why a pinned node must move; `None` when it stays.
     fn pin_reason(
         &self,
@@ -257,6 +284,9 @@ impl Resolver<'_> {
         let Some(entry) = entry else { return Ok(Some(StaleReason::NotPinned)) };
         if entry.settings != prepared.key {
             return Ok(Some(StaleReason::PinOutdated));
+        }
+        if self.mode.force.contains(&node.name) {
+            return Ok(Some(StaleReason::Forced));
         }
         if self.mode.refresh_all || self.mode.refresh.contains(&node.name) {
             return Ok(Some(StaleReason::RefreshAsked));

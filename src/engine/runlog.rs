@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::build::{BuildReport, Outcome};
-use super::{EngineError, Resolver};
+use super::{BuildReport, EngineError, Outcome, Resolver};
 use crate::store::{Artifact, Digest, Store, write_atomically};
 
 /// The version of the log's form.
@@ -192,7 +191,7 @@ fn entry(resolver: &Resolver<'_>, report: &super::NodeReport) -> RunEntry {
         kind: node.kind_name.clone(),
         outcome: outcome.to_owned(),
         why,
-        span: ran.then(|| RunSpan {
+        span: ran.then_some(RunSpan {
             start_ms: report.started.as_millis() as u64,
             duration_ms: report.duration.as_millis() as u64,
         }),

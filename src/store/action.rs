@@ -39,27 +39,63 @@ pub struct Provenance {
 
 impl Store {
     /// Returns the record of `key`, from here or from the shared folder. Whether its objects are still there is
-    /// another question.
+    /// another question. A record that cannot be read counts as none: the next one takes its place.
     pub fn action(&self, key: &Digest) -> Result<Option<ActionRecord>> {
-        let text = match (self.database.action(key)?, &self.remote) {
-            (Some(text), _) => Some(text),
-            (None, Some(remote)) => remote.action(key)?,
-            (None, None) => None,
-        };
-        text.map(|text| parse(key, &text)).transpose()
+        Ok(self.local_action(key)?.or(self.remote_action(key)?))
     }
 
-    /// Publishes a record; the first one of a key stays. `durable` returns only when a crash cannot lose it.
+    /// Returns the record of `key` when all its bytes are there: the one from here, else the shared folder's.
+    pub fn hit(&self, key: &Digest) -> Result<Option<ActionRecord>> {
+        if let Some(record) = self.local_action(key)?
+            && self.has_outputs(&record)?
+        {
+            return Ok(Some(record));
+        }
+        match self.remote_action(key)? {
+            Some(record) if self.has_outputs(&record)? => Ok(Some(record)),
+            _ => Ok(None),
+        }
+    }
+
+    fn has_outputs(&self, record: &ActionRecord) -> Result<bool> {
+        for artifact in record.outputs.values() {
+            if !self.has_artifact(artifact)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn local_action(&self, key: &Digest) -> Result<Option<ActionRecord>> {
+        Ok(self.database.action(key)?.and_then(|text| parse(&text)))
+    }
+
+    fn remote_action(&self, key: &Digest) -> Result<Option<ActionRecord>> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        Ok(remote.action(key)?.and_then(|text| parse(&text)))
+    }
+
+    /// Returns whether there is a record of `key` here that cannot be read.
+    pub(super) fn is_unreadable_action(&self, key: &Digest) -> Result<bool> {
+        Ok(self.database.action(key)?.is_some_and(|text| parse(&text).is_none()))
+    }
+
+    /// Publishes a record in place of the one that may be there, which the caller, who holds the key's lock, found to be
+    /// no hit. `durable` returns only when a crash cannot lose it.
     pub fn publish(&self, key: &Digest, record: &ActionRecord, durable: bool) -> Result<()> {
         let text = serde_json::to_string(record)
             .map_err(|cause| StoreError::Unreadable { what: format!("action record {key}"), cause })?;
         self.database.put_action(*key, text)?;
+        self.trust(record.outputs.values());
         if durable { self.flush() } else { Ok(()) }
     }
 
-    /// Copies a record to the shared folder, after its objects were pushed.
+    /// Copies a record to the shared folder, after its objects were pushed. The first one whose bytes are there stays.
     pub fn push_action(&self, key: &Digest, record: &ActionRecord) -> Result<()> {
         let Some(remote) = &self.remote else { return Ok(()) };
+        if self.remote_action(key)?.is_some_and(|first| first.outputs.values().all(|output| remote.holds(output))) {
+            return Ok(());
+        }
         let text = serde_json::to_string(record)
             .map_err(|cause| StoreError::Unreadable { what: format!("action record {key}"), cause })?;
         remote.put_action(key, &text)
@@ -70,12 +106,9 @@ impl Store {
         self.database.drop_action(key)
     }
 
-    /// Returns a named state, such as the last key of a node, as JSON.
+    /// Returns a named state, such as the last key of a node; one that cannot be read counts as none.
     pub fn state<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        let text = self.database.state(name)?;
-        text.map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(|cause| StoreError::Unreadable { what: format!("state `{name}`"), cause })
+        Ok(self.database.state(name)?.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// Returns the named states below `prefix`, such as the last keys of all nodes; those of another form are left out.
@@ -92,6 +125,6 @@ impl Store {
     }
 }
 
-fn parse(key: &Digest, text: &str) -> Result<ActionRecord> {
-    serde_json::from_str(text).map_err(|cause| StoreError::Unreadable { what: format!("action record {key}"), cause })
+fn parse(text: &str) -> Option<ActionRecord> {
+    serde_json::from_str(text).ok()
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Digest, MemoEntry, Result};
+use super::{Digest, FileLock, MemoEntry, Result};
 
 /// The longest time that a finished light result waits for its group.
 const GROUP_DELAY: Duration = Duration::from_millis(200);
 /// The most bytes that wait for a group.
 const GROUP_BYTES: usize = 16 << 20;
+/// The most locks that wait for a group: each is an open file.
+const GROUP_LOCKS: usize = 256;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS object (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL);
@@ -24,7 +26,6 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS memo (
         scope BLOB NOT NULL, input BLOB NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (scope, input)) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS memo_range ON memo (scope, first);
 ";
 
 /// The open index with what waits for the next group.
@@ -49,6 +50,7 @@ struct Pending {
     states: BTreeMap<String, String>,
     stats: BTreeMap<String, StatRow>,
     memos: BTreeMap<(Digest, Digest), MemoEntry>,
+    locks: Vec<FileLock>,
     bytes: usize,
     closed: bool,
 }
@@ -96,6 +98,19 @@ impl Database {
 
     pub(super) fn flush(&self) -> Result<()> {
         self.shared.commit()
+    }
+
+    /// Frees a lock after the next group was written.
+    pub(super) fn release(&self, lock: FileLock) -> Result<()> {
+        let full = {
+            let mut pending = self.pending();
+            if pending.is_empty() {
+                return Ok(());
+            }
+            pending.locks.push(lock);
+            pending.locks.len() >= GROUP_LOCKS
+        };
+        if full { self.flush() } else { Ok(()) }
     }
 
     pub(super) fn put_object(&self, digest: Digest, bytes: &[u8]) -> Result<()> {
@@ -213,31 +228,6 @@ impl Database {
         Ok(statement.query_row([scope.as_bytes(), input.as_bytes()], |row| row.get(0)).optional()?)
     }
 
-    /// Returns memo entries of `scope` whose id range meets `first..=last`, at most `limit`.
-    pub(super) fn memo_overlapping(
-        &self,
-        scope: &Digest,
-        first: &str,
-        last: &str,
-        limit: usize,
-    ) -> Result<Vec<MemoEntry>> {
-        self.flush()?;
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(
-            "SELECT input, first, last, value FROM memo
-             WHERE scope = ?1 AND first <= ?3 AND last >= ?2 ORDER BY first DESC LIMIT ?4",
-        )?;
-        let rows = statement.query_map(params![scope.as_bytes(), first, last, limit as i64], |row| {
-            Ok(MemoEntry {
-                input: Digest::from_bytes(row.get(0)?),
-                first: row.get(1)?,
-                last: row.get(2)?,
-                value: row.get(3)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// Runs `f` on the connection, after everything that waits was written. For gc, statistics and checks.
     pub(super) fn with_connection<T>(&self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.flush()?;
@@ -280,8 +270,9 @@ impl Shared {
             if pending.closed {
                 return;
             }
-            drop(pending);
-            std::thread::sleep(GROUP_DELAY);
+            // Whoever closes the database writes what waits, and need not wait for this thread's delay.
+            let delay = self.wake.wait_timeout_while(pending, GROUP_DELAY, |pending| !pending.closed);
+            drop(delay.unwrap_or_else(PoisonError::into_inner));
             // An error here is not lost: what could not be written stays pending, and the next flush reports it.
             self.commit().ok();
         }
@@ -291,8 +282,8 @@ impl Shared {
     /// each entry either here or in the file.
     fn commit(&self) -> Result<()> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let (objects, actions, states, stats, memos) = {
-            let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let (objects, actions, states, stats, memos, locks) = {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if pending.is_empty() {
                 return Ok(());
             }
@@ -302,6 +293,7 @@ impl Shared {
                 pending.states.clone(),
                 pending.stats.clone(),
                 pending.memos.clone(),
+                std::mem::take(&mut pending.locks),
             )
         };
         let transaction = connection.transaction()?;
@@ -310,7 +302,7 @@ impl Shared {
             for (digest, bytes) in &objects {
                 insert.execute(params![digest.as_bytes(), &bytes[..]])?;
             }
-            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO action VALUES (?, ?)")?;
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO action VALUES (?, ?)")?;
             for (key, record) in &actions {
                 insert.execute(params![key.as_bytes(), record])?;
             }
@@ -336,13 +328,18 @@ impl Shared {
             }
         }
         transaction.commit()?;
+        drop(locks);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.objects.retain(|digest, _| !objects.contains_key(digest));
-        pending.actions.retain(|key, _| !actions.contains_key(key));
+        pending.actions.retain(|key, record| actions.get(key) != Some(record));
         pending.states.retain(|name, value| states.get(name) != Some(value));
         pending.stats.retain(|path, row| stats.get(path) != Some(row));
         pending.memos.retain(|key, entry| memos.get(key) != Some(entry));
         pending.bytes = pending.objects.values().map(|bytes| bytes.len()).sum();
+        if pending.is_empty() {
+            // Locks that were given meanwhile guard what this group has written.
+            pending.locks.clear();
+        }
         Ok(())
     }
 }

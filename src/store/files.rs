@@ -1,6 +1,7 @@
 //! `objects/`: larger files under their digest, read-only, placed by a rename.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Digest, FileRef, Result, Store, StoreError};
@@ -114,7 +115,9 @@ fn sync_folder(folder: &Path) {
 /// Writes `bytes` so that a reader sees the old file or the new one, never a part.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".tunesmith-").tempfile_in(folder)?;
+    // As any other file of this user: a temporary file would be for nobody else.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut temporary = tempfile::Builder::new().prefix(".tunesmith-").permissions(permissions).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;

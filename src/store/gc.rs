@@ -234,7 +234,7 @@ impl Store {
         })?;
         let mut dropped = 0;
         for key in keys {
-            if matches!(self.action(&key), Err(StoreError::Unreadable { .. })) {
+            if self.is_unreadable_action(&key)? {
                 self.drop_action(&key)?;
                 dropped += 1;
             }

@@ -1,6 +1,6 @@
 //! Locks between processes: one file a key or `out` path, held by `flock`.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 
 use super::{Digest, Result, Store};
 
@@ -18,9 +18,28 @@ impl FileLock {
 impl Store {
     /// Waits for the lock on `name`, such as a key: whoever held it may have done the work meanwhile.
     pub fn lock(&self, name: &Digest) -> Result<FileLock> {
-        let path = self.root.join("locks").join(name.to_string());
-        let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0;
+        let file = self.lock_file(name)?;
         file.lock()?;
         Ok(FileLock(file))
+    }
+
+    /// Takes the lock on `name`; `None` when somebody holds it.
+    pub fn try_lock(&self, name: &Digest) -> Result<Option<FileLock>> {
+        let file = self.lock_file(name)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(FileLock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Frees a lock as soon as other processes see all that was put before: the next group.
+    pub fn release(&self, lock: FileLock) -> Result<()> {
+        self.database.release(lock)
+    }
+
+    fn lock_file(&self, name: &Digest) -> Result<File> {
+        let path = self.root.join("locks").join(name.to_string());
+        Ok(fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0)
     }
 }

@@ -25,9 +25,4 @@ impl Store {
     pub fn memo(&self, scope: &Digest, input: &Digest) -> Result<Option<Vec<u8>>> {
         self.database.memo(scope, input)
     }
-
-    /// Returns at most `limit` entries of `scope` whose ids meet `first..=last`: earlier versions of a changed chunk.
-    pub fn memo_overlapping(&self, scope: &Digest, first: &str, last: &str, limit: usize) -> Result<Vec<MemoEntry>> {
-        self.database.memo_overlapping(scope, first, last, limit)
-    }
 }

@@ -30,7 +30,9 @@ mod memo;
 mod remote;
 mod stat;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use database::Database;
 use remote::Remote;
@@ -57,6 +59,8 @@ pub struct Store {
     root: PathBuf,
     database: Database,
     remote: Option<Remote>,
+    /// Artifacts that name bytes which turned out missing or damaged since the store was opened.
+    broken: Mutex<BTreeSet<Digest>>,
 }
 
 impl Store {
@@ -71,7 +75,7 @@ impl Store {
         check_format(root)?;
         let database = Database::open(&root.join("index.sqlite"))?;
         let remote = remote.map(Remote::open).transpose()?;
-        Ok(Self { root: root.to_owned(), database, remote })
+        Ok(Self { root: root.to_owned(), database, remote, broken: Mutex::default() })
     }
 
     /// Returns the folder that the store lives in.
@@ -123,6 +127,9 @@ impl Store {
     /// Returns whether a store has what makes a hit: every file by size, a record set by its root. A packed object
     /// goes only with the root that needs it, so the root speaks for its chunks.
     pub fn has_artifact(&self, artifact: &Artifact) -> Result<bool> {
+        if self.broken().contains(&artifact.digest()) {
+            return Ok(false);
+        }
         match artifact {
             Artifact::File(file) => Ok(self.has_file(file)),
             Artifact::Folder { files } => Ok(files.values().all(|file| self.has_file(file))),
@@ -134,9 +141,29 @@ impl Store {
     pub fn files_are_whole(&self, artifact: &Artifact) -> bool {
         match artifact {
             Artifact::File(file) => self.path(file).is_ok(),
-            Artifact::Folder { files } => files.values().all(|file| self.path(file).is_ok()),
+            // Each one is read: what is damaged is dropped by that.
+            Artifact::Folder { files } => files.values().filter(|file| self.path(file).is_err()).count() == 0,
             Artifact::Records(_) => true,
         }
+    }
+
+    /// Notes that a reader found bytes of an artifact missing or damaged: until its producer publishes it again, nothing
+    /// that names it is a hit.
+    pub fn distrust(&self, artifact: &Artifact) {
+        self.broken().insert(artifact.digest());
+    }
+
+    fn trust<'a>(&self, artifacts: impl Iterator<Item = &'a Artifact>) {
+        let mut broken = self.broken();
+        if !broken.is_empty() {
+            artifacts.for_each(|artifact| {
+                broken.remove(&artifact.digest());
+            });
+        }
+    }
+
+    fn broken(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes everything that waits for the next group commit, durably.

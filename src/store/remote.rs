@@ -1,6 +1,8 @@
 //! The shared folder: immutable files and renames only, so that it works on NFS and for users of other rights.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::files::{has_size, object_path};
@@ -14,11 +16,20 @@ pub(super) struct Remote {
 
 impl Remote {
     pub(super) fn open(root: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            fs_err::create_dir_all(root)?;
+            fs_err::set_permissions(root, Permissions::from_mode(0o775))?;
+        }
+        let remote = Self { root: root.to_owned() };
         for folder in ["objects", "actions"] {
-            fs_err::create_dir_all(root.join(folder))?;
+            remote.make_folder(&root.join(folder))?;
+        }
+        let format = root.join("format");
+        if !format.exists() {
+            remote.write(&format, super::FORMAT.as_bytes())?;
         }
         super::check_format(root)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(remote)
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -39,32 +50,63 @@ impl Remote {
         absent_is_none(fs_err::read_to_string(self.action_path(key)))
     }
 
-    /// Publishes an action record; the first one stays.
+    /// Publishes an action record.
     pub(super) fn put_action(&self, key: &Digest, record: &str) -> Result<()> {
-        let path = self.action_path(key);
-        if path.exists() { Ok(()) } else { self.write(&path, record.as_bytes()) }
+        self.write(&self.action_path(key), record.as_bytes())
     }
 
-    /// Writes a new file under a temporary name beside its place and renames it.
+    /// Returns whether the shared folder itself has an artifact: files by size, a record set by its root.
+    pub(super) fn holds(&self, artifact: &Artifact) -> bool {
+        let has_file = |file: &FileRef| has_size(&self.object_path(&file.digest), file.size);
+        match artifact {
+            Artifact::File(file) => has_file(file),
+            Artifact::Folder { files } => files.values().all(has_file),
+            Artifact::Records(records) => self.object_path(&records.root).exists(),
+        }
+    }
+
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.place(path, |temporary| Ok(fs_err::write(temporary, bytes)?))
+    }
+
+    /// Fills a file under a temporary name beside `path` and renames it, so that a reader sees all of it or nothing.
+    /// Everybody of the team may read it and nobody write it, whatever this user's umask says.
+    fn place(&self, path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.root);
-        fs_err::create_dir_all(folder)?;
-        super::files::write_atomically(path, bytes)?;
-        share(path)
+        self.make_folder(folder)?;
+        let temporary = tempfile::Builder::new().prefix(".tunesmith-").tempfile_in(folder)?.into_temp_path();
+        fill(&temporary)?;
+        fs_err::set_permissions(&temporary, Permissions::from_mode(0o444))?;
+        fs_err::File::open(&temporary)?.sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Makes a folder with the rights of the root: who may write that may write here, whatever this user's umask says.
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = folder.parent().filter(|parent| parent.starts_with(&self.root)) {
+            self.make_folder(parent)?;
+        }
+        match fs_err::create_dir(folder) {
+            Ok(()) => {
+                let mode = fs_err::metadata(&self.root)?.permissions().mode() & 0o7777;
+                Ok(fs_err::set_permissions(folder, Permissions::from_mode(mode))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
-/// Lets everybody of the team read the file and nobody write it, whatever this user's umask says.
-#[cfg(unix)]
-fn share(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Ok(fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o444))?)
-}
-
+/// What this user may not read is not there for him: the node runs here.
 fn absent_is_none<T>(result: io::Result<T>) -> Result<Option<T>> {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -73,8 +115,10 @@ impl Store {
     /// Copies an object of the shared folder into the pack and returns its bytes, checked.
     pub(super) fn fetch_object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let Some(remote) = &self.remote else { return Ok(None) };
-        let Some(bytes) = absent_is_none(fs_err::read(remote.object_path(digest)))? else { return Ok(None) };
+        let path = remote.object_path(digest);
+        let Some(bytes) = absent_is_none(fs_err::read(&path))? else { return Ok(None) };
         if Digest::of(&bytes) != *digest {
+            drop_damaged(&path);
             return Err(StoreError::Damaged { digest: *digest });
         }
         self.database.put_object(*digest, &bytes)?;
@@ -88,9 +132,13 @@ impl Store {
         if !has_size(&source, file.size) {
             return Ok(false);
         }
+        if absent_is_none(fs_err::File::open(&source))?.is_none() {
+            return Ok(false);
+        }
         let fetched = self.put_file(&source)?;
         if fetched.digest != file.digest {
             fs_err::remove_file(self.file_path(&fetched.digest))?;
+            drop_damaged(&source);
             return Err(StoreError::Damaged { digest: file.digest });
         }
         debug_assert!(has_size(path, file.size));
@@ -116,14 +164,20 @@ impl Store {
             if has_size(&path, file.size) {
                 continue;
             }
-            let folder = path.parent().unwrap_or(&remote.root);
-            fs_err::create_dir_all(folder)?;
-            let temporary = tempfile::Builder::new().prefix(".tunesmith-").tempfile_in(folder)?.into_temp_path();
-            fs_err::remove_file(&temporary)?;
-            reflink_copy::reflink_or_copy(self.path(&file)?, &temporary)?;
-            share(&temporary)?;
-            temporary.persist(&path).map_err(|error| error.error)?;
+            let source = self.path(&file)?;
+            remote.place(&path, |temporary| {
+                // A reflink is made only where nothing is.
+                fs_err::remove_file(temporary)?;
+                reflink_copy::reflink_or_copy(&source, temporary)?;
+                Ok(())
+            })?;
         }
         Ok(())
     }
+}
+
+/// Takes a damaged object out of the shared folder, so that the next one who makes it puts it there again. Who may not
+/// do that builds without it.
+fn drop_damaged(path: &Path) {
+    fs_err::remove_file(path).ok();
 }
