@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
-use super::{CliError, Context, Execute, Exit};
+use super::{CliError, Context, Execute as _, Exit};
 use super::{
     build, cache, check, completions, diff, doctor, explain, get, graph, init, log, plan, schema, show, verify, worker,
 };

@@ -59,7 +59,6 @@ impl Observer for Progress<'_> {
 impl State<'_> {
     fn said(&mut self, node: &str, said: &Said) {
         match said {
-            Said::Fresh => {}
             Said::Started { reason } => self.started(node, &reason.to_string()),
             Said::Progress(progress) => self.progress(node, progress),
             Said::Note { text } => self.line(&format!("  {node}: {text}")),
@@ -75,9 +74,8 @@ impl State<'_> {
                 self.line(&format!("✗ {node}"));
             }
             Said::Skipped { because } => self.line(&format!("- {node}: not run, `{because}` has no result")),
-            Said::NotDeployed => {}
             Said::Out { path, what: OutWrite::Written } => self.line(&format!("  {node} → {path}")),
-            Said::Out { .. } => {}
+            Said::Fresh | Said::NotDeployed | Said::Out { .. } => {}
         }
     }
 

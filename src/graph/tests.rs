@@ -10,7 +10,7 @@ use super::*;
 use crate::engine::KindCatalog;
 use crate::manifest::{Manifest, Overlays};
 use crate::node::{
-    self, Content as Holds, Determinism, Family, FieldReference as Reads, FileInput, Globs, Kind, KindInfo, NodeError,
+    Content as Holds, Determinism, Family, FieldReference as Reads, FileInput, Globs, Kind, KindInfo, NodeError,
     Outcome, OutputInfo, Run, SettingProblem, Weight, settings,
 };
 
@@ -169,7 +169,7 @@ static KINDS: [Plain; 9] = [
 
 /// The catalog of the test kinds, for tests of other modules too.
 pub(crate) fn catalog() -> KindCatalog {
-    KindCatalog::of(KINDS.iter().map(|kind| kind as &'static dyn node::Kind))
+    KindCatalog::of(KINDS.iter().map(|kind| kind as &'static dyn Kind))
 }
 
 /// A whole pipeline that is right.

@@ -43,5 +43,6 @@ pub use tensor::dequantize;
 /// The llama.cpp that results are made with, for keys: its own version, and the crate that pins its commit.
 pub const VERSION: &str = "0.6.0 (llama-cpp-sys-2 0.1.161)";
 
-#[cfg(all(test, feature = "llama"))]
+#[cfg(test)]
+#[cfg(feature = "llama")]
 mod tests;

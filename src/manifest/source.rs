@@ -13,7 +13,7 @@ pub struct Sources {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Text {
     name: String,
-    text: String,
+    content: String,
     start: usize,
 }
 
@@ -32,7 +32,7 @@ impl Sources {
     /// Adds a text and returns the offset at which it starts.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> usize {
         let start = self.texts.last().map_or(0, |last| last.end() + 1);
-        self.texts.push(Text { name: name.to_owned(), text: text.to_owned(), start });
+        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start });
         start
     }
 
@@ -41,17 +41,17 @@ impl Sources {
         let Some(text) = self.texts.iter_mut().find(|text| text.holds(span)) else { return };
         let from = span.offset() - text.start;
         let to = from + span.len();
-        if text.text.is_char_boundary(from) && text.text.is_char_boundary(to) {
+        if text.content.is_char_boundary(from) && text.content.is_char_boundary(to) {
             let masked: String =
-                text.text[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
-            text.text.replace_range(from..to, &masked);
+                text.content[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+            text.content.replace_range(from..to, &masked);
         }
     }
 
     /// Returns line and column of an offset.
     pub fn position(&self, offset: usize) -> Option<Position> {
         let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end())?;
-        let before = text.text.get(..offset - text.start)?;
+        let before = text.content.get(..offset - text.start)?;
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Some(Position {
             name: text.name.clone(),
@@ -63,7 +63,7 @@ impl Sources {
 
 impl Text {
     fn end(&self) -> usize {
-        self.start + self.text.len()
+        self.start + self.content.len()
     }
 
     fn holds(&self, span: SourceSpan) -> bool {
@@ -80,7 +80,7 @@ impl SourceCode for Sources {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text = self.texts.iter().find(|text| text.holds(*span)).ok_or(MietteError::OutOfBounds)?;
         let local = SourceSpan::from((span.offset() - text.start, span.len()));
-        let contents = text.text.as_str().read_span(&local, context_lines_before, context_lines_after)?;
+        let contents = text.content.as_str().read_span(&local, context_lines_before, context_lines_after)?;
         let shown = SourceSpan::from((contents.span().offset() + text.start, contents.span().len()));
         Ok(Box::new(MietteSpanContents::new_named(
             text.name.clone(),

@@ -71,9 +71,9 @@ token = "ghp_0123456789
 
 #[test]
 fn the_schema_is_said_and_known() {
-    let toml = r#"
+    let toml = r"
 schema = 2
-"#;
+";
     assert_snapshot!(problems(toml.trim_start()), @r"
     manifest::unknown_schema
 
@@ -456,12 +456,12 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
 
 #[test]
 fn a_node_has_a_type() {
-    let toml = r#"
+    let toml = r"
 schema = 1
 [source.a]
 [source]
 b = 3
-"#;
+";
     assert_snapshot!(problems(toml.trim_start()), @r#"
     manifest::missing_type
 

@@ -67,6 +67,7 @@ impl Bench {
     }
 
     /// Makes an input; without an artifact only its fields are read.
+    #[expect(clippy::unused_self, reason = "a test says `bench.input` as it says `bench.run`")]
     pub(crate) fn input(
         &self,
         role: InputRole,

@@ -5,7 +5,8 @@
 
 mod error;
 mod header;
-#[cfg(all(test, feature = "train"))]
+#[cfg(test)]
+#[cfg(feature = "train")]
 pub(crate) mod tiny;
 mod types;
 mod value;

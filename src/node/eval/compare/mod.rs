@@ -122,5 +122,6 @@ impl Kind for Compare {
     }
 }
 
-#[cfg(all(test, feature = "llama"))]
+#[cfg(test)]
+#[cfg(feature = "llama")]
 mod tests;

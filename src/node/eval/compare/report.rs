@@ -27,7 +27,8 @@ struct Line<'a> {
 /// One model's answer.
 #[derive(Serialize)]
 struct Answer<'a> {
-    answer: &'a str,
+    #[serde(rename = "answer")]
+    text: &'a str,
     pass: bool,
     /// Whether the model ended it by itself.
     ended: bool,
@@ -95,7 +96,7 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
 }
 
 fn scored<'a>(question: &Question, answer: &'a Generated) -> Answer<'a> {
-    Answer { answer: answer.text.trim(), pass: question.passes(&answer.text), ended: answer.ended }
+    Answer { text: answer.text.trim(), pass: question.passes(&answer.text), ended: answer.ended }
 }
 
 /// Returns where the base's and the tuned model's GGUF are.

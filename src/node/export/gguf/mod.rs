@@ -109,5 +109,6 @@ fn suggestion(name: &str) -> String {
     }
 }
 
-#[cfg(all(test, feature = "llama"))]
+#[cfg(test)]
+#[cfg(feature = "llama")]
 mod tests;

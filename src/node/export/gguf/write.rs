@@ -90,7 +90,7 @@ fn quantized(run: &Run<'_>, merged: &Path, target: FileType) -> Result<PathBuf, 
             std::thread::park_timeout(POLL);
         }
         // llama.cpp cannot be interrupted here; a cancelled run's worker is ended by the engine.
-        work.join().unwrap_or_else(|_| Err(LlamaError::Interrupted))
+        work.join().unwrap_or(Err(LlamaError::Interrupted))
     })?;
     run.check_cancelled()?;
     fs_err::remove_file(merged).map_err(ExportError::Io)?;

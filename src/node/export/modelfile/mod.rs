@@ -128,5 +128,6 @@ fn bad_parameter(name: &str, value: &Value) -> Option<(String, String)> {
     (!right).then(|| (format!("parameter `{name}` is {form}"), format!("write {form}")))
 }
 
-#[cfg(all(test, feature = "train"))]
+#[cfg(test)]
+#[cfg(feature = "train")]
 mod tests;

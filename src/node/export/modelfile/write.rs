@@ -37,15 +37,13 @@ pub(super) fn modelfile(run: &Run<'_>, settings: &Settings) -> Result<Outcome, N
     let mut text = format!("FROM ./{}\n", settings.gguf);
     let turns = template.as_ref().and_then(Turns::of);
     let go = turns.as_ref().and_then(|turns| go(turns.clone(), &Header::read(&path).ok()?));
-    match &go {
-        Some(go) => writeln!(text, "TEMPLATE {}", quoted("the template", go)?).ok(),
-        None => {
-            run.warn(
-                "the chat template is more than turns in a row: Ollama will use the one in the GGUF, or its own guess",
-            );
-            None
-        }
-    };
+    if let Some(go) = &go {
+        writeln!(text, "TEMPLATE {}", quoted("the template", go)?).ok();
+    } else {
+        run.warn(
+            "the chat template is more than turns in a row: Ollama will use the one in the GGUF, or its own guess",
+        );
+    }
     if !settings.system.is_empty() {
         writeln!(text, "SYSTEM {}", quoted("the system prompt", &settings.system)?).ok();
     }
