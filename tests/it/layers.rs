@@ -163,7 +163,9 @@ fn only_their_owners_touch_the_world() {
     let mut breaches = String::new();
     for (pattern, owners, words) in WORLD {
         let pattern = Regex::new(pattern).unwrap();
-        for source in sources().iter().filter(|source| !owners.contains(&source.module())) {
+        // Tests damage things from outside, which takes the very means that are owned.
+        let judged = |source: &&Source| !owners.contains(&source.module()) && !source.path.contains("/tests");
+        for source in sources().iter().filter(judged) {
             for found in pattern.find_iter(&source.code) {
                 writeln!(breaches, "{}: {words}: `{}`", source.place(found.start()), found.as_str()).unwrap();
             }

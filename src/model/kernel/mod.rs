@@ -11,6 +11,6 @@ mod panels;
 mod product;
 
 pub(super) use math::{exp, sigmoid};
-pub(super) use outer::add_outer;
+pub(super) use outer::{Layout, add_outer};
 pub(super) use panels::{LANES, Panels};
 pub(super) use product::{Mode, Operand, multiply};

@@ -2,62 +2,66 @@
 
 use rayon::prelude::*;
 
-use super::{LANES, Panels};
+use super::{LANES, Mode, Operand, Panels, multiply};
 
-/// Columns that are summed at once.
-const TILE: usize = 4;
-/// Rows of the result that one task computes.
-const TASK_ROWS: usize = 32;
+/// Features of the wide side that one task takes.
+const TASK_FEATURES: usize = 96;
 
-/// Adds `scale · left · rightᵀ`, summed over the tokens, to `out`: rows are features of `left`, columns of `right`.
+/// How the small matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::model) enum Layout {
+    /// A row for each feature of the wide side: `B`.
+    WideByNarrow,
+    /// A row for each feature of the narrow side: `A`.
+    NarrowByWide,
+}
+
+/// Adds the products of all features of `wide` with all of `narrow`, summed over the tokens, to `out`.
 ///
-/// Each number is sixteen sums, one a lane, in the order of the panels, then added in a fixed tree.
-pub(in crate::model) fn add_outer(left: &Panels, right: &Panels, scale: f32, out: &mut [f32]) {
-    let columns = right.features();
-    out.par_chunks_mut(TASK_ROWS * columns).enumerate().for_each(|(task, out)| {
-        for (row, out) in out.chunks_mut(columns).enumerate() {
-            let row = task * TASK_ROWS + row;
-            for (tile, out) in out.chunks_mut(TILE).enumerate() {
-                let first = tile * TILE;
-                if out.len() == TILE {
-                    add_tile::<TILE>(left, right, row, first, scale, out);
-                } else {
-                    for (column, out) in out.chunks_mut(1).enumerate() {
-                        add_tile::<1>(left, right, row, first + column, scale, out);
-                    }
-                }
+/// The narrow side is turned so that its features lie side by side; each number is then one chain of fused
+/// multiply-adds in the order of the tokens.
+pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout, out: &mut [f32]) {
+    let (rows, columns) = (wide.features(), narrow.features());
+    let turned = turned(narrow);
+    let strips = columns.div_ceil(LANES);
+    let mut sums = vec![0.0; strips * rows * LANES];
+    for (strip, sums) in sums.chunks_mut(rows * LANES).enumerate() {
+        sums.par_chunks_mut(TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
+            for panel in 0..wide.panels() {
+                let wide = &wide.panel(panel)[task * TASK_FEATURES * LANES..];
+                let wide = Operand::panel(wide, sums.len() / LANES);
+                let narrow = &turned[(panel * strips + strip) * LANES * LANES..][..LANES * LANES];
+                let len = sums.len();
+                multiply(wide, (narrow, LANES * LANES), (sums, len), Mode::Sum);
             }
-        }
-    });
-}
-
-/// Adds one row of `N` columns.
-fn add_tile<const N: usize>(left: &Panels, right: &Panels, row: usize, first: usize, scale: f32, out: &mut [f32]) {
-    let mut sums = [[0.0_f32; LANES]; N];
-    for panel in 0..left.panels() {
-        let left = &left.panel(panel).as_chunks::<LANES>().0[row];
-        let right = &right.panel(panel).as_chunks::<LANES>().0[first..first + N];
-        for (sums, right) in sums.iter_mut().zip(right) {
-            for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
-                *sum = left.mul_add(*right, *sum);
+        });
+    }
+    for (strip, sums) in sums.chunks(rows * LANES).enumerate() {
+        for (row, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
+            for (column, sum) in (strip * LANES..columns).zip(sums) {
+                let place = match layout {
+                    Layout::WideByNarrow => row * columns + column,
+                    Layout::NarrowByWide => column * rows + row,
+                };
+                out[place] += sum;
             }
         }
     }
-    for (out, sums) in out.iter_mut().zip(sums) {
-        *out += scale * tree(sums);
-    }
 }
 
-/// Adds sixteen numbers in pairs, pairs of pairs, and so on.
-fn tree(mut sums: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
+/// Returns for each panel and each sixteen features the tokens one after the other, their features side by side.
+fn turned(narrow: &Panels) -> Vec<f32> {
+    let strips = narrow.features().div_ceil(LANES);
+    let mut turned = vec![0.0; narrow.panels() * strips * LANES * LANES];
+    for panel in 0..narrow.panels() {
+        for (feature, tokens) in narrow.panel(panel).as_chunks::<LANES>().0.iter().enumerate() {
+            let start = (panel * strips + feature / LANES) * LANES * LANES + feature % LANES;
+            for (token, value) in tokens.iter().enumerate() {
+                turned[start + token * LANES] = *value;
+            }
         }
-        width /= 2;
     }
-    sums[0]
+    turned
 }
 
 #[cfg(test)]
@@ -65,16 +69,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_over_tokens_is_right_and_added() {
-        let mut left = Panels::zeros(3, 20);
-        let mut right = Panels::zeros(5, 20);
+    #[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
+    fn the_sum_over_tokens_is_right_and_added_in_both_layouts() {
+        let mut wide = Panels::zeros(3, 20);
+        let mut narrow = Panels::zeros(18, 20);
         for token in 0..20 {
-            left.set_token(token, &[token as f32, 1.0, -1.0]);
-            right.set_token(token, &[1.0, 2.0, 0.0, token as f32, 0.5]);
+            wide.set_token(token, &[token as f32, 1.0, -1.0]);
+            let mut features = [0.0; 18];
+            (features[0], features[17]) = (1.0, token as f32);
+            narrow.set_token(token, &features);
         }
-        let mut out = vec![1.0; 15];
-        add_outer(&left, &right, 2.0, &mut out);
-        assert_eq!(out[..5], [381.0, 761.0, 1.0, 4941.0, 191.0]);
-        assert_eq!(out[5..10], [41.0, 81.0, 1.0, 381.0, 21.0]);
+        let mut out = vec![1.0; 54];
+        add_outer(&wide, &narrow, Layout::WideByNarrow, &mut out);
+        assert_eq!([out[0], out[1], out[17], out[18], out[35], out[53]], [191.0, 1.0, 2471.0, 21.0, 191.0, -189.0]);
+        let mut other = vec![1.0; 54];
+        add_outer(&wide, &narrow, Layout::NarrowByWide, &mut other);
+        assert!((0..3).all(|row| (0..18).all(|column| out[row * 18 + column] == other[column * 3 + row])));
     }
 }

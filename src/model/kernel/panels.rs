@@ -1,5 +1,7 @@
 //! Activations by panels of sixteen tokens.
 
+use rayon::prelude::*;
+
 /// Tokens of a panel, side by side in vector registers.
 pub(in crate::model) const LANES: usize = 16;
 
@@ -84,8 +86,11 @@ impl Panels {
 
     /// Adds other panels of the same shape.
     pub(in crate::model) fn add(&mut self, other: &Self) {
-        for (sum, value) in self.data.iter_mut().zip(&other.data) {
-            *sum += value;
-        }
+        let len = self.panel_len();
+        self.data.par_chunks_mut(len).zip(other.data.par_chunks(len)).for_each(|(sums, values)| {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value;
+            }
+        });
     }
 }

@@ -180,163 +180,175 @@ mod portable {
         for panel in 0..panels {
             let x = x[panel * x_stride..].as_chunks::<LANES>().0;
             let out = out[panel * out_stride..].as_chunks_mut::<LANES>().0;
-            for row in 0..block.rows {
-                let mut sums = if block.fresh { [0.0; LANES] } else { out[row] };
+            for (row, out) in out.iter_mut().enumerate().take(block.rows) {
+                let mut sums = if block.fresh { [0.0; LANES] } else { *out };
                 for (column, x) in x[..block.depth].iter().enumerate() {
                     let weight = block.a[row * block.row_stride + column * block.column_stride];
                     for (sum, x) in sums.iter_mut().zip(x) {
                         *sum = weight.mul_add(*x, *sum);
                     }
                 }
-                out[row] = sums;
+                *out = sums;
             }
         }
     }
 }
 
 /// Micro-kernels of AVX2 and AVX-512: a tile of rows times one or two panels stays in registers.
+///
+/// Rows are written out by a macro and addresses wrap: left to itself the compiler keeps the sums of a tile on the stack
+/// in a development build, which is six times slower.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+        _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+        _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
     };
 
     use super::{Block, LANES};
 
-    pub(super) fn run_avx512(block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
-        // SAFETY: the caller has seen that the machine has AVX-512; `multiply` has checked that the slices hold the
-        // shapes of the block.
-        unsafe {
-            if panels == 2 {
-                rows_avx512::<2>(block, x.0.as_ptr(), x.1, out.0.as_mut_ptr(), out.1);
-            } else {
-                rows_avx512::<1>(block, x.0.as_ptr(), x.1, out.0.as_mut_ptr(), out.1);
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    unsafe fn rows_avx512<const P: usize>(
-        block: &Block<'_>,
-        x: *const f32,
-        x_stride: usize,
-        out: *mut f32,
-        out_stride: usize,
-    ) {
-        let mut row = 0;
-        while row < block.rows {
-            // SAFETY: as the caller's; a tile ends at the block's last row.
-            row += unsafe {
-                let a = block.a.as_ptr().add(row * block.row_stride);
-                let out = out.add(row * LANES);
-                match block.rows - row {
-                    12.. => tile_avx512::<12, P>(block, a, x, x_stride, out, out_stride),
-                    8.. => tile_avx512::<8, P>(block, a, x, x_stride, out, out_stride),
-                    4.. => tile_avx512::<4, P>(block, a, x, x_stride, out, out_stride),
-                    _ => tile_avx512::<1, P>(block, a, x, x_stride, out, out_stride),
-                }
-            };
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    unsafe fn tile_avx512<const R: usize, const P: usize>(
-        block: &Block<'_>,
+    /// Where a tile reads and writes.
+    #[derive(Clone, Copy)]
+    struct Place {
         a: *const f32,
         x: *const f32,
+        /// From a panel of `x` to the next.
         x_stride: usize,
         out: *mut f32,
+        /// From a panel of `out` to the next.
         out_stride: usize,
-    ) -> usize {
-        // SAFETY: the block has `R` rows from `a` on, `x` has its depth in `P` panels, and `out` its rows.
-        unsafe {
-            let mut sums: [[__m512; P]; R] = [[_mm512_setzero_ps(); P]; R];
-            if !block.fresh {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    for (panel, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_loadu_ps(out.add(panel * out_stride + row * LANES));
-                    }
-                }
-            }
-            for column in 0..block.depth {
-                let a = a.add(column * block.column_stride);
-                let mut lanes = [_mm512_setzero_ps(); P];
-                for (panel, lanes) in lanes.iter_mut().enumerate() {
-                    *lanes = _mm512_loadu_ps(x.add(panel * x_stride + column * LANES));
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let weight = _mm512_set1_ps(*a.add(row * block.row_stride));
-                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                        *sum = _mm512_fmadd_ps(weight, lanes, *sum);
-                    }
-                }
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                for (panel, sum) in sums.iter().enumerate() {
-                    _mm512_storeu_ps(out.add(panel * out_stride + row * LANES), *sum);
-                }
-            }
-        }
-        R
     }
 
-    pub(super) fn run_avx2(block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
-        for panel in 0..panels {
-            let x = x.0[panel * x.1..].as_ptr();
-            let out = out.0[panel * out.1..].as_mut_ptr();
-            // SAFETY: as for AVX-512.
-            unsafe { rows_avx2(block, x, out) };
+    impl Place {
+        /// Returns the place of the rows from `row` on.
+        fn below(self, block: &Block<'_>, row: usize) -> Self {
+            let a = self.a.wrapping_add(row * block.row_stride);
+            Self { a, out: self.out.wrapping_add(row * LANES), ..self }
         }
     }
 
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn rows_avx2(block: &Block<'_>, x: *const f32, out: *mut f32) {
+    /// Writes the function of a tile: its rows by number, each with the numbers of its vectors.
+    macro_rules! tile {
+        (
+            $name:ident, $features:literal, $zero:ident, $load:ident, $store:ident, $fma:ident, $broadcast:expr,
+            $apart:expr, $first:literal: $($vector:literal)+ $(, $row:literal: $($copy:literal)+)*
+        ) => {
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn $name(block: &Block<'_>, place: Place) -> usize {
+                const VECTORS: usize = [$($vector),+].len();
+                const ROWS: usize = [$first $(, $row)*].len();
+                let Place { mut a, mut x, x_stride, out, out_stride } = place;
+                let (in_apart, out_apart): (usize, usize) = $apart(x_stride, out_stride);
+                let offsets = [0_usize $(, block.row_stride.wrapping_mul($row))*];
+                // A tile of one row has no further one.
+                _ = offsets;
+                // SAFETY: the block has `ROWS` rows from `a` on, `x` has its depth in every vector, `out` its rows.
+                unsafe {
+                    let mut sums = [[$zero(); VECTORS]; ROWS];
+                    if !block.fresh {
+                        $(sums[$first][$vector] = $load(out.wrapping_add($vector * out_apart));)+
+                        $($(sums[$row][$copy] = $load(out.wrapping_add($copy * out_apart + $row * LANES));)+)*
+                    }
+                    for _ in 0..block.depth {
+                        let lanes = [$($load(x.wrapping_add($vector * in_apart))),+];
+                        let weight = $broadcast(a);
+                        $(sums[$first][$vector] = $fma(weight, lanes[$vector], sums[$first][$vector]);)+
+                        $(
+                            let weight = $broadcast(a.wrapping_add(offsets[$row]));
+                            $(sums[$row][$copy] = $fma(weight, lanes[$copy], sums[$row][$copy]);)+
+                        )*
+                        a = a.wrapping_add(block.column_stride);
+                        x = x.wrapping_add(LANES);
+                    }
+                    $($store(out.wrapping_add($vector * out_apart), sums[$first][$vector]);)+
+                    $($($store(out.wrapping_add($copy * out_apart + $row * LANES), sums[$row][$copy]);)+)*
+                }
+                ROWS
+            }
+        };
+    }
+
+    /// Two panels are two vectors of sixteen.
+    macro_rules! avx512_tile {
+        ($name:ident, $($rows:tt)+) => {
+            tile!(
+                $name, "avx512f", _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
+                |at: *const f32| _mm512_set1_ps(*at), |x, out| (x, out), $($rows)+
+            );
+        };
+    }
+
+    /// One panel is two vectors of eight.
+    macro_rules! avx2_tile {
+        ($name:ident, $($rows:tt)+) => {
+            tile!(
+                $name, "avx2,fma", _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+                |at: *const f32| _mm256_broadcast_ss(&*at), |_, _| (8, 8), $($rows)+
+            );
+        };
+    }
+
+    avx512_tile!(
+        twelve_by_two, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1, 4: 0 1, 5: 0 1, 6: 0 1, 7: 0 1, 8: 0 1, 9: 0 1, 10: 0 1, 11: 0 1
+    );
+    avx512_tile!(four_by_two, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
+    avx512_tile!(one_by_two, 0: 0 1);
+    avx512_tile!(twelve_by_one, 0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0);
+    avx512_tile!(four_by_one, 0: 0, 1: 0, 2: 0, 3: 0);
+    avx512_tile!(one_by_one, 0: 0);
+    avx2_tile!(six_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1, 4: 0 1, 5: 0 1);
+    avx2_tile!(four_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
+    avx2_tile!(one_row, 0: 0 1);
+
+    pub(super) fn run_avx512(
+        block: &Block<'_>,
+        (x, x_stride): (&[f32], usize),
+        (out, out_stride): (&mut [f32], usize),
+        panels: usize,
+    ) {
+        let place = Place { a: block.a.as_ptr(), x: x.as_ptr(), x_stride, out: out.as_mut_ptr(), out_stride };
         let mut row = 0;
         while row < block.rows {
-            // SAFETY: as the caller's; a tile ends at the block's last row.
+            let place = place.below(block, row);
+            // SAFETY: the machine has AVX-512, as `Kernel::available` saw; `multiply` has checked that the slices hold
+            // the shapes of the block; a tile ends at the block's last row.
             row += unsafe {
-                let a = block.a.as_ptr().add(row * block.row_stride);
-                let out = out.add(row * LANES);
-                match block.rows - row {
-                    6.. => tile_avx2::<6>(block, a, x, out),
-                    4.. => tile_avx2::<4>(block, a, x, out),
-                    _ => tile_avx2::<1>(block, a, x, out),
+                match (panels, block.rows - row) {
+                    (2, 12..) => twelve_by_two(block, place),
+                    (2, 4..) => four_by_two(block, place),
+                    (2, _) => one_by_two(block, place),
+                    (_, 12..) => twelve_by_one(block, place),
+                    (_, 4..) => four_by_one(block, place),
+                    _ => one_by_one(block, place),
                 }
             };
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn tile_avx2<const R: usize>(block: &Block<'_>, a: *const f32, x: *const f32, out: *mut f32) -> usize {
-        // SAFETY: the block has `R` rows from `a` on, `x` has its depth in one panel, and `out` its rows.
-        unsafe {
-            let mut sums: [[__m256; 2]; R] = [[_mm256_setzero_ps(); 2]; R];
-            if !block.fresh {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    *sums = [_mm256_loadu_ps(out.add(row * LANES)), _mm256_loadu_ps(out.add(row * LANES + 8))];
-                }
-            }
-            for column in 0..block.depth {
-                let a = a.add(column * block.column_stride);
-                let x = x.add(column * LANES);
-                let lanes = [_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))];
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let weight = _mm256_broadcast_ss(&*a.add(row * block.row_stride));
-                    for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                        *sum = _mm256_fmadd_ps(weight, lanes, *sum);
+    pub(super) fn run_avx2(
+        block: &Block<'_>,
+        (x, x_stride): (&[f32], usize),
+        (out, out_stride): (&mut [f32], usize),
+        panels: usize,
+    ) {
+        for panel in 0..panels {
+            let (x, out) = (x[panel * x_stride..].as_ptr(), out[panel * out_stride..].as_mut_ptr());
+            let place = Place { a: block.a.as_ptr(), x, x_stride, out, out_stride };
+            let mut row = 0;
+            while row < block.rows {
+                let place = place.below(block, row);
+                // SAFETY: as for AVX-512, with AVX2 and FMA.
+                row += unsafe {
+                    match block.rows - row {
+                        6.. => six_rows(block, place),
+                        4.. => four_rows(block, place),
+                        _ => one_row(block, place),
                     }
-                }
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                _mm256_storeu_ps(out.add(row * LANES), sums[0]);
-                _mm256_storeu_ps(out.add(row * LANES + 8), sums[1]);
+                };
             }
         }
-        R
     }
 }
 

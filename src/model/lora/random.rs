@@ -1,7 +1,7 @@
 //! Random numbers by counting: each is a function of its seed and its place, so that no order of computation, no
 //! number of threads and no resumed run changes one.
 
-/// Mixes numbers into one: the finaliser of SplitMix64 after each.
+/// Mixes numbers into one: the finaliser of `SplitMix64` after each.
 pub(crate) fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0x9e37_79b9_7f4a_7c15, |state, part| {
         let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -80,20 +80,14 @@ fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], weight
     for (lane, (target, loss)) in targets.iter().zip(losses.iter_mut()).enumerate() {
         *loss = f64::from(greatest[lane]) - f64::from(logits[*target as usize][lane]);
     }
-    let mut sums = [0.0_f32; LANES];
-    for logits in logits.iter_mut() {
-        for ((logit, greatest), sum) in logits.iter_mut().zip(&greatest).zip(&mut sums) {
-            *logit = exp(*logit - greatest);
-            *sum += *logit;
-        }
-    }
+    let sums = exponentials(logits, &greatest);
     for (loss, sum) in losses.iter_mut().zip(sums) {
-        *loss += f64::from(sum).ln();
+        *loss += sum.ln();
     }
     let Some(weight) = weight else { return };
     let mut factors = [0.0; LANES];
     for (lane, _) in targets.iter().enumerate() {
-        factors[lane] = weight / sums[lane];
+        factors[lane] = weight / sums[lane] as f32;
     }
     for logits in logits.iter_mut() {
         for (logit, factor) in logits.iter_mut().zip(&factors) {
@@ -103,4 +97,24 @@ fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], weight
     for (lane, target) in targets.iter().enumerate() {
         logits[*target as usize][lane] -= weight;
     }
+}
+
+/// Replaces the logits by their exponentials above the greatest and returns the sums.
+///
+/// Tens of thousands of small numbers would be lost beside a large sum of 32 bits: they are added in small groups first.
+fn exponentials(logits: &mut [[f32; LANES]], greatest: &[f32; LANES]) -> [f64; LANES] {
+    let mut sums = [0.0_f64; LANES];
+    for group in logits.chunks_mut(64) {
+        let mut part = [0.0_f32; LANES];
+        for logits in group {
+            for ((logit, greatest), sum) in logits.iter_mut().zip(greatest).zip(&mut part) {
+                *logit = exp(*logit - greatest);
+                *sum += *logit;
+            }
+        }
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += f64::from(part);
+        }
+    }
+    sums
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Operand, Panels, add_outer, multiply};
+use super::super::kernel::{LANES, Layout, Mode, Operand, Panels, add_outer, multiply};
 use super::super::lora::{Adapter, random};
 use super::super::weights::Matrix;
 use super::Batch;
@@ -92,7 +92,7 @@ impl Backward<'_> {
             product(operand, back, input, (tile.first_row, 0), mode);
         }
         let Some((low, a, b)) = &self.low else { return };
-        add_outer(back, self.small, 1.0, &mut gradient[b.clone()]);
+        add_outer(back, self.small, Layout::WideByNarrow, &mut gradient[b.clone()]);
         let mut small_back = Panels::zeros(low.rank, back.panels() * LANES);
         product(Operand::transposed(low.b, back.features(), low.rank), back, &mut small_back, (0, 0), Mode::Fresh);
         for value in small_back.data_mut() {
@@ -102,12 +102,12 @@ impl Backward<'_> {
         let transposed_a = Operand::transposed(low.a, low.rank, inputs);
         match self.drop {
             None => {
-                add_outer(&small_back, self.x, 1.0, &mut gradient[a.clone()]);
+                add_outer(self.x, &small_back, Layout::NarrowByWide, &mut gradient[a.clone()]);
                 product(transposed_a, &small_back, input, (0, 0), Mode::Sum);
             }
             Some((dropout, batch)) => {
                 let kept = dropped(self.x, dropout, batch, low.module);
-                add_outer(&small_back, &kept, 1.0, &mut gradient[a.clone()]);
+                add_outer(&kept, &small_back, Layout::NarrowByWide, &mut gradient[a.clone()]);
                 let mut through = Panels::zeros(inputs, back.panels() * LANES);
                 product(transposed_a, &small_back, &mut through, (0, 0), Mode::Fresh);
                 input.add(&dropped(&through, dropout, batch, low.module));

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::super::optimizer::{AdamW, clip};
 use super::super::rows::{OverLength, RowMaker, TokenRow};
-use super::super::weights::tests::tiny_base;
+use super::super::weights::tests::{tiny_base, tiny_gguf};
 use super::*;
 use crate::record::{Conversation, Role, Turn};
 
@@ -95,7 +95,7 @@ fn every_parameter_has_the_gradient_that_differences_show() {
         // Along a random direction within each matrix, so that each is checked as a whole and rounding stays small.
         for place in [module.a(), module.b()] {
             let direction: Vec<f32> =
-                place.clone().map(|index| if index * 2_654_435_761 & 64 == 0 { 1.0 } else { -1.0 }).collect();
+                place.clone().map(|index| if (index * 2_654_435_761) & 64 == 0 { 1.0 } else { -1.0 }).collect();
             let expected: f64 =
                 gradient[place.clone()].iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
             let size = 2e-3;
@@ -160,4 +160,23 @@ fn dropout_is_drawn_anew_with_each_seed_and_has_the_gradient_that_differences_sh
     };
     let found = (at(1.0) - at(-1.0)) / (2.0 * size);
     assert!((found / norm - 1.0).abs() < 0.01, "{found} is not {norm}");
+}
+
+#[test]
+fn a_base_that_stays_quantised_gives_the_same_bits_as_one_that_was_dequantised() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Base::open(&tiny_gguf(folder.path())).unwrap();
+    let mut tiny = tiny();
+    tiny.stir();
+    let batch = tiny.batch([0, 3, 5]);
+    let plain = tiny.gradient(&batch, Activations::Kept, None);
+    let mut bits = [Storage::Dense, Storage::AsStored].map(|storage| {
+        tiny.model = Transformer::load(&base, storage, |_| ()).unwrap();
+        tiny.gradient(&batch, Activations::Kept, None)
+    });
+    assert!((bits[0].0 / plain.0 - 1.0).abs() < 0.01, "{} is not {}", bits[0].0, plain.0);
+    let bits = bits
+        .each_mut()
+        .map(|(loss, gradient)| (loss.to_bits(), gradient.iter().map(|number| number.to_bits()).collect::<Vec<_>>()));
+    assert_eq!(bits[0], bits[1]);
 }

@@ -28,7 +28,7 @@ impl Gguf {
         let content = Content::read(&mut file).map_err(|cause| ModelError::Unreadable {
             path: path.to_owned(),
             format: "GGUF",
-            cause,
+            cause: Box::new(cause),
         })?;
         Ok(Self { path: path.to_owned(), content })
     }
@@ -137,9 +137,7 @@ impl Gguf {
     ) -> Result<Matrix> {
         let gguf_name = gguf_name(name);
         let tensor = self.tensor(&gguf_name, &shape)?;
-        let unreadable = |cause| ModelError::Tensor { name: gguf_name.clone(), path: self.path.clone(), cause };
-        let mut bytes = tensor.data().map_err(unreadable)?.into_owned();
-        let unreadable = |cause| ModelError::Tensor { name: gguf_name.clone(), path: self.path.clone(), cause };
+        let mut bytes = tensor.data().map_err(|cause| self.unreadable(&gguf_name, cause))?.into_owned();
         let heads = match name.rsplit('.').nth(1) {
             Some("q_proj") => Some(config.heads),
             Some("k_proj") => Some(config.kv_heads),
@@ -148,7 +146,7 @@ impl Gguf {
         if let Some(heads) = heads {
             bytes = to_half_split(&bytes, heads, shape[0]);
         }
-        Matrix::from_bytes(shape, tensor.dtype(), &bytes, storage).map_err(unreadable)
+        Matrix::from_bytes(shape, tensor.dtype(), &bytes, storage).map_err(|cause| self.unreadable(&gguf_name, cause))
     }
 
     /// Returns a vector by its name in transformers.
@@ -158,7 +156,7 @@ impl Gguf {
 
     fn raw_vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[length])?;
-        floats(&tensor).map_err(|cause| ModelError::Tensor { name: name.to_owned(), path: self.path.clone(), cause })
+        floats(&tensor).map_err(|cause| self.unreadable(name, cause))
     }
 
     fn shape(&self, name: &str) -> Result<&[usize]> {
@@ -171,11 +169,11 @@ impl Gguf {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<QTensor> {
         check_shape(name, self.shape(name)?, shape)?;
         let mut file = BufReader::new(fs_err::File::open(&self.path)?);
-        self.content.tensor(&mut file, name, &Device::Cpu).map_err(|cause| ModelError::Tensor {
-            name: name.to_owned(),
-            path: self.path.clone(),
-            cause,
-        })
+        self.content.tensor(&mut file, name, &Device::Cpu).map_err(|cause| self.unreadable(name, cause))
+    }
+
+    fn unreadable(&self, name: &str, cause: candle_core::Error) -> ModelError {
+        ModelError::Tensor { name: name.to_owned(), path: self.path.clone(), cause: Box::new(cause) }
     }
 
     fn missing(key: &str) -> ModelError {
@@ -215,11 +213,12 @@ impl Gguf {
     }
 
     fn texts(&self, key: &str) -> Result<Vec<&str>> {
-        let text = |item| match item {
-            &Value::String(ref text) => Ok(text.as_str()),
-            _ => Err(Self::missing(key)),
-        };
-        self.array(key)?.iter().map(text).collect()
+        let mut texts = Vec::new();
+        for item in self.array(key)? {
+            let Value::String(text) = item else { return Err(Self::missing(key)) };
+            texts.push(text.as_str());
+        }
+        Ok(texts)
     }
 
     fn token_types(&self) -> Result<Vec<TokenType>> {

@@ -267,7 +267,7 @@ fn one_edited_record_is_one_record_processed() {
         first.0.iter().zip(&second.0).filter(|(a, b)| a != b).map(|(a, _)| a.id.as_str()).collect();
     assert_eq!(changed, ["o/r#77:answer"]);
     let said = format!("{:?}", bench.events.lock().unwrap());
-    assert!(said.contains("1 new or changed"), "{said}");
+    assert!(said.contains("1 of 2000 records new or changed"), "{said}");
 }
 
 #[test]

@@ -43,14 +43,14 @@ pub(super) struct Checkpoint {
 }
 
 /// The name under which the store knows a trajectory's last checkpoint.
-pub(super) fn name(run: &Run<'_>, settings: &Settings) -> Result<String, NodeError> {
+pub(super) fn name(run: &Run<'_>, settings: &Settings) -> String {
     let mut shape = settings.clone();
     if !shape.depends_on_length() {
         shape.epochs = 0;
     }
     let inputs: Vec<String> = run.job.inputs.iter().map(|input| input.artifact.digest().to_string()).collect();
     let parts = json!({ "version": run.job.kind_version, "settings": shape, "inputs": inputs });
-    Ok(format!("train.lora checkpoint {}", Digest::of(parts.to_string().as_bytes())))
+    format!("train.lora checkpoint {}", Digest::of(parts.to_string().as_bytes()))
 }
 
 impl Checkpoint {

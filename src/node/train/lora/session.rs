@@ -68,7 +68,7 @@ impl<'a> Session<'a> {
         let optimizer = AdamW::new(adapter.parameters().len(), settings.weight_decay);
         let steps = (0..settings.epochs).map(|number| Epoch::new(&rows, &settings, number).steps()).sum();
         let longest = rows.iter().map(|row| row.tokens.ids.len()).max().unwrap_or(0);
-        let checkpoint = checkpoint::name(run, &settings)?;
+        let checkpoint = checkpoint::name(run, &settings);
         let mut session = Self {
             run,
             activations: activations(config, longest, memory),

@@ -38,7 +38,7 @@ fn ten_rows(bench: &Bench) -> Vec<JobInput> {
     vec![rows(bench, (0..10).map(|index| row(index, "the one after the one before")).collect()), model(bench)]
 }
 
-fn settings(more: Value) -> Value {
+fn settings(more: &Value) -> Value {
     let mut all = json!({"rank": 4, "epochs": 4, "batch-size": 4, "learning-rate": 0.02, "max-tokens": 128});
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Lora.canonical(&all).unwrap()
@@ -70,7 +70,7 @@ fn cancelled(bench: &Bench, settings: &Value, steps: u64) -> FailureClass {
 #[test]
 fn training_learns_and_gives_an_adapter_with_its_metrics() {
     let bench = Bench::new();
-    let outcome = bench.run(&Lora, &settings(json!({})), ten_rows(&bench), &[]).unwrap();
+    let outcome = bench.run(&Lora, &settings(&json!({})), ten_rows(&bench), &[]).unwrap();
     assert_eq!(outcome.fields["steps"], 12);
     assert_eq!(outcome.fields["rows"], 10);
     assert_eq!(outcome.outputs.keys().collect::<Vec<_>>(), ["adapter", "metrics"]);
@@ -85,7 +85,7 @@ fn training_learns_and_gives_an_adapter_with_its_metrics() {
 
 #[test]
 fn a_training_that_was_cancelled_goes_on_to_the_same_bytes() {
-    let settings = settings(json!({"dropout": 0.1, "schedule": "cosine"}));
+    let settings = settings(&json!({"dropout": 0.1, "schedule": "cosine"}));
     let whole = trained(&Bench::new(), &settings);
     let bench = Bench::new();
     assert_eq!(cancelled(&bench, &settings, 5), FailureClass::Cancelled);
@@ -95,7 +95,7 @@ fn a_training_that_was_cancelled_goes_on_to_the_same_bytes() {
 
 #[test]
 fn a_longer_training_with_a_constant_rate_goes_on_where_the_shorter_one_ended() {
-    let with = |epochs: u64| settings(json!({"epochs": epochs, "schedule": "constant", "warmup-steps": 2}));
+    let with = |epochs: u64| settings(&json!({"epochs": epochs, "schedule": "constant", "warmup-steps": 2}));
     let bench = Bench::new();
     trained(&bench, &with(1));
     let (went_on, _) = trained(&bench, &with(2));
@@ -109,7 +109,7 @@ fn rows_that_cannot_be_trained_are_counted_by_reason() {
     let bench = Bench::new();
     let mut some: Vec<Record> = (0..3).map(|index| row(index, "fine")).collect();
     some.push(row(3, "<|im_end|>"));
-    let outcome = bench.run(&Lora, &settings(json!({"epochs": 1})), vec![rows(&bench, some), model(&bench)], &[]);
+    let outcome = bench.run(&Lora, &settings(&json!({"epochs": 1})), vec![rows(&bench, some), model(&bench)], &[]);
     let report = outcome.unwrap().report;
     let found = report.iter().find(|count| count.what.contains("template's token")).unwrap();
     assert_eq!(found.count, 1);
@@ -119,14 +119,14 @@ fn rows_that_cannot_be_trained_are_counted_by_reason() {
 fn nothing_to_train_is_an_error_that_says_why() {
     let bench = Bench::new();
     let inputs = vec![rows(&bench, vec![row(1, "<|im_end|>")]), model(&bench)];
-    let error = bench.run(&Lora, &settings(json!({})), inputs, &[]).unwrap_err();
+    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
     assert_eq!(error.message, "none of 1 rows can be trained: dropped: its text holds the template's token <|im_end|>");
 }
 
 #[test]
 fn a_training_that_diverges_ends_with_the_step() {
     let bench = Bench::new();
-    let settings = settings(json!({"alpha": 1e38, "learning-rate": 0.9, "warmup-steps": 0}));
+    let settings = settings(&json!({"alpha": 1e38, "learning-rate": 0.9, "warmup-steps": 0}));
     let error = bench.run(&Lora, &settings, ten_rows(&bench), &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("train::diverged"));
     assert!(error.message.starts_with("training diverged in step 2:"), "{}", error.message);

@@ -4,8 +4,6 @@
 //! that turn's tokens. The assistant's turns are trained whole, the token that ends a turn included, so that the model
 //! learns to stop. The mask goes by place, never by token id.
 
-use std::collections::BTreeMap;
-
 use super::Result;
 use super::template::{ChatTemplate, Ending, Message};
 use super::tokenizer::Tokenizer;
@@ -107,26 +105,6 @@ impl RowMaker<'_> {
             return Ok((None, Some(Remark::NothingTrained)));
         }
         Ok((Some(row), remark))
-    }
-
-    /// Returns the rows of many conversations with their indices, and all remarks counted.
-    ///
-    /// # Errors
-    /// As [`RowMaker::row`].
-    pub fn rows<'c>(
-        &self,
-        conversations: impl IntoIterator<Item = &'c Conversation>,
-    ) -> Result<(Vec<(usize, TokenRow)>, BTreeMap<Remark, u64>)> {
-        let mut rows = Vec::new();
-        let mut remarks = BTreeMap::new();
-        for (index, conversation) in conversations.into_iter().enumerate() {
-            let (row, remark) = self.row(conversation)?;
-            rows.extend(row.map(|row| (index, row)));
-            if let Some(remark) = remark {
-                *remarks.entry(remark).or_insert(0) += 1;
-            }
-        }
-        Ok((rows, remarks))
     }
 
     /// Renders turn by turn.
