@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Colour;
-use super::{CliError, Context, Execute, Exit};
+use super::{CliError, Context, Execute as _, Exit};
 use super::{build, check, completions, explain, init, plan, schema, worker};
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.

@@ -173,14 +173,12 @@ fn put(document: &mut Table, overlay: Overlay, problems: &mut Sink) {
             let made = Value { span: at, data: Data::Table(Table::default()) };
             table.set(Spanned { value: step.clone(), span: at }, made);
         }
-        match table.get_mut(step) {
-            Some(Value { data: Data::Table(inner), .. }) => table = inner,
-            _ => {
-                let why = format!("`{}` is no table", shown(step));
-                problems.push(ManifestError::BadOverlay { key: shown(&path.join(".")), why, at, help: None });
-                return;
-            }
-        }
+        let Some(Value { data: Data::Table(inner), .. }) = table.get_mut(step) else {
+            let why = format!("`{}` is no table", shown(step));
+            problems.push(ManifestError::BadOverlay { key: shown(&path.join(".")), why, at, help: None });
+            return;
+        };
+        table = inner;
     }
     table.set(Spanned { value: last.clone(), span: at }, value);
 }

@@ -4,6 +4,9 @@
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
+/// The width that the reports' renderer can still count with, in bytes.
+const LONGEST_SHOWN: usize = 30_000;
+
 /// Texts one after the other, each with a name for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -13,7 +16,7 @@ pub struct Sources {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Text {
     name: String,
-    text: String,
+    content: String,
     start: usize,
 }
 
@@ -32,7 +35,7 @@ impl Sources {
     /// Adds a text and returns the offset at which it starts.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> usize {
         let start = self.texts.last().map_or(0, |last| last.end() + 1);
-        self.texts.push(Text { name: name.to_owned(), text: text.to_owned(), start });
+        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start });
         start
     }
 
@@ -41,17 +44,23 @@ impl Sources {
         let Some(text) = self.texts.iter_mut().find(|text| text.holds(span)) else { return };
         let from = span.offset() - text.start;
         let to = from + span.len();
-        if text.text.is_char_boundary(from) && text.text.is_char_boundary(to) {
+        if text.content.is_char_boundary(from) && text.content.is_char_boundary(to) {
             let masked: String =
-                text.text[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
-            text.text.replace_range(from..to, &masked);
+                text.content[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
+            text.content.replace_range(from..to, &masked);
         }
+    }
+
+    /// Returns whether the text around `offset` can be shown: a report cannot point into endless lines.
+    pub(crate) fn can_show(&self, offset: usize) -> bool {
+        let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end());
+        text.is_some_and(|text| text.content.lines().all(|line| line.len() <= LONGEST_SHOWN))
     }
 
     /// Returns line and column of an offset.
     pub fn position(&self, offset: usize) -> Option<Position> {
         let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end())?;
-        let before = text.text.get(..offset - text.start)?;
+        let before = text.content.get(..offset - text.start)?;
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Some(Position {
             name: text.name.clone(),
@@ -63,7 +72,7 @@ impl Sources {
 
 impl Text {
     fn end(&self) -> usize {
-        self.start + self.text.len()
+        self.start + self.content.len()
     }
 
     fn holds(&self, span: SourceSpan) -> bool {
@@ -80,7 +89,7 @@ impl SourceCode for Sources {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text = self.texts.iter().find(|text| text.holds(*span)).ok_or(MietteError::OutOfBounds)?;
         let local = SourceSpan::from((span.offset() - text.start, span.len()));
-        let contents = text.text.as_str().read_span(&local, context_lines_before, context_lines_after)?;
+        let contents = text.content.as_str().read_span(&local, context_lines_before, context_lines_after)?;
         let shown = SourceSpan::from((contents.span().offset() + text.start, contents.span().len()));
         Ok(Box::new(MietteSpanContents::new_named(
             text.name.clone(),
