@@ -11,7 +11,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Se
 use serde::Serialize;
 use serde_json::json;
 
-use crate::manifest::{Problems, Sources};
+use crate::manifest::{Position, Problems, Sources};
 
 /// The width of reports where no terminal says another.
 const WIDTH: usize = 100;
@@ -153,11 +153,20 @@ impl Output {
         let width = if self.err.terminal { usize::from(console::Term::stderr().size().1).max(40) } else { WIDTH };
         let handler =
             GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
+        let labels: Vec<LabeledSpan> = problem.labels().into_iter().flatten().collect();
+        let hidden = sources.filter(|sources| !labels.iter().all(|label| sources.can_show(label.offset())));
         let mut text = String::new();
-        let rendered = handler.render_report(&mut text, &InSources { problem, sources });
+        let rendered =
+            handler.render_report(&mut text, &InSources { problem, sources, without_labels: hidden.is_some() });
         match rendered {
-            Ok(()) => self.err.write(format_args!("{}\n", text.trim_end())),
-            Err(fmt::Error) => self.err.write(format_args!("error: {problem}\n")),
+            Ok(()) => self.err.write(format_args!("{}\n\n", text.trim_end())),
+            Err(fmt::Error) => self.err.write(format_args!("error: {problem}\n\n")),
+        }
+        for label in labels {
+            if let Some(position) = hidden.and_then(|sources| sources.position(label.offset())) {
+                let Position { name, line, column } = position;
+                self.note(format_args!("  at {name}:{line}:{column}: {}", label.label().unwrap_or("here")));
+            }
         }
     }
 
@@ -269,6 +278,7 @@ fn problem_json(problem: &dyn Diagnostic, sources: Option<&Sources>) -> serde_js
 struct InSources<'a> {
     problem: &'a dyn Diagnostic,
     sources: Option<&'a Sources>,
+    without_labels: bool,
 }
 
 impl fmt::Debug for InSources<'_> {
@@ -307,7 +317,7 @@ impl Diagnostic for InSources<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.problem.labels()
+        if self.without_labels { None } else { self.problem.labels() }
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {

@@ -40,7 +40,7 @@ fn manifest_schema(catalog: &KindCatalog) -> Value {
     let mut definitions = Map::new();
     let mut properties = Map::new();
     properties.insert("schema".into(), json!({ "const": 1, "description": "The version of the manifest's form." }));
-    properties.insert("project".into(), closed(json!({ "name": { "type": "string" } })));
+    properties.insert("project".into(), closed(&json!({ "name": { "type": "string" } })));
     for family in Family::ALL {
         let kinds: Vec<&dyn Kind> = catalog.kinds().filter(|kind| kind.info().family == family).collect();
         let mut choices = Vec::new();
@@ -60,7 +60,7 @@ fn manifest_schema(catalog: &KindCatalog) -> Value {
         properties.insert(family.as_str().into(), table);
     }
     properties.insert("run".into(), run_schema());
-    properties.insert("cache".into(), closed(json!({ "remote": { "type": "string" }, "dir": { "type": "string" } })));
+    properties.insert("cache".into(), closed(&json!({ "remote": { "type": "string" }, "dir": { "type": "string" } })));
     properties.insert(
         "profile".into(),
         json!({
@@ -81,7 +81,7 @@ fn manifest_schema(catalog: &KindCatalog) -> Value {
     })
 }
 
-fn closed(properties: Value) -> Value {
+fn closed(properties: &Value) -> Value {
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
@@ -97,8 +97,8 @@ fn run_schema() -> Value {
     let mut all = options.clone();
     all["jobs"] = count(1);
     all["keep-going"] = json!({ "type": "boolean" });
-    all["node"] = json!({ "type": "object", "additionalProperties": closed(options) });
-    closed(all)
+    all["node"] = json!({ "type": "object", "additionalProperties": closed(&options) });
+    closed(&all)
 }
 
 /// Returns a kind's schema with the keys that every node has, its own definitions moved below its name.

@@ -59,6 +59,7 @@ fn check_shows_all_problems_with_absent_files_among_them() {
      10 │ [source.issues]
         ╰────
       help: paths start from the manifest's folder
+
     graph::unknown_input
 
       × node `gguf` reads unknown input `exprt`
@@ -70,6 +71,7 @@ fn check_shows_all_problems_with_absent_files_among_them() {
      28 │ out = "output/model.gguf"
         ╰────
       help: did you mean `expert`?
+
     manifest::wrong_type
 
       × `jobs` is a string, not an integer
@@ -78,6 +80,7 @@ fn check_shows_all_problems_with_absent_files_among_them() {
        ·          ──┬─
        ·            ╰── expected an integer
        ╰────
+
     the manifest has 3 problems
     exit 2
     "#);
@@ -97,6 +100,7 @@ fn a_command_without_a_manifest_says_where_it_looked() {
 
       × there is no `pipeline.toml` in `ROOT` or a folder above it
       help: `tunesmith init` writes one for this repository; `-f FILE` names one elsewhere
+
     exit 2
     ");
     assert_snapshot!(tunesmith(folder.path(), &["check", "-f", "other.toml"]), @r"
@@ -105,6 +109,7 @@ fn a_command_without_a_manifest_says_where_it_looked() {
       × the manifest `other.toml` cannot be read
       ╰─▶ failed to open file `ROOT/other.toml`: No such file or directory (os error 2)
       help: name another file with `-f FILE`
+
     exit 2
     ");
 }
@@ -118,6 +123,7 @@ fn what_is_no_text_is_refused() {
 
       × the manifest `pipeline.toml` is no UTF-8 text: byte 11 is not part of a character
       help: save it as UTF-8; if it is no manifest, name another with `-f FILE`
+
     exit 2
     ");
     fs_err::write(folder.path().join("pipeline.toml"), vec![b'x'; 5 << 20]).unwrap();
@@ -230,6 +236,7 @@ fn init_writes_a_manifest_for_the_repository() {
 
       × `pipeline.toml` is there already
       help: `tunesmith init --force` overwrites it
+
     exit 2
     ");
     assert!(tunesmith(folder.path(), &["init", "--force", "--base", "ollama:llama3.1:8b"]).ends_with("exit 0"));
@@ -264,18 +271,20 @@ fn schema_has_each_kind_with_the_keys_of_a_node() {
 
 #[test]
 fn the_schema_of_the_real_kinds_refers_only_to_what_it_defines() {
-    fn check(part: &serde_json::Value, whole: &serde_json::Value) {
-        if let Some(reference) = part["$ref"].as_str() {
-            assert!(whole.pointer(&reference[1..]).is_some(), "{reference}");
-        }
-        match part {
-            serde_json::Value::Object(map) => map.values().for_each(|value| check(value, whole)),
-            serde_json::Value::Array(items) => items.iter().for_each(|value| check(value, whole)),
-            _ => {}
-        }
-    }
     let folder = folder_with(&[]);
     let seen = tunesmith_with(folder.path(), KindCatalog::all(), &["schema", "--json"]);
     let schema: serde_json::Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
-    check(&schema, &schema);
+    check_references(&schema, &schema);
+}
+
+/// Checks that each reference leads somewhere.
+fn check_references(part: &serde_json::Value, whole: &serde_json::Value) {
+    if let Some(reference) = part["$ref"].as_str() {
+        assert!(whole.pointer(&reference[1..]).is_some(), "{reference}");
+    }
+    match part {
+        serde_json::Value::Object(map) => map.values().for_each(|value| check_references(value, whole)),
+        serde_json::Value::Array(items) => items.iter().for_each(|value| check_references(value, whole)),
+        _ => {}
+    }
 }

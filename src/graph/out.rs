@@ -36,7 +36,7 @@ pub(super) fn resolve(
                 notes.push(Note { node: draft.node.name.clone(), text });
             }
             Ok(path) => draft.node.out = Some(path),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(*problem),
         }
     }
     check_unique(drafts, problems);
@@ -44,18 +44,20 @@ pub(super) fn resolve(
 }
 
 /// Returns the path with axes and profile filled in, normalised.
-fn path(node: &Node, out: &Spanned<String>, manifest: &Manifest) -> Result<String, GraphError> {
+fn path(node: &Node, out: &Spanned<String>, manifest: &Manifest) -> Result<String, Box<GraphError>> {
     let mut path = out.value.clone();
     for (axis, value) in &node.axes {
         let placeholder = format!("{{{axis}}}");
         if !path.contains(&placeholder) {
             let (node, axis) = (node.declared.clone(), axis.clone());
-            return Err(GraphError::OutWithoutAxis { node, axis, at: out.span });
+            return Err(Box::new(GraphError::OutWithoutAxis { node, axis, at: out.span }));
         }
         path = path.replace(&placeholder, value);
     }
     path = path.replace("{profile}", manifest.profile.as_deref().unwrap_or(NO_PROFILE));
-    let refuse = |why: &str| Err(GraphError::BadOut { node: node.declared.clone(), why: why.to_owned(), at: out.span });
+    let refuse = |why: &str| {
+        Err(Box::new(GraphError::BadOut { node: node.declared.clone(), why: why.to_owned(), at: out.span }))
+    };
     if path.contains(['{', '}']) {
         return refuse("only `{profile}` and the axes of the node's matrix are filled in");
     }
@@ -90,7 +92,10 @@ fn normal(path: &Path) -> Option<Vec<String>> {
 fn is_ours(parts: &[String], path: &str, manifest: &Manifest) -> bool {
     let file = manifest.file_name();
     let stem = file.strip_suffix(".toml").unwrap_or(file);
-    let is_lock = path.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".lock"));
+    let is_lock = path
+        .strip_prefix(stem)
+        .and_then(|rest| rest.strip_suffix(".lock"))
+        .is_some_and(|profile| profile.is_empty() || profile.starts_with('.'));
     let store = manifest.cache.dir.as_ref().map_or("cache", |dir| dir.value.as_str());
     let in_store = normal(Path::new(store)).is_some_and(|store| !store.is_empty() && parts.starts_with(&store));
     path == file || is_lock || in_store || parts[0] == ".git"

@@ -1,5 +1,7 @@
 //! Names to edges: `from`, the model, fields of other nodes, gates.
 
+use std::ops::Range;
+
 use miette::SourceSpan;
 
 use super::catalog::{Content, KindFacts};
@@ -96,7 +98,7 @@ impl Resolver<'_, '_> {
                 return;
             }
             Err(problem) => {
-                problems.push(problem);
+                problems.push(*problem);
                 return;
             }
         };
@@ -127,14 +129,14 @@ impl Resolver<'_, '_> {
     }
 
     /// Returns the drafts that an input means; `None` when no declaration has its name.
-    fn select(&self, input: &Input, at: SourceSpan) -> Result<Option<Vec<usize>>, GraphError> {
+    fn select(&self, input: &Input, at: SourceSpan) -> Result<Option<Vec<usize>>, Box<GraphError>> {
         let Some(range) = self.names.get(input.node.as_str()).cloned() else { return Ok(None) };
         let Some(first) = self.drafts.get(range.start) else { return Ok(Some(Vec::new())) };
         let is_matrix = !first.declaration.matrix.is_empty();
         let values = match &input.selector {
             Selector::None if is_matrix => {
-                let help = self.listed(range).map(|list| format!("{list}; `{}@*` is all of them", input.node));
-                return Err(GraphError::NeedsSelector { name: input.node.clone(), at, help });
+                let help = Some(format!("{}; `{}@*` is all of them", self.listed(range), input.node));
+                return Err(Box::new(GraphError::NeedsSelector { name: input.node.clone(), at, help }));
             }
             Selector::None | Selector::All if is_matrix == (input.selector == Selector::All) => {
                 return Ok(Some(range.collect()));
@@ -142,7 +144,7 @@ impl Resolver<'_, '_> {
             Selector::Values(values) if is_matrix => values,
             _ => {
                 let help = Some(format!("`{0}` is a single node: write `{0}`", input.node));
-                return Err(GraphError::EmptySelector { input: input.to_string(), at, help });
+                return Err(Box::new(GraphError::EmptySelector { input: input.to_string(), at, help }));
             }
         };
         let selected: Vec<usize> = range
@@ -150,16 +152,17 @@ impl Resolver<'_, '_> {
             .filter(|index| values.iter().all(|value| self.drafts[*index].node.axes.contains(value)))
             .collect();
         if selected.is_empty() {
-            return Err(GraphError::EmptySelector { input: input.to_string(), at, help: self.listed(range) });
+            let help = Some(self.listed(range));
+            return Err(Box::new(GraphError::EmptySelector { input: input.to_string(), at, help }));
         }
         Ok(Some(selected))
     }
 
-    fn listed(&self, range: std::ops::Range<usize>) -> Option<String> {
+    fn listed(&self, range: Range<usize>) -> String {
         let more = if range.len() > MOST_LISTED { ", …" } else { "" };
         let names: Vec<String> =
             range.take(MOST_LISTED).map(|index| format!("`{}`", self.drafts[index].node.name)).collect();
-        Some(format!("there are {}{more}", names.join(", ")))
+        format!("there are {}{more}", names.join(", "))
     }
 
     /// Suggests a name like `word`, never the node itself.
@@ -186,7 +189,9 @@ impl Resolver<'_, '_> {
     }
 
     fn model(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Vec<GraphError>) {
-        let Some(kind) = draft.kind.filter(|kind| kind.weights()) else { return };
+        if !draft.kind.is_some_and(KindFacts::weights) {
+            return;
+        }
         let at = draft.declaration.kind.as_ref().map_or(draft.declaration.name.span, |kind| kind.span);
         match self.names.get(Family::Model.as_str()) {
             Some(model) if draft.declaration.family != Family::Model => {
@@ -194,10 +199,7 @@ impl Resolver<'_, '_> {
                 edges.push(edge(Role::Model, model.start, output, at));
             }
             Some(_) => {}
-            None => {
-                let _ = kind;
-                problems.push(GraphError::NoModel { node: draft.declaration.name.value.clone(), at });
-            }
+            None => problems.push(GraphError::NoModel { node: draft.declaration.name.value.clone(), at }),
         }
     }
 
@@ -231,7 +233,7 @@ impl Resolver<'_, '_> {
         let selected = match input.map(|input| self.select(&input, at)) {
             Some(Ok(Some(selected))) => selected,
             Some(Err(problem)) => {
-                problems.push(problem);
+                problems.push(*problem);
                 return None;
             }
             None | Some(Ok(None)) => {
@@ -268,7 +270,7 @@ impl Resolver<'_, '_> {
         let selected = match input.map(|input| self.select(&input, gate.span)) {
             Some(Ok(selected)) => selected.unwrap_or_default(),
             Some(Err(problem)) => {
-                problems.push(problem);
+                problems.push(*problem);
                 return None;
             }
             None => Vec::new(),

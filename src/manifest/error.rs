@@ -191,7 +191,7 @@ pub enum ManifestError {
     },
     /// The same entry of `from` twice.
     #[error("node `{node}` reads `{input}` twice")]
-    #[diagnostic(code(manifest::repeated_input), help("remove one of them; `weight` and filters say what counts more"))]
+    #[diagnostic(code(manifest::repeated_input), help("remove one of them"))]
     RepeatedInput {
         /// The node.
         node: String,

@@ -4,6 +4,9 @@
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
+/// The width that the reports' renderer can still count with, in bytes.
+const LONGEST_SHOWN: usize = 30_000;
+
 /// Texts one after the other, each with a name for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -46,6 +49,12 @@ impl Sources {
                 text.content[from..to].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect();
             text.content.replace_range(from..to, &masked);
         }
+    }
+
+    /// Returns whether the text around `offset` can be shown: a report cannot point into endless lines.
+    pub(crate) fn can_show(&self, offset: usize) -> bool {
+        let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end());
+        text.is_some_and(|text| text.content.lines().all(|line| line.len() <= LONGEST_SHOWN))
     }
 
     /// Returns line and column of an offset.

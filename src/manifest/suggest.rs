@@ -2,6 +2,8 @@
 
 /// Below this likeness (Jaro, 0 to 1) a name is another name, not a misspelling.
 const LIKENESS: f64 = 0.7;
+/// A second name is suggested only when it is nearly as like as the first.
+const NEARLY: f64 = 0.05;
 /// More names than these are not listed.
 const MOST_LISTED: usize = 12;
 
@@ -14,6 +16,8 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.dedup_by(|a, b| a.1 == b.1);
+    let best = scored.first().map_or(0.0, |(score, _)| *score);
+    scored.retain(|(score, _)| best - score < NEARLY);
     scored.truncate(2);
     scored.into_iter().map(|(_, candidate)| candidate).collect()
 }

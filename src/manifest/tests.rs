@@ -36,6 +36,7 @@ token = "ghp_0123456789
        ·          ╰── here
      3 │ x = 1
        ╰────
+
     manifest::syntax
 
       × TOML syntax: extra `=`, expected nothing
@@ -46,6 +47,7 @@ token = "ghp_0123456789
        ·     ╰── here
      6 │ token =****************
        ╰────
+
     manifest::syntax
 
       × TOML syntax: unexpected key or value, expected newline, `#`
@@ -56,6 +58,7 @@ token = "ghp_0123456789
        ·       ╰── here
      6 │ token =****************
        ╰────
+
     manifest::syntax
 
       × TOML syntax: invalid basic string, expected `"`
@@ -65,6 +68,7 @@ token = "ghp_0123456789
        ·                        ▲
        ·                        ╰── here
        ╰────
+
     the manifest has 4 problems
     "#);
 }
@@ -134,6 +138,7 @@ remot = "/srv"
      3 │ [project]
        ╰────
       help: did you mean `source`?
+
     manifest::unknown_key
 
       × unknown key `nme` in `[project]`
@@ -145,6 +150,7 @@ remot = "/srv"
      5 │ [run]
        ╰────
       help: did you mean `name`?
+
     manifest::unknown_key
 
       × unknown key `job` in `[run]`
@@ -156,6 +162,7 @@ remot = "/srv"
      7 │ foo = 1
        ╰────
       help: did you mean `jobs`?
+
     manifest::unknown_key
 
       × unknown key `foo` in `[run]`
@@ -168,6 +175,7 @@ remot = "/srv"
        ╰────
       help: keys here: `retries`, `timeout`, `threads`, `memory`, `device`, `jobs`, `keep-going`,
             `node`
+
     manifest::unknown_key
 
       × unknown key `retry` in `[run.node.x]`
@@ -178,7 +186,8 @@ remot = "/srv"
         ·   ╰── no key has this name
      10 │ [cache]
         ╰────
-      help: did you mean `retries` or `memory`?
+      help: did you mean `retries`?
+
     manifest::unknown_key
 
       × unknown key `remot` in `[cache]`
@@ -189,6 +198,7 @@ remot = "/srv"
         ·   ╰── no key has this name
         ╰────
       help: did you mean `remote`?
+
     the manifest has 6 problems
     "#);
 }
@@ -221,6 +231,7 @@ refresh = "daily"
        ·        ╰── expected a string
      4 │ [run]
        ╰────
+
     manifest::wrong_value
 
       × `jobs` has a value that it cannot have
@@ -231,6 +242,7 @@ refresh = "daily"
        ·        ╰── it must be 1 or more, and fit 32 bits
      6 │ threads = "four"
        ╰────
+
     manifest::wrong_type
 
       × `threads` is a string, not an integer
@@ -241,6 +253,7 @@ refresh = "daily"
        ·              ╰── expected an integer
      7 │ keep-going = 1
        ╰────
+
     manifest::wrong_type
 
       × `keep-going` is an integer, not `true` or `false`
@@ -251,6 +264,7 @@ refresh = "daily"
        ·              ╰── expected `true` or `false`
      8 │ timeout = "soon"
        ╰────
+
     manifest::wrong_value
 
       × `timeout` has a value that it cannot have
@@ -262,6 +276,7 @@ refresh = "daily"
      9 │ memory = "24 GX"
        ╰────
       help: write a time with its unit, such as `timeout = "2h 30m"`
+
     manifest::wrong_value
 
       × `memory` has a value that it cannot have
@@ -274,6 +289,7 @@ refresh = "daily"
         ╰────
       help: write a size with its unit, such as `memory = "24 GiB"`; units: B kB MB GB TB KiB MiB GiB
             TiB
+
     manifest::wrong_type
 
       × `from` is a string, not an array of node names
@@ -285,6 +301,7 @@ refresh = "daily"
      13 │ refresh = "daily"
         ╰────
       help: write `from = ["b"]`
+
     manifest::wrong_value
 
       × `refresh` has a value that it cannot have
@@ -295,6 +312,7 @@ refresh = "daily"
         ·              ╰── no policy and no age
         ╰────
       help: write `refresh = "manual"`, `"always"`, or an age such as `"24h"`
+
     the manifest has 8 problems
     "#);
 }
@@ -328,6 +346,7 @@ type = "pairs"
        ╰────
       help: names start with `a`-`z` or `0`-`9` and go on with these, `-` and `_`; at most 64
             characters
+
     manifest::bad_name
 
       × a node cannot be named `a/b`
@@ -340,6 +359,7 @@ type = "pairs"
        ╰────
       help: names start with `a`-`z` or `0`-`9` and go on with these, `-` and `_`; at most 64
             characters
+
     manifest::reserved_name
 
       × a node cannot be named `model`
@@ -351,6 +371,7 @@ type = "pairs"
      7 │ type = "text"
        ╰────
       help: `model` is the node of the `[model]` table; choose another name
+
     manifest::duplicate_name
 
       × two nodes are named `x`
@@ -366,6 +387,7 @@ type = "pairs"
      11 │ type = "pairs"
         ╰────
       help: names are unique over all families, so that `from` needs no prefix; rename one of them
+
     manifest::bad_name
 
       × a node cannot be named `a\u{7}`
@@ -377,6 +399,7 @@ type = "pairs"
         ╰────
       help: names start with `a`-`z` or `0`-`9` and go on with these, `-` and `_`; at most 64
             characters
+
     the manifest has 5 problems
     "#);
 }
@@ -400,6 +423,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·           ╰── not an input
        ╰────
       help: inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`
+
     manifest::bad_input
 
       × `../x` cannot name an input
@@ -410,6 +434,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                   ╰── not an input
        ╰────
       help: inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`
+
     manifest::bad_input
 
       × `x:` cannot name an input
@@ -420,6 +445,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                          ╰── not an input
        ╰────
       help: inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`
+
     manifest::bad_input
 
       × `x@rank` cannot name an input
@@ -430,6 +456,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                                  ╰── not an input
        ╰────
       help: inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`
+
     manifest::repeated_input
 
       × node `a` reads `b` twice
@@ -440,7 +467,8 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                                         │    ╰── again here
        ·                                         ╰── first here
        ╰────
-      help: remove one of them; `weight` and filters say what counts more
+      help: remove one of them
+
     manifest::wrong_type
 
       × `from` is an integer, not a string
@@ -450,6 +478,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                                                  ┬
        ·                                                  ╰── expected a string
        ╰────
+
     the manifest has 6 problems
     "#);
 }
@@ -474,6 +503,7 @@ b = 3
      3 │ [source]
        ╰────
       help: add `type = "…"`; `tunesmith schema --table` lists the types of each family
+
     manifest::wrong_type
 
       × `source.b` is an integer, not a table
@@ -484,6 +514,7 @@ b = 3
        ·     ╰── expected a table
        ╰────
       help: a node is a table: `[source.NAME]`
+
     the manifest has 2 problems
     "#);
 }
@@ -513,6 +544,7 @@ token = "env:GITHUB_TOKEN"
        ╰────
       help: put the secret into an environment variable and write `token = "env:NAME"`; if the
             manifest was committed, revoke the secret
+
     manifest::literal_secret
 
       × setting `api-key` holds a literal secret
@@ -525,6 +557,7 @@ token = "env:GITHUB_TOKEN"
        ╰────
       help: put the secret into an environment variable and write `api-key = "env:NAME"`; if the
             manifest was committed, revoke the secret
+
     manifest::literal_secret
 
       × setting `GITHUB_TOKEN` holds a literal secret
@@ -537,6 +570,7 @@ token = "env:GITHUB_TOKEN"
        ╰────
       help: put the secret into an environment variable and write `GITHUB_TOKEN = "env:NAME"`; if the
             manifest was committed, revoke the secret
+
     the manifest has 3 problems
     "#);
 }
@@ -561,6 +595,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·              ╰── the node sets this as well
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     manifest::bad_matrix
 
       × axis `type` of the matrix is not valid
@@ -571,6 +606,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·                          ╰── an axis is a setting of the kind
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     manifest::bad_matrix
 
       × axis `path` of the matrix is not valid
@@ -581,6 +617,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·                                                ╰── in a name only letters, digits and `-_.+` can stand
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     manifest::bad_matrix
 
       × axis `alpha` of the matrix is not valid
@@ -591,6 +628,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·                                                                  ╰── the same value twice
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     manifest::bad_matrix
 
       × axis `beta` of the matrix is not valid
@@ -601,6 +639,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·                                                                              ╰── it has no value
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     manifest::bad_matrix
 
       × axis `gamma` of the matrix is not valid
@@ -611,6 +650,7 @@ matrix = { rank = [8], type = ["x"], path = ["a/b"], alpha = [1, 1], beta = [], 
        ·                                                                                         ╰── its values are an array
        ╰────
       help: write `matrix = { rank = [8, 16] }`: a setting and the values that it takes
+
     the manifest has 6 problems
     "#);
 }
@@ -636,6 +676,7 @@ rank = 99999999999999999999
      5 │ rank = 99999999999999999999
        ╰────
       help: integers have 64 bits with sign; floats are finite: no `inf`, no `nan`
+
     manifest::bad_number
 
       × the number is out of range
@@ -646,6 +687,7 @@ rank = 99999999999999999999
        ·                  ╰── out of range
        ╰────
       help: integers have 64 bits with sign; floats are finite: no `inf`, no `nan`
+
     the manifest has 2 problems
     "#);
 }
@@ -697,6 +739,7 @@ fn problems_of_set_point_into_the_command_line() {
        ·  ╰── no `[profile.gpu]`
        ╰────
       help: the manifest has no profiles
+
     manifest::bad_overlay
 
       × overlay `source.dosc.path` changes nothing that is there
@@ -706,6 +749,7 @@ fn problems_of_set_point_into_the_command_line() {
        ·         ╰── no node `source.dosc`
        ╰────
       help: did you mean `docs`?
+
     manifest::bad_overlay
 
       × overlay `source.docs.rank` changes nothing that is there
@@ -715,6 +759,7 @@ fn problems_of_set_point_into_the_command_line() {
        ·         ╰── there is no `=`
        ╰────
       help: write `--set train.expert.epochs=1`
+
     manifest::bad_overlay
 
       × overlay `source.docs.path=[1` changes nothing that is there
@@ -724,6 +769,7 @@ fn problems_of_set_point_into_the_command_line() {
        ·                   ╰── not a TOML value
        ╰────
       help: write `--set train.expert.epochs=1`
+
     manifest::wrong_value
 
       × `jobs` has a value that it cannot have
@@ -732,6 +778,7 @@ fn problems_of_set_point_into_the_command_line() {
        ·          ┬
        ·          ╰── it must be 1 or more, and fit 32 bits
        ╰────
+
     manifest::literal_secret
 
       × setting `token` holds a literal secret
@@ -742,6 +789,7 @@ fn problems_of_set_point_into_the_command_line() {
        ╰────
       help: put the secret into an environment variable and write `token = "env:NAME"`; if the
             manifest was committed, revoke the secret
+
     the manifest has 6 problems
     "#);
 }
@@ -782,6 +830,8 @@ fn limits_hold() {
     assert!(problems(&bottomless).contains("manifest::syntax"));
     let dotted = format!("schema = 1\n{}x = 1\n", "a.".repeat(100_000));
     assert!(problems(&dotted).contains("manifest::syntax"));
+    let wide = format!("schema = 1\n[project]\nname = 3 # {}\n", "x".repeat(100_000));
+    assert!(problems(&wide).contains("at pipeline.toml:3:8: expected a string"));
     let large = format!("schema = 1\n# {}\n", "x".repeat(4 << 20));
     assert!(problems(&large).contains("manifest::too_large"));
 }
@@ -792,6 +842,6 @@ fn sizes_and_times_have_units() {
     let manifest = Manifest::parse("pipeline.toml", text, &Overlays::default());
     assert_eq!(manifest.problems, []);
     assert_eq!(manifest.run.options.memory, Some(3 << 29));
-    assert_eq!(manifest.run.options.timeout, Some(std::time::Duration::from_secs(9000)));
+    assert_eq!(manifest.run.options.timeout, Some(std::time::Duration::from_mins(150)));
     assert_eq!(manifest.run.nodes[0].1.memory, Some(1000));
 }
