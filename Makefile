@@ -15,8 +15,9 @@ test: system-packages fmt lint unit doc generated
 demo: system-packages
 	@.ci/system-packages pip
 	$(CARGO) build $(LOCKED)
-	$(CARGO) run $(LOCKED) --quiet -- build --file examples/quickstart/pipeline.toml
+	$(CARGO) run $(LOCKED) --quiet -- build questions modelfile --file examples/quickstart/pipeline.toml
 	@python3 examples/quickstart/side_by_side.py examples/quickstart/output/answers.jsonl
+	@$(CARGO) run $(LOCKED) --quiet -- build --file examples/quickstart/pipeline.toml
 
 fmt:
 	$(CARGO) fmt --check
