@@ -8,7 +8,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-#[cfg(feature = "llama")]
 #[test]
 fn the_manifest_of_the_readme_has_no_problem() {
     let readme = fs_err::read_to_string(root().join("README.md")).unwrap();
@@ -19,7 +18,6 @@ fn the_manifest_of_the_readme_has_no_problem() {
     assert!(ran.out.contains("no problem in 8 nodes"), "{}", ran.out);
 }
 
-#[cfg(feature = "llama")]
 #[test]
 fn the_manifests_of_the_repository_have_no_problem() {
     tunesmith(root(), &["check"]).expect(0);
@@ -34,7 +32,6 @@ fn linkerd_data() -> Option<PathBuf> {
     fs_err::canonicalize(data).ok()
 }
 
-#[cfg(feature = "llama")]
 #[test]
 fn real_issues_pulls_and_documents_become_rows_and_an_edit_costs_one_record() {
     let Some(data) = linkerd_data() else {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod command;
+#[cfg(feature = "llama")]
 mod examples;
 mod github_issues;
 mod layers;

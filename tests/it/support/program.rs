@@ -19,6 +19,7 @@ impl Ran {
     }
 
     /// Returns the JSON objects of standard output.
+    #[cfg(feature = "llama")]
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<serde_json::Value> {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
