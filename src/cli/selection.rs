@@ -37,7 +37,7 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Returns the rules for the engine; names are checked by [`Self::check`].
+    /// Returns the rules for the engine; names are checked by [`Self::select`].
     pub(super) fn mode(&self) -> Mode {
         Mode {
             locked: self.locked,

@@ -1,6 +1,6 @@
 //! Record-wise filters over record sets: the work of a run is that of the records that changed.
 //!
-//! A result is kept with its input ([`super::recall`]). The next run compares its input with the nearest former one,
+//! A result is kept with its input ([`super::recall()`]). The next run compares its input with the nearest former one,
 //! runs the filter on the records that differ, and edits the former output. What the old version of an edited record
 //! gave is computed again rather than kept: the filter is a pure function, and that costs one more call an edit in
 //! place of a table of a million entries.

@@ -104,7 +104,7 @@ pub fn write(store: &Store, records: impl IntoIterator<Item = Record>) -> Result
 /// Writes a set from lines in any order.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_lines(store: &Store, mut lines: Vec<Line<'_>>) -> Result<RecordsRef> {
     lines.par_sort_by(|a, b| a.id().cmp(b.id()));
     let mut writer = SetWriter::new(store);
