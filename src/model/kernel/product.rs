@@ -2,12 +2,17 @@
 //!
 //! One micro-kernel an instruction set, chosen at run time; all give the same bits, which a test checks.
 
+use std::ops::Range;
+
 use super::LANES;
 
 /// Features that are multiplied before the next rows are taken: two panels of them stay in the first cache.
 const DEPTH_BLOCK: usize = 192;
 /// Rows of the broadcast matrix that several panels are multiplied with while they stay in the second cache.
 const ROW_BLOCK: usize = 96;
+
+/// Numbers of the broadcast matrix that the second cache holds beside the panels.
+const CACHED: usize = 1 << 17;
 
 /// A matrix whose elements are broadcast: a weight, a transposed weight, or a panel read as one.
 #[derive(Clone, Copy, Debug)]
@@ -90,29 +95,55 @@ pub(in crate::model) fn multiply(
         }
         return;
     }
-    let kernel = Kernel::best();
-    for rows in blocks(a.rows, ROW_BLOCK) {
-        for pair in blocks(panels, 2) {
-            for depth in blocks(a.columns, DEPTH_BLOCK) {
-                let first = depth.start == 0 && mode == Mode::Fresh;
-                let block = Block {
-                    a: &a.data[rows.start * a.row_stride + depth.start * a.column_stride..],
-                    rows: rows.len(),
-                    depth: depth.len(),
-                    row_stride: a.row_stride,
-                    column_stride: a.column_stride,
-                    fresh: first,
-                };
-                let x = &x[pair.start * x_stride + depth.start * LANES..];
-                let out = &mut out[pair.start * out_stride + rows.start * LANES..];
-                kernel.run(&block, (x, x_stride), (out, out_stride), pair.len());
+    let product = Product { kernel: Kernel::best(), a, x_stride, out_stride, mode };
+    if a.row_stride < a.column_stride {
+        // Consecutive columns of a transposed matrix are what lies together in memory.
+        for depth in blocks(a.columns, (CACHED / a.rows).clamp(16, DEPTH_BLOCK)) {
+            for pair in blocks(panels, 2) {
+                product.block(0..a.rows, depth.clone(), pair, x, out);
+            }
+        }
+    } else {
+        for rows in blocks(a.rows, ROW_BLOCK) {
+            for pair in blocks(panels, 2) {
+                for depth in blocks(a.columns, DEPTH_BLOCK) {
+                    product.block(rows.clone(), depth, pair.clone(), x, out);
+                }
             }
         }
     }
 }
 
+/// A product whose parts are computed one after the other. The order of parts with different rows or panels changes no
+/// number; those with different columns come in their order.
+struct Product<'a> {
+    kernel: Kernel,
+    a: Operand<'a>,
+    x_stride: usize,
+    out_stride: usize,
+    mode: Mode,
+}
+
+impl Product<'_> {
+    /// Multiplies some rows and columns with one or two panels.
+    fn block(&self, rows: Range<usize>, depth: Range<usize>, pair: Range<usize>, x: &[f32], out: &mut [f32]) {
+        let a = &self.a;
+        let block = Block {
+            a: &a.data[rows.start * a.row_stride + depth.start * a.column_stride..],
+            rows: rows.len(),
+            depth: depth.len(),
+            row_stride: a.row_stride,
+            column_stride: a.column_stride,
+            fresh: depth.start == 0 && self.mode == Mode::Fresh,
+        };
+        let x = &x[pair.start * self.x_stride + depth.start * LANES..];
+        let out = &mut out[pair.start * self.out_stride + rows.start * LANES..];
+        self.kernel.run(&block, (x, self.x_stride), (out, self.out_stride), pair.len());
+    }
+}
+
 /// Cuts `0..len` into ranges of at most `size`.
-fn blocks(len: usize, size: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn blocks(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(size).map(move |start| start..len.min(start + size))
 }
 
@@ -197,7 +228,7 @@ mod portable {
 /// Micro-kernels of AVX2 and AVX-512: a tile of rows times one or two panels stays in registers.
 ///
 /// Rows are written out by a macro and addresses wrap: left to itself the compiler keeps the sums of a tile on the stack
-/// in a development build, which is six times slower.
+/// in a build with overflow checks, which is six times slower.
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
 mod x86 {
