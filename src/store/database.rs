@@ -137,8 +137,11 @@ impl Database {
         Ok(self.row::<i64>("SELECT 1 FROM object WHERE digest = ?", digest)?.is_some())
     }
 
-    pub(super) fn drop_object(&self, digest: &Digest) -> Result<()> {
-        self.connection().prepare_cached("DELETE FROM object WHERE digest = ?")?.execute([digest.as_bytes()])?;
+    /// Drops an object whose bytes were found `damaged`; one that was made again since stays.
+    pub(super) fn drop_object(&self, digest: &Digest, damaged: &[u8]) -> Result<()> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("DELETE FROM object WHERE digest = ? AND bytes = ?")?;
+        statement.execute((digest.as_bytes(), damaged))?;
         Ok(())
     }
 

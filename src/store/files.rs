@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use super::{Digest, FileRef, Result, Store, StoreError};
 
@@ -12,7 +13,7 @@ impl Store {
     /// The copy is a reflink where the file system has them. The digest is taken from the copy, so that a file that
     /// changes meanwhile cannot poison the store.
     pub fn put_file(&self, path: &Path) -> Result<FileRef> {
-        let temporary = tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?;
+        let temporary = self.landing()?;
         let copy = temporary.path().join("object");
         reflink_copy::reflink_or_copy(path, &copy)?;
         self.adopt(&copy)
@@ -20,10 +21,15 @@ impl Store {
 
     /// Stores bytes as a file object, for outputs that readers open by path.
     pub fn put_file_bytes(&self, bytes: &[u8]) -> Result<FileRef> {
-        let temporary = tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?;
+        let temporary = self.landing()?;
         let copy = temporary.path().join("object");
         fs_err::write(&copy, bytes)?;
         self.adopt(&copy)
+    }
+
+    /// Makes a scratch folder where a new object waits for its digest.
+    pub(super) fn landing(&self) -> Result<tempfile::TempDir> {
+        Ok(tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?)
     }
 
     /// Moves a file that lies on the store's own file system into the store.
@@ -32,7 +38,8 @@ impl Store {
         let size = file.metadata()?.len();
         let digest = Digest::of_file(path)?;
         let target = self.file_path(&digest);
-        if !has_size(&target, size) {
+        // What lies there may be damaged: only bytes with the right digest stand for these.
+        if !has_size(&target, size) || self.object_digest(&target)? != Some(digest) {
             file.sync_all()?;
             place(path, &target)?;
         }
@@ -49,11 +56,14 @@ impl Store {
         if !has_size(&path, file.size) && !self.fetch_file(file, &path)? {
             return Err(StoreError::Missing { digest: file.digest });
         }
-        if self.file_digest(&path)? != file.digest {
-            fs_err::remove_file(&path)?;
-            return Err(StoreError::Damaged { digest: file.digest });
+        match self.object_digest(&path)? {
+            Some(digest) if digest == file.digest => Ok(path),
+            Some(_) => {
+                self.drop_if_damaged(&file.digest)?;
+                Err(StoreError::Damaged { digest: file.digest })
+            }
+            None => Err(StoreError::Missing { digest: file.digest }),
         }
-        Ok(path)
     }
 
     /// Returns whether a file object is here or in the shared folder, by its size.
@@ -70,14 +80,35 @@ impl Store {
     /// Returns the bytes of a file object, checked, or `None` when it is not here.
     pub(super) fn read_file_object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let path = self.file_path(digest);
-        match fs_err::read(&path) {
-            Ok(bytes) if Digest::of(&bytes) == *digest => Ok(Some(bytes)),
-            Ok(_) => {
-                fs_err::remove_file(&path)?;
-                Err(StoreError::Damaged { digest: *digest })
+        let Some(bytes) = not_found_is_none(fs_err::read(&path).map_err(StoreError::from))? else { return Ok(None) };
+        if Digest::of(&bytes) != *digest {
+            self.drop_if_damaged(digest)?;
+            return Err(StoreError::Damaged { digest: *digest });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Returns the digest of what lies in an object's place, `None` when nothing does.
+    fn object_digest(&self, path: &Path) -> Result<Option<Digest>> {
+        loop {
+            match not_found_is_none(self.file_digest(path)) {
+                // Nobody writes into an object: it was taken away or replaced whole, and a new look settles it.
+                Err(StoreError::Changed { .. }) => {}
+                settled => return settled,
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes a file object away unless its bytes have its digest.
+    ///
+    /// Readers that find the same damage take turns here: the second one meets no file, or the one that was made again
+    /// since, which stays.
+    fn drop_if_damaged(&self, digest: &Digest) -> Result<()> {
+        let path = self.file_path(digest);
+        let _turn = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
+        match not_found_is_none(Digest::of_file(&path).map_err(StoreError::from))? {
+            Some(found) if found != *digest => remove_if_there(&path),
+            _ => Ok(()),
         }
     }
 }
@@ -91,6 +122,21 @@ pub(super) fn object_path(root: &Path, digest: &Digest) -> PathBuf {
 /// Returns whether `path` is a plain file of `size` bytes.
 pub(super) fn has_size(path: &Path, size: u64) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
+}
+
+/// Turns "there is no such file" into `None`.
+fn not_found_is_none<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file; one that somebody else removed first is no error.
+pub(super) fn remove_if_there(path: &Path) -> Result<()> {
+    not_found_is_none(fs_err::remove_file(path).map_err(StoreError::from))?;
+    Ok(())
 }
 
 /// Renames `path` to `target`, read-only and durable. Another process that placed the same object first is no error.

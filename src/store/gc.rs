@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::files::remove_if_there;
 use super::{Artifact, Digest, FileLock, Result, Store, StoreError};
 
 /// What a store holds.
@@ -103,7 +104,7 @@ impl Store {
                 collected.objects += 1;
                 collected.bytes += size;
                 if !dry_run {
-                    fs_err::remove_file(path)?;
+                    remove_if_there(&path)?;
                 }
             }
         }
@@ -194,7 +195,7 @@ impl Store {
     /// Reads every object and drops those whose bytes have another digest.
     pub fn verify(&self) -> Result<Verified> {
         let mut verified = Verified::default();
-        let rows = self.database.with_connection(|connection| {
+        let (right, damaged) = self.database.with_connection(|connection| {
             let mut right = 0;
             let mut damaged = Vec::new();
             let mut statement = connection.prepare("SELECT digest, bytes FROM object")?;
@@ -205,20 +206,21 @@ impl Store {
                 if Digest::of(bytes) == digest {
                     right += 1;
                 } else {
-                    damaged.push(digest);
+                    damaged.push((digest, bytes.to_vec()));
                 }
             }
             Ok((right, damaged))
         })?;
-        (verified.right, verified.damaged) = rows;
-        for digest in &verified.damaged {
-            self.database.drop_object(digest)?;
+        verified.right = right;
+        for (digest, bytes) in damaged {
+            self.database.drop_object(&digest, &bytes)?;
+            verified.damaged.push(digest);
         }
         for (digest, path, _) in self.file_objects()? {
             if Digest::of_file(&path)? == digest {
                 verified.right += 1;
             } else {
-                fs_err::remove_file(path)?;
+                remove_if_there(&path)?;
                 verified.damaged.push(digest);
             }
         }

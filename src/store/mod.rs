@@ -61,6 +61,8 @@ pub struct Store {
     remote: Option<Remote>,
     /// Artifacts that name bytes which turned out missing or damaged since the store was opened.
     broken: Mutex<BTreeSet<Digest>>,
+    /// Held while a damaged file is taken away.
+    dropping: Mutex<()>,
 }
 
 impl Store {
@@ -75,7 +77,7 @@ impl Store {
         check_format(root)?;
         let database = Database::open(&root.join("index.sqlite"))?;
         let remote = remote.map(Remote::open).transpose()?;
-        Ok(Self { root: root.to_owned(), database, remote, broken: Mutex::default() })
+        Ok(Self { root: root.to_owned(), database, remote, broken: Mutex::default(), dropping: Mutex::default() })
     }
 
     /// Returns the folder that the store lives in.
@@ -105,7 +107,7 @@ impl Store {
             if Digest::of(&bytes) == *digest {
                 return Ok(bytes);
             }
-            self.database.drop_object(digest)?;
+            self.database.drop_object(digest, &bytes)?;
             return Err(StoreError::Damaged { digest: *digest });
         }
         if let Some(bytes) = self.read_file_object(digest)? {

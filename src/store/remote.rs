@@ -132,15 +132,16 @@ impl Store {
         if !has_size(&source, file.size) {
             return Ok(false);
         }
-        if absent_is_none(fs_err::File::open(&source))?.is_none() {
+        let temporary = self.landing()?;
+        let copy = temporary.path().join("object");
+        if absent_is_none(reflink_copy::reflink_or_copy(&source, &copy))?.is_none() {
             return Ok(false);
         }
-        let fetched = self.put_file(&source)?;
-        if fetched.digest != file.digest {
-            fs_err::remove_file(self.file_path(&fetched.digest))?;
+        if Digest::of_file(&copy)? != file.digest {
             drop_damaged(&source);
             return Err(StoreError::Damaged { digest: file.digest });
         }
+        self.adopt(&copy)?;
         debug_assert!(has_size(path, file.size));
         Ok(true)
     }

@@ -43,6 +43,37 @@ fn a_damaged_file_object_is_dropped_and_named() {
     assert!(matches!(store.path(&file), Err(StoreError::Missing { .. })));
 }
 
+/// Replaces a stored file by other bytes of the same size.
+fn damage(path: &std::path::Path) {
+    fs_err::remove_file(path).unwrap();
+    fs_err::write(path, "other bytes").unwrap();
+}
+
+#[test]
+fn readers_that_find_the_same_damage_at_once_all_say_so_or_find_it_gone() {
+    let (_folder, store) = store();
+    let file = store.put_file_bytes(b"right bytes").unwrap();
+    for _ in 0..100 {
+        damage(&store.path(&file).unwrap());
+        std::thread::scope(|scope| {
+            let reader = || scope.spawn(|| store.path(&file).unwrap_err());
+            for error in [reader(), reader(), reader()].map(|reader| reader.join().unwrap()) {
+                assert!(matches!(error, StoreError::Damaged { .. } | StoreError::Missing { .. }), "{error:?}");
+            }
+        });
+        store.put_file_bytes(b"right bytes").unwrap();
+    }
+}
+
+#[test]
+fn bytes_that_are_stored_again_take_the_place_of_damaged_ones() {
+    let (_folder, store) = store();
+    let file = store.put_file_bytes(b"right bytes").unwrap();
+    damage(&store.path(&file).unwrap());
+    store.put_file_bytes(b"right bytes").unwrap();
+    assert_eq!(fs_err::read(store.path(&file).unwrap()).unwrap(), b"right bytes");
+}
+
 #[test]
 fn the_second_store_serves_what_the_first_pushed() {
     let folder = tempfile::tempdir().unwrap();
