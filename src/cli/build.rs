@@ -126,3 +126,43 @@ fn summary(context: &mut Context<'_>, session: &Session<'_>, report: &BuildRepor
         "not-deployed": held, "duration-ms": log.duration_ms, "interrupted": interrupted,
     }}));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Space;
+    use super::*;
+
+    #[test]
+    fn a_build_says_what_ran_and_the_next_one_runs_nothing() {
+        let space = Space::new();
+        let first = space.done(&["build", "--json"]);
+        let built = first.object("build");
+        assert_eq!((&built["built"], &built["fresh"], &built["run"]), (&json!(3), &json!(0), &json!(1)));
+        let again = space.done(&["build"]);
+        assert!(again.err.starts_with("0 built, 3 fresh in "), "{}", again.err);
+        let forced = space.done(&["build", "--force", "pairs"]);
+        assert!(forced.err.contains("▶ pairs (filter.conversations): asked for by `--force`"), "{}", forced.err);
+        assert!(forced.err.contains("1 built, 2 fresh"), "{}", forced.err);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_shown_with_what_did_not_run() {
+        let space = Space::new();
+        space.write("notes.jsonl", "{\"conversations\": []}\nno json\n");
+        let said = space.run(&["build"]);
+        assert_eq!(said.exit, Exit::Failed, "{}", said.err);
+        assert!(said.err.contains("✗ notes") && said.err.contains("in node `notes`:"), "{}", said.err);
+        assert!(said.err.contains("notes.jsonl:"), "{}", said.err);
+    }
+
+    #[test]
+    fn an_edited_out_is_left_alone_and_fails_the_build_until_it_may_be_overwritten() {
+        let space = Space::new();
+        space.edit("pipeline.toml", "from = [\"notes\"]", "from = [\"notes\"]\nout = \"rows.jsonl\"");
+        space.done(&["build"]);
+        space.write("rows.jsonl", "mine\n");
+        space.refused(&["build"], Exit::Failed, "`rows.jsonl` was edited since it was written, so it was left alone");
+        space.done(&["build", "--overwrite"]);
+        assert_ne!(fs_err::read_to_string(space.path().join("rows.jsonl")).unwrap(), "mine\n");
+    }
+}

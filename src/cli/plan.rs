@@ -5,8 +5,8 @@ use serde_json::json;
 use super::selection::Selection;
 use super::session::Session;
 use super::{CliError, Context, Execute, Exit};
-use crate::engine::{OutState, Plan, Planned, plan};
-use crate::graph::{Graph, NodeIndex};
+use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
+use crate::graph::NodeIndex;
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -32,13 +32,13 @@ impl Execute for PlanCommand {
         let graph = &session.project.graph;
         let mut runs = 0;
         for (index, planned) in &plan.nodes {
-            let (word, why) = describe(graph, planned);
+            let (word, why) = describe(&session, *index, planned)?;
             runs += usize::from(!matches!(planned, Planned::Fresh(_) | Planned::NotDeployed));
             if !matches!(planned, Planned::Fresh(_)) {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
             }
-            context.output.json(&entry(graph, *index, planned));
+            context.output.json(&entry(&session, *index, planned)?);
         }
         let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count();
         context.output.line(match runs {
@@ -84,17 +84,26 @@ fn refused(context: &mut Context<'_>, session: &Session<'_>, plan: &Plan) -> Res
     Ok(exit)
 }
 
-fn describe(graph: &Graph, planned: &Planned) -> (&'static str, String) {
-    match planned {
+/// Returns what is done about a node, and why.
+fn describe(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(&'static str, String), CliError> {
+    let graph = &session.project.graph;
+    Ok(match planned {
         Planned::Fresh(_) => ("fresh", String::new()),
         Planned::Run(_, reason) => ("run", reason.to_string()),
+        Planned::Perhaps(_) if is_new(session, index)? => ("run", StaleReason::NeverBuilt.to_string()),
         Planned::Perhaps(on) => {
             let names: Vec<String> = on.iter().map(|index| format!("`{}`", graph[*index].name)).collect();
-            ("run", format!("unless {} gives the same as before", names.join(", ")))
+            let give = if names.len() == 1 { "gives" } else { "give" };
+            ("run", format!("unless {} {give} the same as before", names.join(", ")))
         }
         Planned::NotDeployed => ("hold", "it changes something outside the project: only with `--deploy`".to_owned()),
         Planned::Refused(error) => ("refuse", error.to_string()),
-    }
+    })
+}
+
+/// Returns whether a node was never built here, so that nothing before it can spare it.
+fn is_new(session: &Session<'_>, index: NodeIndex) -> Result<bool, CliError> {
+    Ok(session.resolver().trace(&session.project.graph[index].name)?.is_none())
 }
 
 /// Returns the state as `status` names it.
@@ -111,26 +120,76 @@ fn state(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(
                 _ => ("fresh", String::new()),
             }
         }
-        Planned::Run(_, reason) => match reason {
-            crate::engine::StaleReason::NeverBuilt => ("never built", String::new()),
-            reason => ("stale", reason.to_string()),
-        },
+        Planned::Run(_, StaleReason::NeverBuilt) => ("never built", String::new()),
+        Planned::Perhaps(_) if is_new(session, index)? => ("never built", String::new()),
         other => {
-            let (_, why) = describe(&session.project.graph, other);
+            let (_, why) = describe(session, index, other)?;
             (if matches!(other, Planned::NotDeployed) { "held" } else { "stale" }, why)
         }
     })
 }
 
-fn entry(graph: &Graph, index: NodeIndex, planned: &Planned) -> serde_json::Value {
-    let node = &graph[index];
-    let (action, why) = describe(graph, planned);
+fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<serde_json::Value, CliError> {
+    let node = &session.project.graph[index];
+    let (action, why) = describe(session, index, planned)?;
     let (key, reason) = match planned {
         Planned::Run(prepared, reason) => (Some(prepared.key), Some(reason)),
         Planned::Fresh(known) => (Some(known.key), None),
         _ => (None, None),
     };
-    json!({"plan": {
+    Ok(json!({"plan": {
         "node": node.name, "kind": node.kind_name, "action": action, "why": why, "key": key, "reason": reason,
-    }})
+    }}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Space, rows};
+    use super::*;
+
+    #[test]
+    fn a_plan_says_what_runs_and_why_and_writes_nothing() {
+        let space = Space::new();
+        let said = space.done(&["plan"]);
+        assert_eq!(
+            said.out,
+            "run notes (source.jsonl): never built\n\
+             run pairs (filter.conversations): never built\n\
+             run dataset (filter.split): never built\n\
+             3 to run, 0 fresh: `tunesmith build`\n"
+        );
+        space.done(&["build"]);
+        assert_eq!(space.done(&["plan"]).out, "nothing to do: 3 fresh\n");
+        space.edit("pipeline.toml", "eval = 0.5", "eval = 0.25");
+        space.write("notes.jsonl", &rows(&["alpha", "beta"]));
+        assert_eq!(
+            space.done(&["plan"]).out,
+            "run notes (source.jsonl): file path notes.jsonl changed\n\
+             run pairs (filter.conversations): unless `notes` gives the same as before\n\
+             run dataset (filter.split): unless `pairs` gives the same as before\n\
+             3 to run, 0 fresh: `tunesmith build`\n"
+        );
+        let plan = space.done(&["plan", "notes", "--json"]).object("plan");
+        assert_eq!((&plan["action"], &plan["reason"]["reason"]), (&json!("run"), &json!("changed")));
+        space.refused(&["plan", "paris"], Exit::Wrong, "did you mean `pairs`?");
+    }
+
+    #[test]
+    fn a_missing_file_is_named_by_the_plan_that_cannot_be_built() {
+        let space = Space::new();
+        fs_err::remove_file(space.path().join("notes.jsonl")).unwrap();
+        space.refused(&["plan"], Exit::Failed, "node `notes` reads `notes.jsonl`, which is not there");
+    }
+
+    #[test]
+    fn status_names_each_state_and_ends_with_1_on_request() {
+        let space = Space::new();
+        assert_eq!(space.done(&["status"]).out, "notes    never built\npairs    never built\ndataset  never built\n");
+        space.done(&["build"]);
+        assert_eq!(space.done(&["status", "--exit-code"]).out, "notes    fresh\npairs    fresh\ndataset  fresh\n");
+        space.edit("pipeline.toml", "eval = 0.5", "eval = 0.25");
+        let said = space.run(&["status", "--exit-code"]);
+        assert_eq!((said.exit, said.out.lines().last().unwrap()), (Exit::Failed, "dataset  stale: eval: 0.5 → 0.25"));
+        space.refused(&["status", "--up-to", "nothing"], Exit::Wrong, "nothing");
+    }
 }

@@ -53,3 +53,16 @@ impl Events for Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Space;
+    use super::Exit;
+
+    #[test]
+    fn what_is_no_job_of_this_version_is_refused() {
+        let space = Space::new();
+        space.write("job.json", "{\"format\": 99}");
+        space.refused(&["worker", "job.json"], Exit::Failed, "job.json` cannot be run");
+    }
+}

@@ -227,7 +227,12 @@ impl Resolver<'_> {
 
     fn stale_reason(&self, node: &Node, prepared: &Prepared) -> Result<StaleReason, EngineError> {
         let Some(trace) = self.trace(&node.name)? else { return Ok(StaleReason::NeverBuilt) };
-        let changes = trace.explained.changes(&prepared.explained);
+        let mut changes = trace.explained.changes(&prepared.explained);
+        for change in &mut changes {
+            let now = prepared.inputs.iter().map(|input| input.node.as_str());
+            let then = trace.inputs.iter().map(|(node, ..)| node.as_str());
+            change.part = if change.new.is_some() { by_name(&change.part, now) } else { by_name(&change.part, then) };
+        }
         Ok(if changes.is_empty() { StaleReason::ResultMissing } else { StaleReason::Changed { changes } })
     }
 
@@ -398,6 +403,15 @@ fn input_parts(input: &JobInput, with_name: bool) -> Vec<(String, Digest)> {
             .iter()
             .map(|(field, value)| (format!("field {}.{field}", input.node), Digest::of(value.to_string().as_bytes())))
             .collect(),
+    }
+}
+
+/// Names an input in a part of a key by its node: keys have its place, since names shape no bytes.
+fn by_name<'n>(part: &str, mut nodes: impl Iterator<Item = &'n str>) -> String {
+    let place = part.strip_prefix("input ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    match place.and_then(|place| nodes.nth(place)) {
+        Some(node) => format!("input `{node}`"),
+        None => part.to_owned(),
     }
 }
 

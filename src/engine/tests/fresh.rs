@@ -41,7 +41,7 @@ fn a_second_build_runs_nothing_and_an_edit_only_what_depends_on_it() {
     assert_eq!(space.ran(), names("b both last"));
     assert_eq!(space.text_of(&built.known["last"]), "aB!");
     assert_eq!(built.reasons()["b"], "file path b.txt changed");
-    assert_eq!(built.reasons()["last"], "input 0 from changed");
+    assert_eq!(built.reasons()["last"], "input `both` changed");
 }
 
 #[test]
