@@ -44,7 +44,7 @@ fn a_damaged_file_object_is_dropped_and_named() {
 }
 
 /// Replaces a stored file by other bytes of the same size.
-fn damage(path: &std::path::Path) {
+fn damage(path: &Path) {
     fs_err::remove_file(path).unwrap();
     fs_err::write(path, "other bytes").unwrap();
 }
