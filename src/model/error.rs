@@ -140,6 +140,19 @@ pub enum ModelError {
         /// What is known.
         known: &'static str,
     },
+    /// A tokenizer that llama.cpp would need a name for.
+    #[error("the base model's tokenizer splits text in a way that has no name in a GGUF")]
+    #[diagnostic(
+        code(model::unnamed_split),
+        help(
+            "known are the splits of: {known}; with a wrong one the model would read text otherwise than it was trained: \
+             use the publisher's own GGUF as base"
+        )
+    )]
+    UnnamedSplit {
+        /// What is known.
+        known: &'static str,
+    },
     /// The tokenizer's own complaint.
     #[error("the base model's tokenizer does not work")]
     #[diagnostic(code(model::bad_tokenizer), help("fetch tokenizer.json, or the GGUF, again"))]

@@ -14,7 +14,9 @@ use tokenizers::{AddedToken, Tokenizer as Inner};
 
 use super::{ModelError, Result};
 
-/// Values of `tokenizer.ggml.pre` that are known, for messages.
+/// Values of `tokenizer.ggml.pre` that are known.
+const NAMES: [&str; 5] = ["smollm", "llama-bpe", "qwen2", "gpt-2", "default"];
+/// The same, for messages.
 const KNOWN: &str = "smollm, llama-bpe, qwen2, gpt-2, default";
 
 /// Llama 3's split (`tokenizer.json` of Meta's models; llama.cpp's `llama-bpe`).
@@ -144,6 +146,39 @@ impl Tokenizer {
     }
 }
 
+/// Returns the GGUF's name of how a tokenizer splits text before merging.
+///
+/// It is found by comparing definitions: a wrong name would silently cost quality.
+///
+/// # Errors
+/// [`ModelError::UnnamedSplit`] for a split that has no name here.
+pub(super) fn split_name(tokenizer: &Tokenizer) -> Result<&'static str> {
+    let definition = |split: &PreTokenizerWrapper| {
+        let mut value = serde_json::to_value(split).unwrap_or_default();
+        without_offsets(&mut value);
+        value
+    };
+    let found = tokenizer.inner.get_pre_tokenizer().map(definition);
+    for name in NAMES {
+        if Some(definition(&pre_tokenizer(name)?.0)) == found {
+            return Ok(name);
+        }
+    }
+    Err(ModelError::UnnamedSplit { known: KNOWN })
+}
+
+/// Drops what says how offsets are reported: it changes no token.
+fn without_offsets(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.remove("trim_offsets");
+            fields.values_mut().for_each(without_offsets);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(without_offsets),
+        _ => {}
+    }
+}
+
 /// Returns how text is split, and whether a whole word that is a token skips the merges.
 fn pre_tokenizer(pre: &str) -> Result<(PreTokenizerWrapper, bool)> {
     let bytes = |split: bool| PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, split));
@@ -189,6 +224,30 @@ mod tests {
         let error = Tokenizer::from_bpe(&parts("viking")).unwrap_err();
         let help = miette::Diagnostic::help(&error).unwrap().to_string();
         assert!(help.contains("smollm") && help.contains("tokenizer.json"), "{help}");
+    }
+
+    /// Scripts, numbers, spaces and signs on which splits differ; after the text that llama.cpp's converter checks with.
+    #[cfg(feature = "llama")]
+    const HARD: &str = "\n \n\n \n\n\n \t \t\t \t\n  \n   \n🚀 (normal) 😶\u{200d}🌫️ ✅ 🦙🦙 3 33 333 3333 33333 3.3 3..3 \
+                        3...3 កាន់តែពិសេសអាច😁 ?我想在apple工作1314151天～ ------======= нещо на Български \
+                        ```````\"\"\"\"......!!!!!!?????? I've been 'told he's there, 'RE you sure? 'M not sure \
+                        We'Ve a'lL\r\n  <|im_end|>end  \u{301}e\u{301} x²½ ½";
+
+    #[cfg(feature = "llama")]
+    #[test]
+    fn each_split_gives_the_ids_that_llama_cpp_gives() {
+        use crate::llama::{Markers, Model};
+        use crate::model::gguf::tiny;
+        use crate::model::weights::{Base, WeightFiles};
+
+        let folder = tempfile::tempdir().unwrap();
+        for name in NAMES {
+            let path = folder.path().join(name);
+            tiny::write_with_split(&path, name, HARD).unwrap();
+            let ours = Base::open(&WeightFiles::Gguf(path.clone())).unwrap().tokenizer().unwrap();
+            let ours: Vec<i32> = ours.encode(HARD).unwrap().into_iter().map(|id| id as i32).collect();
+            assert_eq!(ours, Model::load(&path).unwrap().tokenize(HARD, Markers::Parsed).unwrap(), "{name}");
+        }
     }
 
     #[test]

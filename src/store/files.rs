@@ -1,5 +1,6 @@
 //! `objects/`: larger files under their digest, read-only, placed by a rename.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,14 @@ impl Store {
             }
             None => Err(StoreError::Missing { digest: file.digest }),
         }
+    }
+
+    /// Returns read-only paths to stored files, by the names that they have in their folder.
+    ///
+    /// # Errors
+    /// Those of [`Store::path`].
+    pub fn paths(&self, files: &BTreeMap<String, FileRef>) -> Result<BTreeMap<String, PathBuf>> {
+        files.iter().map(|(name, file)| Ok((name.clone(), self.path(file)?))).collect()
     }
 
     /// Returns whether a file object is here or in the shared folder, by its size.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::llama::LlamaError;
+use crate::model::ModelError;
 use crate::model::gguf::GgufError;
 
 /// What can go wrong between a base model and a GGUF.
@@ -108,6 +109,10 @@ pub enum ConvertError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Gguf(#[from] GgufError),
+    /// The folder of the base.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] ModelError),
     /// Decoding the base.
     #[error(transparent)]
     #[diagnostic(transparent)]

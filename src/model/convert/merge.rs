@@ -10,6 +10,9 @@ use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
 /// Numbers that are in memory at once.
 const SLAB: u64 = 16 << 20;
 
+/// The layout of llama.cpp's quantised blocks, which each file names (`GGML_QNT_VERSION`).
+const QUANTIZATION_VERSION: u32 = 2;
+
 /// How to merge.
 pub struct Merge<'a> {
     /// What is added to the base, if anything.
@@ -45,6 +48,7 @@ pub fn merge(source: &mut dyn Source, output: &Path, how: &mut Merge<'_>) -> Res
     }
     let mut metadata = source.metadata();
     metadata.push(("general.file_type".into(), Value::U32(how.float.id())));
+    metadata.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));
     let planned: Vec<PlannedTensor> = tensors
         .iter()
         .map(|tensor| PlannedTensor {

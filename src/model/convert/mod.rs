@@ -6,13 +6,16 @@
 
 mod adapter;
 mod error;
+mod folder;
 mod merge;
+mod metadata;
 #[cfg(test)]
 pub(crate) mod sample;
 mod source;
 
 pub use adapter::{Adapter, Lora};
 pub use error::ConvertError;
+pub use folder::FolderSource;
 pub use merge::{Merge, Merged, merge};
 pub use source::{GgufSource, Source, SourceTensor};
 

@@ -6,6 +6,10 @@ use std::path::Path;
 use super::*;
 use crate::llama::{Context, ContextOptions, Model, dequantize};
 use crate::model::gguf::{FileType, Header, TensorType, Value, tiny};
+use crate::model::lora;
+use crate::model::rows::TokenRow;
+use crate::model::transformer::{Batch, Transformer};
+use crate::model::weights::{Base, Storage, WeightFiles};
 
 use super::sample::{ALPHA, RANK, config, write_adapter};
 
@@ -181,12 +185,42 @@ fn numbers_that_the_target_cannot_hold_are_refused() {
     run(&base, None, &output, FileType::BF16, 1).unwrap();
 }
 
+/// Returns the logits of our own forward pass, in 32 bits.
+fn own_logits(base: &Base, adapter: Option<&lora::Adapter>, row: &TokenRow) -> Vec<Vec<f32>> {
+    Transformer::load(base, Storage::Dense, |_| ()).unwrap().logits(adapter, &Batch::new([(0, row)])).unwrap()
+}
+
+/// Returns the logits of llama.cpp.
+fn their_logits(path: &Path, row: &TokenRow) -> Vec<Vec<f32>> {
+    let model = Model::load(path).unwrap();
+    let options = ContextOptions { length: 64, threads: 2, interrupt: &|| false };
+    let tokens: Vec<i32> = row.ids.iter().map(|id| *id as i32).collect();
+    Context::new(&model, &options).unwrap().all_logits(&tokens).unwrap()
+}
+
+fn row() -> TokenRow {
+    let ids: Vec<u32> = (0..48).map(|at| 3 + at * 37 % 250).collect();
+    TokenRow { trained: vec![true; ids.len()], ids }
+}
+
+#[test]
+fn llama_cpp_computes_from_a_converted_folder_what_our_own_forward_pass_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+    let files: BTreeMap<_, _> =
+        names.map(|name| (name.to_owned(), Path::new("tests/fixtures/tiny-llama").join(name))).into();
+    let output = folder.path().join("converted.gguf");
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 2, progress: &mut |_, _| true };
+    merge(&mut FolderSource::open(&files).unwrap(), &output, how).unwrap();
+    let ours = own_logits(&Base::open(&WeightFiles::Folder(files)).unwrap(), None, &row());
+    for (ours, theirs) in ours.iter().zip(their_logits(&output, &row())) {
+        let divergence = divergence(ours, &theirs);
+        assert!(divergence < 1e-3, "{divergence}");
+    }
+}
+
 #[test]
 fn llama_cpp_computes_what_our_own_forward_pass_does() {
-    use crate::model::rows::TokenRow;
-    use crate::model::transformer::{Batch, Transformer};
-    use crate::model::weights::{Base, Storage, WeightFiles};
-
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("base.gguf");
     tiny::write(&path, &tiny::tensors(3), TensorType::F16).unwrap();
@@ -207,23 +241,13 @@ fn llama_cpp_computes_what_our_own_forward_pass_does() {
 
     let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
     let [settings, tensors] = ["adapter_config.json", "adapter_model.safetensors"].map(|name| &files[name]);
-    let adapter = crate::model::lora::Adapter::from_peft(base.config(), settings, tensors).unwrap();
-    let ids: Vec<u32> = (0..48).map(|at| 3 + at * 37 % 250).collect();
-    let row = TokenRow { trained: vec![true; ids.len()], ids };
-    let ours = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
-    let ours = ours.logits(Some(&adapter), &Batch::new([(0, &row)])).unwrap();
-
-    let logits = |path: &Path| {
-        let model = Model::load(path).unwrap();
-        let options = ContextOptions { length: 64, threads: 2, interrupt: &|| false };
-        let tokens: Vec<i32> = row.ids.iter().map(|id| *id as i32).collect();
-        Context::new(&model, &options).unwrap().all_logits(&tokens).unwrap()
-    };
+    let adapter = lora::Adapter::from_peft(base.config(), settings, tensors).unwrap();
+    let ours = own_logits(&base, Some(&adapter), &row());
     let worst = |theirs: &[Vec<f32>]| {
         assert_eq!(ours.len(), theirs.len());
         ours.iter().zip(theirs).map(|(ours, theirs)| divergence(ours, theirs)).fold(0.0, f64::max)
     };
-    let (tuned, untuned) = (worst(&logits(&merged)), worst(&logits(&path)));
+    let (tuned, untuned) = (worst(&their_logits(&merged, &row())), worst(&their_logits(&path, &row())));
     assert!(tuned < 1e-3, "{tuned}");
     assert!(untuned > 1e-2, "the adapter must matter: {untuned}");
 }

@@ -133,13 +133,54 @@ fn vocabulary() -> Vec<String> {
 
 /// Writes a model of these tensors, matrices as `matrix` says and the rest in 32 bits.
 pub(crate) fn write(path: &Path, tensors: &[Tensor], matrix: TensorType) -> Result<(), GgufError> {
+    write_with(path, &metadata(), tensors, matrix)
+}
+
+/// Writes a random model that splits text as `pre` says and merges every two bytes that are neighbours in `text`.
+#[cfg(feature = "llama")]
+pub(crate) fn write_with_split(path: &Path, pre: &str, text: &str) -> Result<(), GgufError> {
+    let (mut tokens, alphabet) = (vocabulary(), vocabulary().split_off(3));
+    let mut merges = Vec::new();
+    for pair in text.as_bytes().windows(2) {
+        let [left, right] = [pair[0], pair[1]].map(|byte| &alphabet[usize::from(byte)]);
+        let (token, merge) = (format!("{left}{right}"), format!("{left} {right}"));
+        if !merges.contains(&merge) {
+            merges.push(merge);
+            tokens.extend((!tokens.contains(&token)).then_some(token));
+        }
+    }
+    let mut metadata = metadata();
+    for (key, value) in &mut metadata {
+        match key.as_str() {
+            "llama.vocab_size" => *value = Value::U32(tokens.len() as u32),
+            "tokenizer.ggml.pre" => *value = Value::String(pre.into()),
+            "tokenizer.ggml.tokens" => *value = Value::strings(tokens.clone()),
+            "tokenizer.ggml.token_type" => {
+                *value = Value::integers((0..tokens.len()).map(|token| if token < 3 { 3 } else { 1 }));
+            }
+            "tokenizer.ggml.merges" => *value = Value::strings(merges.clone()),
+            _ => {}
+        }
+    }
+    let mut tensors = tensors(1);
+    tensors[0].dimensions[1] = tokens.len() as u64;
+    tensors[0].numbers = noise(1, EMBEDDING as usize * tokens.len());
+    write_with(path, &metadata, &tensors, TensorType::F16)
+}
+
+fn write_with(
+    path: &Path,
+    metadata: &[(String, Value)],
+    tensors: &[Tensor],
+    matrix: TensorType,
+) -> Result<(), GgufError> {
     let type_of = |tensor: &Tensor| if tensor.dimensions.len() == 1 { TensorType::F32 } else { matrix };
     let planned = tensors.iter().map(|tensor| PlannedTensor {
         name: tensor.name.clone(),
         dimensions: tensor.dimensions.clone(),
         tensor_type: type_of(tensor),
     });
-    let mut writer = Writer::create(path, &metadata(), planned.collect())?;
+    let mut writer = Writer::create(path, metadata, planned.collect())?;
     for tensor in tensors {
         let bytes: Vec<u8> = if type_of(tensor) == TensorType::F32 {
             tensor.numbers.iter().flat_map(|number| number.to_le_bytes()).collect()

@@ -1,11 +1,14 @@
 //! A base model in a folder as transformers writes it: `config.json`, `tokenizer.json`, `*.safetensors`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::config::{KNOWN_ARCHITECTURES, LlamaConfig, RopeScaling, rope_frequencies};
@@ -20,7 +23,7 @@ const LONGEST_HEADER: u64 = 100 << 20;
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(in super::super) struct Folder {
     files: BTreeMap<String, PathBuf>,
     tensors: BTreeMap<String, TensorPlace>,
 }
@@ -28,7 +31,10 @@ pub(super) struct Folder {
 /// Where one tensor is.
 #[derive(Debug)]
 struct TensorPlace {
+    /// The file's name in the folder.
+    file: String,
     path: PathBuf,
+    open: Arc<std::fs::File>,
     start: u64,
     bytes: u64,
     dtype: String,
@@ -83,11 +89,11 @@ struct RopeJson {
 
 impl Folder {
     /// Reads the headers of all safetensors files.
-    pub(super) fn open(files: &BTreeMap<String, PathBuf>) -> Result<Self> {
+    pub(in super::super) fn open(files: &BTreeMap<String, PathBuf>) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (name, path) in files {
             if Path::new(name).extension().is_some_and(|extension| extension == "safetensors") {
-                read_header(path, &mut tensors)?;
+                read_header(name, path, &mut tensors)?;
             }
         }
         if tensors.is_empty() {
@@ -97,33 +103,75 @@ impl Folder {
     }
 
     /// Reads `config.json`.
-    pub(super) fn config(&self) -> Result<LlamaConfig> {
-        let (path, text) = self.text("config.json")?;
-        let bad = |cause| ModelError::Json { path: path.clone(), cause };
-        let raw: Value = serde_json::from_str(&text).map_err(bad)?;
+    pub(in super::super) fn config(&self) -> Result<LlamaConfig> {
+        let raw: Value = self.json("config.json")?;
         let found = raw.get("model_type").and_then(Value::as_str).unwrap_or("none");
         if !["llama", "mistral"].contains(&found) {
             return Err(ModelError::Architecture { found: found.to_owned(), known: KNOWN_ARCHITECTURES });
         }
-        let json: ConfigJson = serde_json::from_value(raw).map_err(|cause| ModelError::Json { path, cause })?;
+        let json: ConfigJson = self.json("config.json")?;
         llama_config(&json, self.tensors.contains_key("lm_head.weight"))
     }
 
+    /// Returns the base of the rotary embedding's frequencies, and their scaling.
+    pub(in super::super) fn rope(&self) -> Result<(f64, RopeScaling)> {
+        rope(&self.json("config.json")?)
+    }
+
     /// Reads `tokenizer.json`.
-    pub(super) fn tokenizer(&self) -> Result<Tokenizer> {
+    pub(in super::super) fn tokenizer(&self) -> Result<Tokenizer> {
         let (_, text) = self.text("tokenizer.json")?;
         Tokenizer::from_json(&text)
     }
 
     /// Reads the template from `chat_template.jinja` or from `tokenizer_config.json`.
     pub(super) fn template(&self) -> Result<ChatTemplate> {
-        let (path, text) = self.text("tokenizer_config.json")?;
-        let config: Value = serde_json::from_str(&text).map_err(|cause| ModelError::Json { path, cause })?;
-        let source = match self.text("chat_template.jinja") {
-            Ok((_, source)) => source,
-            Err(_) => template_source(&config).ok_or(ModelError::NoTemplate)?.to_owned(),
-        };
-        ChatTemplate::new(&source, token(&config, "bos_token"), token(&config, "eos_token"))
+        let source = self.template_source()?;
+        ChatTemplate::new(&source, self.special_token("bos_token")?, self.special_token("eos_token")?)
+    }
+
+    /// Returns the template as it is written.
+    pub(in super::super) fn template_source(&self) -> Result<String> {
+        if let Ok((_, source)) = self.text("chat_template.jinja") {
+            return Ok(source);
+        }
+        template_source(&self.json("tokenizer_config.json")?).map(str::to_owned).ok_or(ModelError::NoTemplate)
+    }
+
+    /// Returns a special token of `tokenizer_config.json`, such as `eos_token`: a text, or an object with `content`.
+    pub(in super::super) fn special_token(&self, key: &str) -> Result<Option<String>> {
+        let config: Value = self.json("tokenizer_config.json")?;
+        let Some(value) = config.get(key) else { return Ok(None) };
+        Ok(value.as_str().or_else(|| value.get("content").and_then(Value::as_str)).map(str::to_owned))
+    }
+
+    /// Reads a JSON file of the folder.
+    pub(in super::super) fn json<T: DeserializeOwned>(&self, name: &'static str) -> Result<T> {
+        let (path, text) = self.text(name)?;
+        serde_json::from_str(&text).map_err(|cause| ModelError::Json { path, cause })
+    }
+
+    /// Returns names and shapes of the tensors in the order in which they lie in the files.
+    pub(in super::super) fn tensors(&self) -> Vec<(&str, &[usize])> {
+        let mut places: Vec<_> = self.tensors.iter().collect();
+        places.sort_by_key(|(_, place)| (&place.file, place.start));
+        places.into_iter().map(|(name, place)| (name.as_str(), place.shape.as_slice())).collect()
+    }
+
+    /// Fills `numbers` with one row of a tensor: numbers of its last dimension.
+    pub(in super::super) fn row(&self, name: &str, row: usize, numbers: &mut [f32]) -> Result<()> {
+        let place = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })?;
+        let foreign = || ModelError::DType { name: name.to_owned(), found: place.dtype.clone() };
+        let width = element_bytes(&place.dtype).ok_or_else(foreign)?;
+        let length = numbers.len() as u64 * width;
+        let start = row as u64 * length;
+        if start + length > place.bytes {
+            return Err(ModelError::Damaged { path: place.path.clone(), what: format!("tensor `{name}` ends early") });
+        }
+        let mut bytes = vec![0; length as usize];
+        place.open.read_exact_at(&mut bytes, place.start + start)?;
+        numbers.copy_from_slice(&decode(&place.dtype, &bytes).ok_or_else(foreign)?);
+        Ok(())
     }
 
     /// Returns a matrix by its name.
@@ -139,10 +187,8 @@ impl Folder {
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let place = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })?;
         check_shape(name, &place.shape, shape)?;
-        let mut file = fs_err::File::open(&place.path)?;
-        file.seek(SeekFrom::Start(place.start))?;
         let mut bytes = vec![0; place.bytes as usize];
-        file.read_exact(&mut bytes)?;
+        place.open.read_exact_at(&mut bytes, place.start)?;
         decode(&place.dtype, &bytes)
             .ok_or_else(|| ModelError::DType { name: name.to_owned(), found: place.dtype.clone() })
     }
@@ -154,7 +200,7 @@ impl Folder {
 }
 
 /// Reads one file's header into `tensors`, every place checked against the file's size.
-fn read_header(path: &Path, tensors: &mut BTreeMap<String, TensorPlace>) -> Result<()> {
+fn read_header(name: &str, path: &Path, tensors: &mut BTreeMap<String, TensorPlace>) -> Result<()> {
     let damaged = |what: String| ModelError::Damaged { path: path.to_owned(), what };
     let mut file = fs_err::File::open(path)?;
     let size = file.metadata()?.len();
@@ -168,8 +214,9 @@ fn read_header(path: &Path, tensors: &mut BTreeMap<String, TensorPlace>) -> Resu
     file.read_exact(&mut header)?;
     let header: BTreeMap<String, Value> =
         serde_json::from_slice(&header).map_err(|cause| ModelError::Json { path: path.to_owned(), cause })?;
-    for (name, entry) in header {
-        if name == "__metadata__" {
+    let open = Arc::new(file.into_parts().0);
+    for (tensor, entry) in header {
+        if tensor == "__metadata__" {
             continue;
         }
         let entry: Entry =
@@ -180,16 +227,18 @@ fn read_header(path: &Path, tensors: &mut BTreeMap<String, TensorPlace>) -> Resu
         let expected = element_bytes(&entry.dtype).and_then(|bytes| elements?.checked_mul(bytes));
         let fits = start <= end && data.checked_add(end).is_some_and(|end| end <= size);
         if !fits || expected.is_some_and(|expected| expected != end - start) {
-            return Err(damaged(format!("tensor `{name}` claims bytes {start} to {end}")));
+            return Err(damaged(format!("tensor `{tensor}` claims bytes {start} to {end}")));
         }
         let place = TensorPlace {
+            file: name.to_owned(),
             path: path.to_owned(),
+            open: Arc::clone(&open),
             start: data + start,
             bytes: end - start,
             dtype: entry.dtype,
             shape: entry.shape,
         };
-        tensors.insert(name, place);
+        tensors.insert(tensor, place);
     }
     Ok(())
 }
@@ -227,8 +276,7 @@ fn llama_config(json: &ConfigJson, has_head: bool) -> Result<LlamaConfig> {
         return Err(ModelError::MissingKey { key: "num_attention_heads".into() });
     }
     let head_dim = json.head_dim.unwrap_or(json.hidden_size / json.num_attention_heads);
-    let rope = json.rope_parameters.as_ref().or(json.rope_scaling.as_ref());
-    let base = json.rope_theta.or(rope.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);
+    let (base, scaling) = rope(json)?;
     Ok(LlamaConfig {
         hidden: json.hidden_size,
         intermediate: json.intermediate_size,
@@ -242,11 +290,17 @@ fn llama_config(json: &ConfigJson, has_head: bool) -> Result<LlamaConfig> {
             .map_or(json.max_position_embeddings, |window| window.min(json.max_position_embeddings)),
         rms_epsilon: json.rms_norm_eps,
         tied: json.tie_word_embeddings || !has_head,
-        rope_frequencies: rope_frequencies(head_dim, base, scaling(rope, json.max_position_embeddings)?),
+        rope_frequencies: rope_frequencies(head_dim, base, scaling),
     })
 }
 
-/// Reads the scaling of the rotary embedding.
+/// Returns the base of the rotary embedding's frequencies, and their scaling.
+fn rope(json: &ConfigJson) -> Result<(f64, RopeScaling)> {
+    let rope = json.rope_parameters.as_ref().or(json.rope_scaling.as_ref());
+    let base = json.rope_theta.or(rope.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);
+    Ok((base, scaling(rope, json.max_position_embeddings)?))
+}
+
 fn scaling(rope: Option<&RopeJson>, context: usize) -> Result<RopeScaling> {
     let Some(rope) = rope else { return Ok(RopeScaling::None) };
     let needed = |value: Option<f64>, key: &str| value.ok_or(ModelError::MissingKey { key: key.to_owned() });
@@ -274,10 +328,4 @@ fn template_source(config: &Value) -> Option<&str> {
             .and_then(Value::as_str),
         _ => None,
     }
-}
-
-/// Returns a special token of `tokenizer_config.json`: a text, or an object with `content`.
-fn token(config: &Value, key: &str) -> Option<String> {
-    let value = config.get(key)?;
-    value.as_str().or_else(|| value.get("content").and_then(Value::as_str)).map(str::to_owned)
 }

@@ -234,7 +234,7 @@ impl Gguf {
 }
 
 /// Returns the name that llama.cpp's converter gives to a tensor of transformers.
-fn gguf_name(name: &str) -> String {
+pub(in super::super) fn gguf_name(name: &str) -> String {
     let names = [
         ("self_attn.q_proj", "attn_q"),
         ("self_attn.k_proj", "attn_k"),

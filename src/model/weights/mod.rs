@@ -16,6 +16,8 @@ use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::{ModelError, Result};
 
+pub(super) use folder::Folder;
+pub(super) use gguf::gguf_name;
 pub use matrix::{Matrix, Storage, Tile};
 
 /// Where a base model's files are on this machine.
@@ -37,7 +39,7 @@ pub struct Base {
 #[derive(Debug)]
 enum Source {
     Gguf(gguf::Gguf),
-    Folder(folder::Folder),
+    Folder(Folder),
 }
 
 impl Base {
@@ -52,7 +54,7 @@ impl Base {
                 (gguf.config()?, Source::Gguf(gguf))
             }
             WeightFiles::Folder(files) => {
-                let folder = folder::Folder::open(files)?;
+                let folder = Folder::open(files)?;
                 (folder.config()?, Source::Folder(folder))
             }
         };

@@ -26,11 +26,6 @@ pub(super) enum CompareError {
     #[diagnostic(code(eval::one_gguf), help("name one node of the type `gguf` in `from`"))]
     OneGguf { count: usize },
 
-    /// The base is a folder of safetensors.
-    #[error("a base model of safetensors cannot be run by llama.cpp")]
-    #[diagnostic(code(eval::folder_base), help("set `base` of `[model]` to the same model as a GGUF: `gguf:PATH`"))]
-    FolderBase,
-
     /// A file.
     #[error(transparent)]
     #[diagnostic(code(eval::io), help("check that the file can be read and that the disk has room"))]

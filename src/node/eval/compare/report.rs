@@ -11,6 +11,8 @@ use super::candidate::{self, Exam, Voice};
 use super::error::CompareError;
 use super::questions::{self, Question};
 use crate::llama::Generated;
+use crate::model::convert::{FolderSource, Merge, merge};
+use crate::model::gguf::FileType;
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::record::{Record, RecordSet};
 use crate::store::Artifact;
@@ -101,7 +103,6 @@ fn scored<'a>(question: &Question, answer: &'a Generated) -> Answer<'a> {
 
 /// Returns where the base's and the tuned model's GGUF are.
 fn models(run: &Run<'_>) -> Result<(PathBuf, PathBuf), NodeError> {
-    let Artifact::File(base) = &run.model()?.artifact else { return Err(CompareError::FolderBase.into()) };
     let tuned: Vec<_> = run
         .inputs()
         .filter_map(|input| match &input.artifact {
@@ -110,7 +111,28 @@ fn models(run: &Run<'_>) -> Result<(PathBuf, PathBuf), NodeError> {
         })
         .collect();
     let [tuned] = tuned[..] else { return Err(CompareError::OneGguf { count: tuned.len() }.into()) };
-    Ok((run.store.path(base)?, run.store.path(tuned)?))
+    let base = match &run.model()?.artifact {
+        Artifact::File(base) => run.store.path(base)?,
+        Artifact::Folder { files } => converted(run, &run.store.paths(files)?)?,
+        Artifact::Records(_) => return Err(run.bad_job("its model is a record set".into())),
+    };
+    Ok((base, run.store.path(tuned)?))
+}
+
+/// Writes a base that is a folder as a GGUF in 16 bits, which llama.cpp can run.
+fn converted(run: &Run<'_>, files: &BTreeMap<String, PathBuf>) -> Result<PathBuf, NodeError> {
+    let gguf = run.scratch().join("base.gguf");
+    let mut how = Merge {
+        adapter: None,
+        float: FileType::F16,
+        threads: run.grant().threads,
+        progress: &mut |done, total| {
+            run.progress(done, Some(total), "parameters", "converting the base");
+            !run.cancel.is_cancelled()
+        },
+    };
+    merge(&mut FolderSource::open(files)?, &gguf, &mut how)?;
+    Ok(gguf)
 }
 
 /// Makes the exam from the inputs' rows and the questions, and counts the rows that are not in it.

@@ -1,5 +1,7 @@
 //! `eval.compare` on a tiny model beside itself and beside another.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::Compare;
@@ -67,6 +69,23 @@ fn a_model_beside_itself_is_no_better_and_another_is_different() {
     assert_eq!((lines.len(), &lines[0]["ask"]), (2, &json!("who?")));
     assert_ne!(lines[0]["base"]["answer"], lines[0]["tuned"]["answer"]);
     assert_eq!(run(2), other, "it repeats itself");
+}
+
+#[test]
+fn a_base_of_safetensors_is_converted_and_has_the_loss_of_its_gguf() {
+    let bench = Bench::new();
+    let folder = Path::new("tests/fixtures/tiny-llama");
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+    let files = names.map(|name| (name.to_owned(), bench.store.put_file(&folder.join(name)).unwrap())).into();
+    let gguf = Artifact::File(bench.store.put_file(&folder.join("reference.gguf")).unwrap());
+    let inputs = vec![
+        bench.input(InputRole::From, "gguf", "gguf", Some(gguf), json!({})),
+        bench.input(InputRole::Model, "model", "weights", Some(Artifact::Folder { files }), json!({})),
+        rows(&bench),
+    ];
+    let settings = Compare.canonical(&json!({})).unwrap();
+    let outcome = bench.run(&Compare, &settings, inputs, &[]).unwrap();
+    assert_eq!(outcome.fields["loss"], outcome.fields["base-loss"]);
 }
 
 #[test]

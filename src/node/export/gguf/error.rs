@@ -10,11 +10,6 @@ pub(super) enum ExportError {
     #[diagnostic(code(export::one_adapter), help("name one node of the family `train`: `from = [\"NAME\"]`"))]
     OneAdapter { count: usize },
 
-    /// A base of safetensors.
-    #[error("a base model of safetensors cannot be exported as GGUF")]
-    #[diagnostic(code(export::folder_base), help("set `base` of `[model]` to the same model as a GGUF: `gguf:PATH`"))]
-    FolderBase,
-
     /// The file system.
     #[error(transparent)]
     #[diagnostic(code(export::io), help("check that the disk has room for the model in 16 bits"))]

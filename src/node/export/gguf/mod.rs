@@ -34,7 +34,7 @@ fn default_quantization() -> String {
 static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "gguf",
-    version: 1,
+    version: 2,
     summary: "the adapter merged into the base model, converted and quantised: one file for llama.cpp and Ollama",
     inputs: &[Content::Adapter],
     outputs: &[OutputInfo { name: "gguf", content: Content::Gguf }],

@@ -1,6 +1,7 @@
 //! `export.gguf` from artifacts to a file that llama.cpp loads and that behaves as base plus adapter.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -45,6 +46,32 @@ fn every_target_loads_and_speaks_and_says_its_size() {
         let again = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
         assert_eq!(outcome, again, "{name}");
     }
+}
+
+/// Stores files of the tiny model in `tests/fixtures` as a folder.
+fn fixture(bench: &Bench, folder: &str, names: &[&str]) -> Artifact {
+    let folder = Path::new("tests/fixtures/tiny-llama").join(folder);
+    let put = |name: &&str| ((*name).to_owned(), bench.store.put_file(&folder.join(name)).unwrap());
+    Artifact::Folder { files: names.iter().map(put).collect() }
+}
+
+#[test]
+fn a_base_of_safetensors_is_converted_and_merged() {
+    let bench = Bench::new();
+    let adapter = fixture(&bench, "adapter", &["adapter_config.json", "adapter_model.safetensors"]);
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+    let base = fixture(&bench, "", &names);
+    let inputs = vec![
+        bench.input(InputRole::From, "expert", "adapter", Some(adapter), json!({})),
+        bench.input(InputRole::Model, "model", "weights", Some(base), json!({})),
+    ];
+    let settings = ExportGguf.canonical(&json!({"quantization": "Q8_0"})).unwrap();
+    let outcome = bench.run(&ExportGguf, &settings, inputs, &[]).unwrap();
+    let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
+    let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
+    let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
+    let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+    Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
 }
 
 #[test]

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::error::ExportError;
 use crate::llama::{LlamaError, quantize, quantized_tensors};
-use crate::model::convert::{Adapter, ConvertError, GgufSource, Merge, Source, merge};
+use crate::model::convert::{Adapter, ConvertError, FolderSource, GgufSource, Merge, Source, merge};
 use crate::model::gguf::{FileType, GgufError, Header};
 use crate::node::{NodeError, Outcome, Run};
-use crate::store::{Artifact, Store};
+use crate::store::Artifact;
 
 /// How often the quantiser is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -23,7 +23,10 @@ const POLL: Duration = Duration::from_millis(200);
 pub(super) fn export(run: &Run<'_>, target: FileType) -> Result<Outcome, NodeError> {
     let inputs: Vec<_> = run.inputs().collect();
     let [input] = inputs[..] else { return Err(ExportError::OneAdapter { count: inputs.len() }.into()) };
-    let adapter = Adapter::read(&paths(run.store, &input.artifact)?).map_err(of_convert)?;
+    let Artifact::Folder { files } = &input.artifact else {
+        return Err(run.bad_job("its adapter is no folder".into()));
+    };
+    let adapter = Adapter::read(&run.store.paths(files)?).map_err(of_convert)?;
     let mut source = source(run)?;
     let float = if target.is_float() { target } else { FileType::F16 };
     let merged = run.scratch().join("merged.gguf");
@@ -63,18 +66,9 @@ pub(super) fn export(run: &Run<'_>, target: FileType) -> Result<Outcome, NodeErr
 fn source(run: &Run<'_>) -> Result<Box<dyn Source>, NodeError> {
     match &run.model()?.artifact {
         Artifact::File(file) => Ok(Box::new(GgufSource::open(&run.store.path(file)?).map_err(of_convert)?)),
-        _ => Err(ExportError::FolderBase.into()),
+        Artifact::Folder { files } => Ok(Box::new(FolderSource::open(&run.store.paths(files)?).map_err(of_convert)?)),
+        Artifact::Records(_) => Err(run.bad_job("its model is a record set".into())),
     }
-}
-
-/// Returns where an artifact's files are, by their names.
-fn paths(store: &Store, artifact: &Artifact) -> Result<BTreeMap<String, PathBuf>, NodeError> {
-    let Artifact::Folder { files } = artifact else { return Ok(BTreeMap::new()) };
-    let mut paths = BTreeMap::new();
-    for (name, file) in files {
-        paths.insert(name.clone(), store.path(file)?);
-    }
-    Ok(paths)
 }
 
 /// Quantises `merged` and drops it.

@@ -22,10 +22,7 @@ pub(super) struct Row {
 pub(super) fn weight_files(store: &Store, artifact: &Artifact) -> Result<Option<WeightFiles>, NodeError> {
     Ok(match artifact {
         Artifact::File(file) => Some(WeightFiles::Gguf(store.path(file)?)),
-        Artifact::Folder { files } => {
-            let paths = files.iter().map(|(name, file)| Ok((name.clone(), store.path(file)?)));
-            Some(WeightFiles::Folder(paths.collect::<Result<_, NodeError>>()?))
-        }
+        Artifact::Folder { files } => Some(WeightFiles::Folder(store.paths(files)?)),
         Artifact::Records(_) => None,
     })
 }

@@ -1,0 +1,200 @@
+//! A base in a folder as transformers writes it, as a source in GGUF's names and layout.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::merge::{Heads, Order};
+use super::metadata::metadata;
+use super::{ConvertError, Source, SourceTensor};
+use crate::model::ModelError;
+use crate::model::config::{LlamaConfig, RopeScaling, rope_frequencies};
+use crate::model::gguf::Value;
+use crate::model::weights::{Folder, gguf_name};
+
+/// What some checkpoints carry and no runtime reads: it follows from the configuration.
+const DERIVED: &[&str] = &[".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
+
+/// A base that is a folder with safetensors.
+#[derive(Debug)]
+pub struct FolderSource {
+    folder: Folder,
+    metadata: Vec<(String, Value)>,
+    tensors: Vec<SourceTensor>,
+    origins: Vec<Origin>,
+}
+
+/// Where the rows of a tensor come from.
+#[derive(Debug)]
+enum Origin {
+    /// A tensor of the folder, its rows in this order.
+    Checkpoint { name: String, order: Order },
+    /// One row of numbers that follow from the configuration.
+    Derived(Vec<f32>),
+}
+
+impl FolderSource {
+    /// Opens a folder by its files: their relative names, and where they are.
+    ///
+    /// # Errors
+    /// A model that is not of the Llama family, or that has parts which the GGUF could not express.
+    pub fn open(files: &BTreeMap<String, PathBuf>) -> Result<Self, ConvertError> {
+        let folder = Folder::open(files)?;
+        let config = folder.config()?.checked()?;
+        let metadata = metadata(&folder, &config)?;
+        let heads = Heads::of(&metadata);
+        let mut source = Self { tensors: Vec::new(), origins: Vec::new(), metadata, folder };
+        if let Some(factors) = rope_factors(&source.folder, &config)? {
+            source.push("rope_freqs.weight".into(), vec![factors.len() as u64], |_| Origin::Derived(factors));
+        }
+        let tensors: Vec<(String, Vec<usize>)> =
+            source.folder.tensors().into_iter().map(|(name, shape)| (name.to_owned(), shape.to_owned())).collect();
+        for (name, shape) in tensors {
+            let is_needless =
+                (config.tied && name == "lm_head.weight") || DERIVED.iter().any(|end| name.ends_with(end));
+            if is_needless {
+                continue;
+            }
+            let target = gguf_name(&name);
+            if target.starts_with("model.") || target == name {
+                return Err(ModelError::Unsupported { what: format!("the tensor `{name}`") }.into());
+            }
+            let dimensions = shape.iter().rev().map(|&size| size as u64).collect();
+            source.push(target, dimensions, |tensor| Origin::Checkpoint { name, order: heads.order(tensor) });
+        }
+        Ok(source)
+    }
+
+    fn push(&mut self, name: String, dimensions: Vec<u64>, origin: impl FnOnce(&SourceTensor) -> Origin) {
+        let tensor = SourceTensor { name, dimensions };
+        self.origins.push(origin(&tensor));
+        self.tensors.push(tensor);
+    }
+}
+
+impl Source for FolderSource {
+    fn metadata(&self) -> Vec<(String, Value)> {
+        self.metadata.clone()
+    }
+
+    fn tensors(&self) -> &[SourceTensor] {
+        &self.tensors
+    }
+
+    fn rows(&mut self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError> {
+        let columns = self.tensors[tensor].columns() as usize;
+        match &self.origins[tensor] {
+            Origin::Derived(row) => numbers.copy_from_slice(row),
+            Origin::Checkpoint { name, order } => {
+                for (row, numbers) in (first_row as usize..).zip(numbers.chunks_exact_mut(columns.max(1))) {
+                    self.folder.row(name, order.original(row), numbers)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns by what Llama 3 divides its rotary frequencies: llama.cpp reads that from a tensor of its own.
+fn rope_factors(folder: &Folder, config: &LlamaConfig) -> Result<Option<Vec<f32>>, ConvertError> {
+    let (base, scaling) = folder.rope()?;
+    let RopeScaling::Llama3 { .. } = scaling else { return Ok(None) };
+    let plain = rope_frequencies(config.head_dim, base, RopeScaling::None);
+    Ok(Some(plain.iter().zip(&config.rope_frequencies).map(|(plain, scaled)| (plain / scaled) as f32).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::convert::{Merge, Merged, merge};
+    use crate::model::gguf::{FileType, Header};
+
+    /// The files of the tiny model that the tests train.
+    fn files() -> BTreeMap<String, PathBuf> {
+        let folder = Path::new("tests/fixtures/tiny-llama");
+        let names =
+            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+        names.map(|name| (name.to_owned(), folder.join(name))).into()
+    }
+
+    fn convert(files: &BTreeMap<String, PathBuf>, output: &Path) -> Result<Merged, ConvertError> {
+        let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
+        merge(&mut FolderSource::open(files)?, output, how)
+    }
+
+    /// A copy of the tiny model with one of its JSON files edited.
+    fn edited(folder: &Path, name: &str, edit: impl Fn(&str) -> String) -> BTreeMap<String, PathBuf> {
+        let mut files = files();
+        let text = fs_err::read_to_string(&files[name]).unwrap();
+        assert_ne!(edit(&text), text);
+        fs_err::write(folder.join(name), edit(&text)).unwrap();
+        files.insert(name.into(), folder.join(name));
+        files
+    }
+
+    #[test]
+    fn tensors_and_metadata_are_those_of_the_reference_converter() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("ours.gguf");
+        convert(&files(), &output).unwrap();
+        let [ours, reference] = [&output, Path::new("tests/fixtures/tiny-llama/reference.gguf")].map(|path| {
+            let header = Header::read(path).unwrap();
+            let bytes = fs_err::read(path).unwrap();
+            let tensors: Vec<_> = header
+                .tensors
+                .iter()
+                .map(|tensor| {
+                    let start = (header.data_offset + tensor.offset) as usize;
+                    let bytes = bytes[start..start + tensor.size as usize].to_vec();
+                    (tensor.name.clone(), tensor.dimensions.clone(), tensor.tensor_type, bytes)
+                })
+                .collect();
+            // What is written from a model card.
+            let left_out = ["general.name", "general.size_label"];
+            let metadata: BTreeMap<String, Value> =
+                header.metadata.into_iter().filter(|(key, _)| !left_out.contains(&key.as_str())).collect();
+            (tensors, metadata)
+        });
+        assert_eq!(ours.1, reference.1);
+        assert_eq!(ours.0, reference.0);
+    }
+
+    #[test]
+    fn a_tokenizer_that_llama_cpp_could_not_be_told_of_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |edit: &dyn Fn(&str) -> String| {
+            let files = edited(folder.path(), "tokenizer.json", edit);
+            let output = folder.path().join("out.gguf");
+            let error = convert(&files, &output).unwrap_err();
+            assert!(!output.exists());
+            error.to_string()
+        };
+        let other_split = |text: &str| text.replace(r#""individual_digits": true"#, r#""individual_digits": false"#);
+        assert!(refused(&other_split).contains("splits text in a way that has no name"));
+        let sentence_piece = |text: &str| text.replace(r#""byte_fallback": false"#, r#""byte_fallback": true"#);
+        assert!(refused(&sentence_piece).contains("a SentencePiece tokenizer"));
+    }
+
+    #[test]
+    fn a_leading_token_is_told_where_the_tokenizer_or_its_settings_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let adds_bos = |files: &BTreeMap<String, PathBuf>| {
+            let metadata = FolderSource::open(files).unwrap().metadata();
+            metadata.into_iter().find(|(key, _)| key == "tokenizer.ggml.add_bos_token").map(|(_, value)| value)
+        };
+        assert_eq!(adds_bos(&files()), None);
+        let leading = edited(folder.path(), "tokenizer.json", |text| {
+            let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+            let token = serde_json::json!({"SpecialToken": {"id": "<|im_start|>", "type_id": 0}});
+            json["post_processor"]["single"].as_array_mut().unwrap().insert(0, token);
+            json["post_processor"]["special_tokens"] =
+                serde_json::json!({"<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}});
+            json.to_string()
+        });
+        assert_eq!(adds_bos(&leading), Some(Value::Bool(true)));
+        let settings =
+            edited(folder.path(), "tokenizer_config.json", |text| text.replacen('{', r#"{"add_bos_token": false,"#, 1));
+        assert_eq!(adds_bos(&settings), Some(Value::Bool(false)));
+    }
+}
