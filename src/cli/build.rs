@@ -39,7 +39,7 @@ impl Execute for Build {
         let worker: Option<PathBuf> = context.surroundings.worker.clone();
         let began = now();
         let report = {
-            let progress = Progress::new(context.output, &session.project.graph, selected.len());
+            let progress = Progress::new(context.output, &session.project.graph);
             let options = BuildOptions {
                 selected,
                 deploy,

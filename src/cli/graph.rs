@@ -32,6 +32,8 @@ enum Format {
     Dot,
     /// Mermaid's language
     Mermaid,
+    /// A picture
+    Svg,
     /// One object a line
     Json,
 }
@@ -54,6 +56,7 @@ impl Execute for GraphCommand {
             }
             Format::Dot => context.output.text(&drawing.dot()),
             Format::Mermaid => context.output.text(&drawing.mermaid()),
+            Format::Svg => context.output.text(&drawing.svg()),
             Format::Json => {
                 for (index, state) in graph.indices().zip(&states) {
                     context.output.text(&format!("{}\n", json!({ "graph": object(graph, index, *state) })));
@@ -132,6 +135,9 @@ mod tests {
         let mermaid = space.done(&["graph", "--format", "mermaid"]).out;
         assert!(mermaid.contains("n1[\"pairs<br/>filter.conversations\"]:::never-built\n"), "{mermaid}");
         assert!(mermaid.contains("n1 --> n2\n"), "{mermaid}");
+        let svg = space.done(&["graph", "--format", "svg"]).out;
+        assert!(svg.starts_with("<?xml") && svg.ends_with("</svg>\n"), "{svg}");
+        assert_eq!(svg.matches("never built</tspan>").count(), 3, "{svg}");
         let objects = space.done(&["graph", "--json"]).objects("graph");
         assert_eq!(objects[1]["inputs"], json!([{"node": "notes", "output": "records", "role": "from"}]));
     }

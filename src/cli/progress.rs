@@ -25,7 +25,6 @@ struct State<'a> {
     graph: &'a Graph,
     bars: Option<MultiProgress>,
     running: BTreeMap<String, Running>,
-    selected: usize,
 }
 
 struct Running {
@@ -35,10 +34,10 @@ struct Running {
 }
 
 impl<'a> Progress<'a> {
-    /// Shows a build of `selected` nodes on `output`.
-    pub(super) fn new(output: &'a mut Output, graph: &'a Graph, selected: usize) -> Self {
+    /// Shows a build on `output`.
+    pub(super) fn new(output: &'a mut Output, graph: &'a Graph) -> Self {
         let bars = (output.is_interactive() && !output.is_json()).then(MultiProgress::new);
-        Self { state: Mutex::new(State { output, graph, bars, running: BTreeMap::new(), selected }) }
+        Self { state: Mutex::new(State { output, graph, bars, running: BTreeMap::new() }) }
     }
 }
 
@@ -109,9 +108,6 @@ impl State<'_> {
     fn ended(&mut self, node: &str) {
         if let Some(Running { bar: Some(bar), .. }) = self.running.remove(node) {
             bar.finish_and_clear();
-        }
-        if self.running.is_empty() && self.selected == 0 {
-            self.bars = None;
         }
     }
 

@@ -47,7 +47,7 @@ impl Execute for Verify {
         let cancel = Cancel::shared();
         interrupt::cancel_on_signal(&cancel)?;
         let rebuilt = {
-            let progress = Progress::new(context.output, &session.project.graph, 1);
+            let progress = Progress::new(context.output, &session.project.graph);
             let options = Rebuild {
                 worker: context.surroundings.worker.as_deref(),
                 grant: Grant { threads, memory: run.memory },

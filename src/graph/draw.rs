@@ -1,9 +1,20 @@
-//! The graph as text: indented for terminals, or in the languages of Graphviz and Mermaid. It colours by state, and
+//! The graph as text: indented for terminals, in the languages of Graphviz and Mermaid, or drawn. It colours by state, and
 //! is told the states: it does not know where they come from.
 
 use std::fmt::Write as _;
 
+use layout::backends::svg::SVGWriter;
+use layout::core::base::Orientation;
+use layout::core::color::Color;
+use layout::core::style::{LineStyleKind, StyleAttr};
+use layout::std_shapes::render::get_shape_size;
+use layout::std_shapes::shapes::{Arrow, Element, ShapeKind};
+use layout::topo::layout::VisualGraph;
+
 use super::node::{Graph, NodeIndex};
+
+/// Of labels in pictures, in pixels.
+const FONT_SIZE: usize = 14;
 
 /// How a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +129,33 @@ impl Drawing<'_> {
             writeln!(text, "  classDef {class} fill:{},color:#000", state.fill()).ok();
         }
         text
+    }
+
+    /// Returns the graph as a picture.
+    pub fn svg(&self) -> String {
+        let mut picture = VisualGraph::new(Orientation::LeftToRight);
+        let mut handles = Vec::new();
+        for (index, state) in self.nodes() {
+            let node = &self.graph[index];
+            let look = StyleAttr::new(Color::fast("black"), 1, Some(Color::fast(state.fill())), 8, FONT_SIZE);
+            let shape = ShapeKind::new_box(&format!("{}\n{}\n{}", node.name, node.kind_name, state.as_str()));
+            let size = get_shape_size(Orientation::LeftToRight, &shape, FONT_SIZE, false);
+            handles.push(picture.add_node(Element::create(shape, look, Orientation::LeftToRight, size)));
+        }
+        for (index, _) in self.nodes() {
+            for edge in &self.graph[index].inputs {
+                let mut arrow = Arrow::simple(&self.shown_output(edge));
+                // One size for all: the writer keeps sizes in no order.
+                arrow.look.font_size = FONT_SIZE;
+                if edge.role != super::Role::From {
+                    arrow.line_style = LineStyleKind::Dashed;
+                }
+                picture.add_edge(arrow, handles[edge.from.get()], handles[index.get()]);
+            }
+        }
+        let mut writer = SVGWriter::new();
+        picture.do_it(false, false, false, &mut writer);
+        format!("{}\n", writer.finalize())
     }
 
     fn nodes(&self) -> impl Iterator<Item = (NodeIndex, State)> {
