@@ -57,7 +57,7 @@ impl Execute for Build {
         };
         let log = RunLog::write(&resolver, &report, began)?;
         let interrupted = cancel.is_cancelled();
-        summary(context, &session, &report, &log, interrupted);
+        summary(context, &session, &report, log.map(|log| log.run), interrupted);
         Ok(exit(&report, interrupted))
     }
 }
@@ -78,7 +78,13 @@ fn exit(report: &BuildReport, interrupted: bool) -> Exit {
     }
 }
 
-fn summary(context: &mut Context<'_>, session: &Session<'_>, report: &BuildReport, log: &RunLog, interrupted: bool) {
+fn summary(
+    context: &mut Context<'_>,
+    session: &Session<'_>,
+    report: &BuildReport,
+    run: Option<u64>,
+    interrupted: bool,
+) {
     let graph = &session.project.graph;
     let count = |is: fn(&Outcome) -> bool| report.nodes.iter().filter(|node| is(&node.outcome)).count();
     let built = count(|outcome| matches!(outcome, Outcome::Built { .. }));
@@ -122,8 +128,8 @@ fn summary(context: &mut Context<'_>, session: &Session<'_>, report: &BuildRepor
         }
     }
     output.json(&json!({"build": {
-        "run": log.run, "built": built, "fresh": fresh, "failed": failed, "not-run": skipped,
-        "not-deployed": held, "duration-ms": log.duration_ms, "interrupted": interrupted,
+        "run": run, "built": built, "fresh": fresh, "failed": failed, "not-run": skipped,
+        "not-deployed": held, "duration-ms": report.duration.as_millis() as u64, "interrupted": interrupted,
     }}));
 }
 

@@ -256,14 +256,15 @@ mod tests {
     fn nothing_differs_between_builds_of_the_same() {
         let space = Space::new();
         space.done(&["build"]);
-        space.done(&["build"]);
+        space.done(&["build", "--force", "notes"]);
         assert_eq!(space.done(&["diff"]).out, "run 1 → run 2\n0 differ, 3 are the same\n");
     }
 
     #[test]
-    fn one_build_alone_is_refused() {
+    fn one_build_alone_is_refused_and_one_without_news_is_none() {
         let space = Space::new();
         space.done(&["build"]);
+        assert_eq!(space.done(&["build", "--json"]).object("build")["run"], json!(null));
         space.refused(&["diff"], Exit::Wrong, "nothing to compare");
         space.refused(&["diff", "5", "1"], Exit::Wrong, "run 5 is not kept");
     }

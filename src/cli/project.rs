@@ -31,21 +31,34 @@ impl Project {
     /// # Errors
     /// No manifest, one that cannot be read, and everything that is wrong with it.
     pub fn load(context: &Context<'_>) -> Result<Self, CliError> {
+        Self::load_with(context, |_| ()).map(|(project, ())| project)
+    }
+
+    /// As [`Self::load`], with something that is started as soon as the store's folder is known.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`].
+    pub(super) fn load_with<T>(context: &Context<'_>, start: impl FnOnce(&Path) -> T) -> Result<(Self, T), CliError> {
         let (file, manifest) = read(context)?;
-        let graph = Graph::build(&manifest, &context.surroundings.catalog)?;
         let root = file.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Self { root, file, manifest, graph })
+        let started = start(&store_path(&root, &manifest));
+        let graph = Graph::build(&manifest, &context.surroundings.catalog)?;
+        Ok((Self { root, file, manifest, graph }, started))
     }
 
     /// Returns the store's folder.
     pub fn store(&self) -> PathBuf {
-        self.root.join(self.manifest.cache.dir.as_ref().map_or("cache", |dir| &dir.value))
+        store_path(&self.root, &self.manifest)
     }
 
     /// Returns the shared folder, if there is one.
     pub fn shared_store(&self) -> Option<PathBuf> {
         self.manifest.cache.remote.as_ref().map(|remote| self.root.join(&remote.value))
     }
+}
+
+fn store_path(root: &Path, manifest: &Manifest) -> PathBuf {
+    root.join(manifest.cache.dir.as_ref().map_or("cache", |dir| &dir.value))
 }
 
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.

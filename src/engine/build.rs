@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::execute::{Executor, Failure, Ran, objects_of};
 use super::out::OutState;
 use super::plan::{Deploy, as_they_are, is_held_effect};
+use super::prepare::Prepared;
 use super::ready::Ready;
 use super::report::{BuildReport, NodeReport, Outcome};
-use super::resolve::Prepared;
 use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
 use crate::node::{Cancel, FailureClass, Grant, NodeError, Secrets, Weight};
@@ -52,6 +52,7 @@ pub fn build(resolver: &Resolver<'_>, options: &BuildOptions<'_>) -> Result<Buil
     let result = std::thread::scope(|scope| builder.drive(scope));
     resolver.store.flush()?;
     result?;
+    resolver.store.keep_warm()?;
     Ok(builder.report())
 }
 
@@ -94,6 +95,7 @@ struct Builder<'a> {
     /// Nodes that were tried again since bytes that they read or gave were missing or damaged: once each.
     healed: BTreeSet<NodeIndex>,
     complained: Arc<AtomicBool>,
+    restored: bool,
     stopping: bool,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Builder<'a> {
             reports: BTreeMap::new(),
             healed: BTreeSet::new(),
             complained: Arc::default(),
+            restored: false,
             stopping: false,
         })
     }
@@ -190,7 +193,7 @@ impl<'a> Builder<'a> {
         match self.resolver.decide(index, &self.known) {
             Ok(Decision::Run(prepared, reason)) => return Ok(Some((prepared, reason))),
             Ok(Decision::Fresh(known)) => {
-                self.resolver.remember_fresh(index, &known, &self.known)?;
+                self.restored |= self.resolver.remember_fresh(index, &known, &self.known)?;
                 self.settle_known(index, Outcome::Fresh(known), Duration::ZERO, Duration::ZERO)?;
             }
             // Every input is settled and known, so there is nothing to wait for.
@@ -401,6 +404,6 @@ impl<'a> Builder<'a> {
         }
         let order = self.resolver.graph.indices();
         let nodes = order.filter_map(|index| self.reports.remove(&index)).collect();
-        BuildReport { nodes, duration: self.begun.elapsed() }
+        BuildReport { nodes, duration: self.begun.elapsed(), restored: self.restored }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::resolve::{Prepared, known_of, snapshot_key};
+use super::prepare::Prepared;
+use super::resolve::snapshot_key;
 use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, child, worker};
 use crate::graph::Node;
 use crate::node::{
@@ -105,7 +106,7 @@ impl Executor<'_> {
             return Ok(None);
         }
         if !kind.info().pinned {
-            return Ok(store.hit(&prepared.key)?.map(|record| known_of(prepared.key, record)));
+            return Ok(store.hit(&prepared.key)?);
         }
         let mut lock = self.resolver.lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.reread()?;
@@ -114,7 +115,7 @@ impl Executor<'_> {
         });
         let Some(entry) = moved else { return Ok(None) };
         let key = snapshot_key(&prepared.key, &entry.outputs);
-        Ok(store.hit(&key)?.map(|record| known_of(key, record)))
+        Ok(store.hit(&key)?)
     }
 
     /// Refuses a result of files that somebody wrote while the node ran: it is of no content that has a key.
@@ -207,7 +208,7 @@ impl Executor<'_> {
             },
         };
         if kind.is_effect(&prepared.settings) {
-            return Ok(known_of(key, record));
+            return Ok(Arc::new(record.known(key)));
         }
         let record = self.first_record_stays(node, key, record, info.determinism)?;
         let durable = info.weight == Weight::Heavy || info.pinned;
@@ -222,7 +223,7 @@ impl Executor<'_> {
         if info.pinned {
             self.pin(node, prepared, &record)?;
         }
-        Ok(known_of(key, record))
+        Ok(Arc::new(record.known(key)))
     }
 
     /// Copies a result to the shared folder: bytes first.
@@ -242,7 +243,7 @@ impl Executor<'_> {
         record: ActionRecord,
         determinism: Determinism,
     ) -> Result<ActionRecord, EngineError> {
-        let Some(first) = self.resolver.store.hit(&key)? else { return Ok(record) };
+        let Some(first) = self.resolver.store.hit_record(&key)? else { return Ok(record) };
         if first.outputs != record.outputs {
             let class = match determinism {
                 Determinism::Exact => "the kind promises the same bytes on any machine: please report this",

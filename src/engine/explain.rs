@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::resolve::Prepared;
+use super::prepare::Prepared;
 use super::{Decision, EngineError, Known, Resolver, StaleReason};
 use crate::graph::NodeIndex;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::resolve::Prepared;
+use super::prepare::Prepared;
 use super::{Decision, EngineError, Known, Resolver, StaleReason};
 use crate::graph::NodeIndex;
 

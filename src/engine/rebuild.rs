@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::execute::{Executor, Failure, check_outputs, objects_of};
-use super::resolve::Prepared;
+use super::prepare::Prepared;
 use super::{EngineError, Observer, Resolver};
 use crate::graph::NodeIndex;
 use crate::node::{Cancel, Grant, NodeError, Outcome, Secrets};

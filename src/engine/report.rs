@@ -53,9 +53,20 @@ pub struct BuildReport {
     pub nodes: Vec<NodeReport>,
     /// How long it took.
     pub duration: Duration,
+    /// Whether a fresh node has another result than was noted of it last: settings were put back.
+    pub restored: bool,
 }
 
 impl BuildReport {
+    /// Returns whether anything is other than it was before.
+    pub fn is_news(&self) -> bool {
+        let is_news = |node: &NodeReport| {
+            !matches!(node.outcome, Outcome::Fresh(_) | Outcome::NotDeployed)
+                || !matches!(node.out, None | Some(OutWrite::Right))
+        };
+        self.restored || self.nodes.iter().any(is_news)
+    }
+
     /// Returns the failures with their nodes.
     pub fn failures(&self) -> impl Iterator<Item = (NodeIndex, &NodeError)> {
         self.nodes.iter().filter_map(|node| match &node.outcome {

@@ -5,14 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::settings::{key_settings, substitute};
-use super::{EngineError, KindCatalog, LockEntry, Lockfile, StaleReason};
-use crate::graph::{Graph, Node, NodeIndex, Role};
+use super::{EngineError, KindCatalog, LockEntry, Lockfile, Prepared, StaleReason};
+use crate::graph::{Graph, Node, NodeIndex};
 use crate::manifest::Refresh;
-use crate::node::{FieldReference, FileInput, InputRole, JobFile, JobInput, Kind};
-use crate::store::{ActionRecord, Artifact, Digest, Explained, Key, Store};
+use crate::node::Kind;
+use crate::store::{Artifact, Digest, Explained, Known, Store};
 
 /// What the user asked for beside the manifest.
 #[derive(Clone, Debug, Default)]
@@ -29,36 +27,6 @@ pub struct Mode {
     pub force: BTreeSet<String>,
     /// Seconds since 1970, for `refresh` policies only; never part of a key.
     pub now: u64,
-}
-
-/// What is known of a node that is fresh or has just been built.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Known {
-    /// Its key.
-    pub key: Digest,
-    /// Its outputs by name.
-    pub outputs: BTreeMap<String, Artifact>,
-    /// Metrics and other values.
-    pub fields: BTreeMap<String, Value>,
-    /// Counted remarks.
-    pub report: Vec<(String, u64)>,
-}
-
-/// A run's inputs, all known, and the key that they give.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// Settings with `{node.field}` filled in.
-    pub settings: Value,
-    /// What it reads of other nodes.
-    pub inputs: Vec<JobInput>,
-    /// Local files.
-    pub files: Vec<JobFile>,
-    /// The key.
-    pub key: Digest,
-    /// The key in parts.
-    pub explained: Explained,
-    /// The outputs of the last snapshot, for pinned kinds that go on from it.
-    pub previous: BTreeMap<String, Artifact>,
 }
 
 /// What is to be done about a node.
@@ -82,18 +50,6 @@ pub struct Trace {
     pub explained: Explained,
     /// Inputs: node, output, content.
     pub inputs: Vec<(String, String, Artifact)>,
-}
-
-impl Prepared {
-    /// Returns what is remembered of a run on these inputs.
-    pub fn trace(&self) -> Trace {
-        let inputs = self.inputs.iter();
-        Trace {
-            key: self.key,
-            explained: self.explained.clone(),
-            inputs: inputs.map(|input| (input.node.clone(), input.output.clone(), input.artifact.clone())).collect(),
-        }
-    }
 }
 
 /// Decides about nodes.
@@ -128,19 +84,20 @@ impl Resolver<'_> {
             return Ok(Decision::Waits(waits));
         }
         let kind = self.kind(node)?;
-        let prepared = self.prepare(node, kind, known)?;
+        let parts = self.parts(node, kind, known)?;
         if kind.info().pinned {
-            return self.decide_pinned(node, prepared);
+            return self.decide_pinned(node, self.prepared(parts, known)?);
         }
-        if kind.is_effect(&prepared.settings) {
-            return Ok(Decision::Run(Box::new(prepared), StaleReason::Effect));
+        if kind.is_effect(&parts.settings) {
+            return Ok(Decision::Run(Box::new(self.prepared(parts, known)?), StaleReason::Effect));
         }
         if self.mode.force.contains(&node.name) {
-            return Ok(Decision::Run(Box::new(prepared), StaleReason::Forced));
+            return Ok(Decision::Run(Box::new(self.prepared(parts, known)?), StaleReason::Forced));
         }
-        if let Some(record) = self.store.hit(&prepared.key)? {
-            return Ok(Decision::Fresh(known_of(prepared.key, record)));
+        if let Some(known) = self.store.hit(&parts.key())? {
+            return Ok(Decision::Fresh(known));
         }
+        let prepared = self.prepared(parts, known)?;
         let reason = self.stale_reason(node, &prepared)?;
         Ok(Decision::Run(Box::new(prepared), reason))
     }
@@ -164,30 +121,7 @@ impl Resolver<'_> {
             return entry.map(|entry| self.pinned(entry)).transpose();
         }
         let Some(trace) = self.trace(&self.graph[index].name)? else { return Ok(None) };
-        Ok(self.store.hit(&trace.key)?.map(|record| known_of(trace.key, record)))
-    }
-
-    /// Gathers a run's inputs and their key.
-    pub fn prepare(&self, node: &Node, kind: &dyn Kind, known: &[Option<Arc<Known>>]) -> Result<Prepared, EngineError> {
-        let settings = substitute(node, self.graph, known)?;
-        let inputs = self.inputs(node, kind, known)?;
-        let files = self.files(node, kind.files(&settings))?;
-        let input_parts: Vec<(String, Digest)> =
-            inputs.iter().flat_map(|input| input_parts(input, kind.reads_input_names())).collect();
-        let file_parts: Vec<(String, Digest)> =
-            files.iter().map(|file| (format!("{} {}", file.setting, file.name), file.digest)).collect();
-        let key_settings = key_settings(&settings, kind.outside_key());
-        let tools = kind.tools(&settings);
-        let key = Key {
-            kind: &node.kind_name,
-            kind_version: kind.info().version,
-            settings: &key_settings,
-            inputs: &input_parts,
-            files: &file_parts,
-            tools: &tools,
-        };
-        let (digest, explained) = (key.digest(), key.explained());
-        Ok(Prepared { settings, inputs, files, key: digest, explained, previous: BTreeMap::new() })
+        Ok(self.store.hit(&trace.key)?)
     }
 
     /// Returns the kind of a node.
@@ -201,28 +135,24 @@ impl Resolver<'_> {
     /// Notes what a node has and what went into it, for `explain`, for the reason of its next run, and for `--from`.
     pub(super) fn remember(&self, node: &Node, prepared: &Prepared, key: Digest) -> Result<(), EngineError> {
         let trace = Trace { key, ..prepared.trace() };
-        Ok(self.store.put_state(&self.state_name(&node.name), &trace)?)
+        Ok(self.store.put_trace(&self.state_name(&node.name), key, &trace)?)
     }
 
     /// Notes what a fresh node has, where something else was noted last: settings that were put back, or a result of
-    /// somebody else.
+    /// somebody else. Returns whether it was.
     pub(super) fn remember_fresh(
         &self,
         index: NodeIndex,
         fresh: &Known,
         known: &[Option<Arc<Known>>],
-    ) -> Result<(), EngineError> {
-        #[derive(Deserialize)]
-        struct Last {
-            key: Digest,
-        }
+    ) -> Result<bool, EngineError> {
         let node = &self.graph[index];
-        let last: Option<Last> = self.store.state(&self.state_name(&node.name))?;
-        if last.is_some_and(|last| last.key == fresh.key) {
-            return Ok(());
+        if self.store.last_key(&self.state_name(&node.name))? == Some(fresh.key) {
+            return Ok(false);
         }
         let prepared = self.prepare(node, self.kind(node)?, known)?;
-        self.remember(node, &prepared, fresh.key)
+        self.remember(node, &prepared, fresh.key)?;
+        Ok(true)
     }
 
     fn stale_reason(&self, node: &Node, prepared: &Prepared) -> Result<StaleReason, EngineError> {
@@ -319,91 +249,6 @@ impl Resolver<'_> {
     pub(super) fn fetched_state(&self, node: &str) -> String {
         format!("fetched/{}/{node}", self.profile.unwrap_or_default())
     }
-
-    fn inputs(&self, node: &Node, kind: &dyn Kind, known: &[Option<Arc<Known>>]) -> Result<Vec<JobInput>, EngineError> {
-        let mut inputs = Vec::new();
-        for edge in &node.inputs {
-            let from = &self.graph[edge.from];
-            let Some(known) = &known[edge.from.get()] else { continue };
-            let role = match edge.role {
-                Role::From => InputRole::From,
-                Role::Model => InputRole::Model,
-                // Fields are read one by one, below. A gate lets the node run or not; it shapes no bytes.
-                Role::Fields | Role::Gate => continue,
-            };
-            let Some(artifact) = known.outputs.get(&edge.output) else {
-                let declared = from.outputs.iter().map(|output| output.name.clone()).collect();
-                let got = known.outputs.keys().cloned().collect();
-                return Err(EngineError::WrongOutputs { node: from.name.clone(), got, declared });
-            };
-            inputs.push(JobInput {
-                role,
-                node: from.name.clone(),
-                output: edge.output.clone(),
-                artifact: artifact.clone(),
-                fields: known.fields.clone(),
-            });
-        }
-        inputs.extend(self.field_inputs(node, kind, known)?);
-        Ok(inputs)
-    }
-
-    /// Returns the single fields that a node reads, such as a gate's metrics.
-    fn field_inputs(
-        &self,
-        node: &Node,
-        kind: &dyn Kind,
-        known: &[Option<Arc<Known>>],
-    ) -> Result<Vec<JobInput>, EngineError> {
-        let mut inputs = Vec::new();
-        for FieldReference { node: from, field, .. } in kind.references(&node.settings) {
-            let value = self
-                .graph
-                .find(&from)
-                .and_then(|index| known[index.get()].as_ref())
-                .and_then(|known| known.fields.get(&field))
-                .ok_or_else(|| EngineError::MissingField {
-                    node: node.name.clone(),
-                    from: from.clone(),
-                    field: field.clone(),
-                })?;
-            inputs.push(JobInput {
-                role: InputRole::Fields,
-                node: from,
-                output: String::new(),
-                artifact: Artifact::Folder { files: BTreeMap::new() },
-                fields: BTreeMap::from([(field, value.clone())]),
-            });
-        }
-        Ok(inputs)
-    }
-
-    /// Returns the local files of a node with their digests, sorted by setting and name.
-    fn files(&self, node: &Node, inputs: Vec<FileInput>) -> Result<Vec<JobFile>, EngineError> {
-        let mut files = Vec::new();
-        for input in inputs {
-            for (name, path) in super::settings::listed_files(node, self.root, &input)? {
-                let digest = self.store.file_digest(&path)?;
-                let size = fs_err::metadata(&path)?.len();
-                files.push(JobFile { setting: input.setting.to_owned(), name, path, digest, size });
-            }
-        }
-        Ok(files)
-    }
-}
-
-/// Returns the parts of a key that an input gives. The name of its node shapes bytes only for kinds that say so.
-fn input_parts(input: &JobInput, with_name: bool) -> Vec<(String, Digest)> {
-    let name = if with_name { format!(" {}", input.node) } else { String::new() };
-    match input.role {
-        InputRole::From => vec![(format!("from{name}"), input.artifact.digest())],
-        InputRole::Model => vec![("model".to_owned(), input.artifact.digest())],
-        InputRole::Fields => input
-            .fields
-            .iter()
-            .map(|(field, value)| (format!("field {}.{field}", input.node), Digest::of(value.to_string().as_bytes())))
-            .collect(),
-    }
 }
 
 /// Names an input in a part of a key by its node: keys have its place, since names shape no bytes.
@@ -424,8 +269,4 @@ pub(super) fn snapshot_key(settings: &Digest, outputs: &BTreeMap<String, Artifac
         bytes.extend(artifact.digest().as_bytes());
     }
     Digest::of(&bytes)
-}
-
-pub(super) fn known_of(key: Digest, record: ActionRecord) -> Arc<Known> {
-    Arc::new(Known { key, outputs: record.outputs, fields: record.fields, report: record.report })
 }

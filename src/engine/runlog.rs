@@ -64,11 +64,15 @@ pub struct RunSpan {
 }
 
 impl RunLog {
-    /// Writes the log of a build and returns it with its number.
+    /// Writes the log of a build and returns it with its number; of a build that found everything as it was, there is
+    /// nothing to tell and no log.
     ///
     /// # Errors
     /// Errors of writing to `cache/runs/`.
-    pub fn write(resolver: &Resolver<'_>, report: &BuildReport, began: u64) -> Result<Self, EngineError> {
+    pub fn write(resolver: &Resolver<'_>, report: &BuildReport, began: u64) -> Result<Option<Self>, EngineError> {
+        if !report.is_news() {
+            return Ok(None);
+        }
         let folder = resolver.store.root().join("runs");
         let run = Self::numbers(resolver.store)?.last().copied().unwrap_or(0) + 1;
         let log = Self {
@@ -81,7 +85,7 @@ impl RunLog {
         };
         let text = serde_json::to_vec(&log).map_err(std::io::Error::from)?;
         write_atomically(&path_of(&folder, run), &text)?;
-        Ok(log)
+        Ok(Some(log))
     }
 
     /// Returns the numbers of the runs that are kept, ascending.

@@ -1,5 +1,6 @@
 //! What enters a node's key from its own table: settings with placeholders filled in, and local files.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,14 @@ use crate::graph::{Graph, Node};
 use crate::node::{FileInput, Globs};
 
 /// Fills `{node.field}` in a node's settings with what those nodes gave.
-pub(super) fn substitute(node: &Node, graph: &Graph, known: &[Option<Arc<Known>>]) -> Result<Value, EngineError> {
+pub(super) fn substitute<'n>(
+    node: &'n Node,
+    graph: &Graph,
+    known: &[Option<Arc<Known>>],
+) -> Result<Cow<'n, Value>, EngineError> {
+    if node.references.is_empty() {
+        return Ok(Cow::Borrowed(&node.settings));
+    }
     let mut settings = node.settings.clone();
     for reference in &node.references {
         let from = &graph[reference.node];
@@ -26,7 +34,7 @@ pub(super) fn substitute(node: &Node, graph: &Graph, known: &[Option<Arc<Known>>
             *setting = setting.replace(&reference.placeholder, &text);
         }
     }
-    Ok(settings)
+    Ok(Cow::Owned(settings))
 }
 
 fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
@@ -37,27 +45,12 @@ fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
     })
 }
 
-/// Returns the settings that shape bytes.
-pub(super) fn key_settings(settings: &Value, outside: &[&str]) -> Value {
-    let mut settings = settings.clone();
-    if let Value::Object(map) = &mut settings {
-        map.retain(|key, _| !outside.contains(&key.as_str()));
-    }
-    settings
-}
-
 /// Returns the files that an input names: relative name and path, sorted by name.
 pub(super) fn listed_files(node: &Node, root: &Path, input: &FileInput) -> Result<Vec<(String, PathBuf)>, EngineError> {
     let path = root.join(&input.path);
-    if !path.exists() {
-        if input.optional {
-            return Ok(Vec::new());
-        }
-        return Err(EngineError::MissingFile {
-            node: node.name.clone(),
-            setting: input.setting.to_owned(),
-            path: input.path.clone(),
-        });
+    // A file that must be there is looked at by its reader, who says the same when it is not.
+    if (input.optional || input.globs.is_some()) && !path.exists() {
+        return if input.optional { Ok(Vec::new()) } else { Err(missing(node, input)) };
     }
     let Some(globs) = &input.globs else {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -65,6 +58,11 @@ pub(super) fn listed_files(node: &Node, root: &Path, input: &FileInput) -> Resul
     };
     let (include, exclude) = (glob_set(node, &globs.include)?, glob_set(node, &globs.exclude)?);
     walk(&path, globs, &include, &exclude)
+}
+
+/// The error for a file or folder that is not there.
+pub(super) fn missing(node: &Node, input: &FileInput) -> EngineError {
+    EngineError::MissingFile { node: node.name.clone(), setting: input.setting.to_owned(), path: input.path.clone() }
 }
 
 fn walk(

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::manifest::Family;
 
 /// The kinds that there are.
-pub trait Catalog {
+pub trait Catalog: Sync {
     /// Returns the names of a family's kinds, in the order in which people should see them.
     fn types(&self, family: Family) -> Vec<&'static str>;
 
@@ -16,7 +16,7 @@ pub trait Catalog {
 }
 
 /// One kind, as far as a graph needs it.
-pub trait KindFacts {
+pub trait KindFacts: Sync {
     /// Returns what `from` may name; empty when the kind reads no node.
     fn inputs(&self) -> Vec<Content>;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use miette::SourceSpan;
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::catalog::{Catalog, KindFacts, LocalFiles, Refusal};
@@ -13,6 +14,8 @@ use crate::manifest::{At, Axis, Declaration, Family, Manifest, suggest};
 
 /// More nodes are refused before any is made.
 const MOST_NODES: usize = 1_000_000;
+/// From so many declarations on, threads share the work.
+const MANY: usize = 1_000;
 
 /// A node on its way into the graph. Indices in its edges are indices of drafts.
 pub(super) struct Draft<'a> {
@@ -40,13 +43,23 @@ pub(super) fn expand<'a>(
         return (drafts, names);
     }
     let model = Shared::of(manifest, catalog);
-    for declaration in &manifest.declarations {
-        let start = drafts.len();
-        let kind = find_kind(declaration, catalog, problems);
-        for values in combinations(&declaration.matrix) {
-            drafts.push(draft(declaration, kind, &values, &model, problems));
-        }
-        names.insert(&declaration.name.value, start..drafts.len());
+    let unfold = |declaration: &'a Declaration| {
+        let mut problems = Vec::new();
+        let kind = find_kind(declaration, catalog, &mut problems);
+        let values = combinations(&declaration.matrix);
+        let drafts = values.map(|values| draft(declaration, kind, &values, &model, &mut problems));
+        (drafts.collect::<Vec<_>>(), problems)
+    };
+    // Reading settings is most of the work on a large manifest; starting threads would be most of it on a small one.
+    let unfolded: Vec<_> = if manifest.declarations.len() < MANY {
+        manifest.declarations.iter().map(unfold).collect()
+    } else {
+        manifest.declarations.par_iter().map(unfold).collect()
+    };
+    for (declaration, (unfolded, found)) in manifest.declarations.iter().zip(unfolded) {
+        names.insert(&declaration.name.value, drafts.len()..drafts.len() + unfolded.len());
+        drafts.extend(unfolded);
+        problems.extend(found);
     }
     (drafts, names)
 }

@@ -1,6 +1,8 @@
 //! The checked graph: nodes in an order in which each comes after what it reads.
 
+use std::collections::BTreeMap;
 use std::ops::Index;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use miette::SourceSpan;
@@ -26,6 +28,8 @@ pub struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) dependants: Vec<Vec<NodeIndex>>,
     pub(super) notes: Vec<Note>,
+    /// Made when a node is first asked for by name.
+    pub(super) by_name: OnceLock<BTreeMap<String, NodeIndex>>,
 }
 
 /// One node; of a matrix, one of its combinations.
@@ -161,7 +165,8 @@ impl Graph {
 
     /// Returns the node with exactly this name.
     pub fn find(&self, name: &str) -> Option<NodeIndex> {
-        self.indices().find(|index| self[*index].name == name)
+        let by_name = || self.indices().map(|index| (self[index].name.clone(), index)).collect();
+        self.by_name.get_or_init(by_name).get(name).copied()
     }
 
     /// Returns the nodes that read this one directly, in order.

@@ -51,7 +51,12 @@ fn renumbered(drafts: Vec<Draft<'_>>, order: &[usize], notes: Vec<Note>) -> Grap
     let mut nodes: Vec<(NodeIndex, Node)> =
         drafts.into_iter().enumerate().map(|(old, draft)| (place[old], draft.node)).collect();
     nodes.sort_unstable_by_key(|(new, _)| *new);
-    let mut graph = Graph { nodes: Vec::with_capacity(nodes.len()), dependants: vec![Vec::new(); nodes.len()], notes };
+    let mut graph = Graph {
+        nodes: Vec::with_capacity(nodes.len()),
+        dependants: vec![Vec::new(); nodes.len()],
+        notes,
+        ..Graph::default()
+    };
     for (new, mut node) in nodes {
         for edge in &mut node.inputs {
             edge.from = place[edge.from.get()];

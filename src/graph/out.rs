@@ -138,6 +138,9 @@ fn out_span(draft: &Draft<'_>) -> SourceSpan {
 /// Reports nodes that write what a node reads as a local file.
 fn check_not_read(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
     let written: Vec<&Draft<'_>> = drafts.iter().filter(|draft| draft.node.out.is_some()).collect();
+    if written.is_empty() {
+        return;
+    }
     for reader in drafts {
         for files in &reader.node.files {
             let Some(reads) = Reads::new(files) else { continue };

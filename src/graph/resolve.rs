@@ -13,6 +13,8 @@ use crate::manifest::{At, Declaration, Family, Input, Selector, Spanned, suggest
 
 /// More edges are refused.
 const MOST_EDGES: usize = 4_000_000;
+/// Names are suggested for so many problems: a search through all names for each of thousands would take minutes.
+const MOST_SUGGESTED: usize = 100;
 /// More nodes of a matrix are not listed in a help text.
 const MOST_LISTED: usize = 8;
 
@@ -89,12 +91,9 @@ impl Resolver<'_, '_> {
         let selected = match self.select(&entry.value, entry.span) {
             Ok(Some(selected)) => selected,
             Ok(None) => {
-                problems.push(GraphError::UnknownInput {
-                    node,
-                    input: entry.value.node.clone(),
-                    at: entry.span,
-                    help: self.suggest(&entry.value.node, draft.declaration),
-                });
+                let help = self.suggest(&entry.value.node, draft.declaration, problems);
+                let (input, at) = (entry.value.node.clone(), entry.span);
+                problems.push(GraphError::UnknownInput { node, input, at, help });
                 return;
             }
             Err(problem) => {
@@ -166,7 +165,10 @@ impl Resolver<'_, '_> {
     }
 
     /// Suggests a name like `word`, never the node itself.
-    fn suggest(&self, word: &str, except: &Declaration) -> Option<String> {
+    fn suggest(&self, word: &str, except: &Declaration, problems: &[GraphError]) -> Option<String> {
+        if problems.len() >= MOST_SUGGESTED {
+            return None;
+        }
         let names = self.names.keys().copied().filter(|name| *name != except.name.value);
         suggest::help(word, names, "nodes here")
     }
@@ -174,11 +176,15 @@ impl Resolver<'_, '_> {
     /// Names the nodes that have what a kind reads, as the end of a sentence.
     fn nodes_with(&self, reader: &Draft<'_>, reads: &[Content]) -> String {
         let mut found: Vec<String> = Vec::new();
-        for draft in self.drafts.iter().filter(|draft| draft.valid && draft.declaration != reader.declaration) {
+        let others = |draft: &&Draft<'_>| draft.valid && !std::ptr::eq(draft.declaration, reader.declaration);
+        for draft in self.drafts.iter().filter(others) {
+            if found.len() > MOST_LISTED {
+                break;
+            }
             for (index, output) in draft.node.outputs.iter().enumerate() {
                 let name = &draft.node.name;
                 let text = if index == 0 { format!("`{name}`") } else { format!("`{name}:{}`", output.name) };
-                if reads.contains(&output.content) && found.len() <= MOST_LISTED {
+                if reads.contains(&output.content) {
                     found.push(text);
                 }
             }
@@ -238,7 +244,7 @@ impl Resolver<'_, '_> {
             }
             None | Some(Ok(None)) => {
                 let (node, input) = (draft.declaration.name.value.clone(), name.to_owned());
-                let help = self.suggest(name, draft.declaration);
+                let help = self.suggest(name, draft.declaration, problems);
                 problems.push(GraphError::UnknownReference { node, input, at, help });
                 return None;
             }

@@ -72,7 +72,7 @@ impl Manifest {
         if manifest.readable {
             overlay::apply(&mut document, overlays, &mut manifest.sources, &mut problems);
             secret::withhold(&mut document, &mut manifest.sources, &mut problems);
-            read::document(&document, start, &mut manifest, &mut problems);
+            read::document(document, start, &mut manifest, &mut problems);
         } else {
             secret::mask_text(text, start, &mut manifest.sources);
         }

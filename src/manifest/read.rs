@@ -23,9 +23,9 @@ const TABLES: [&str; 11] =
 const NODE_KEYS: [&str; 6] = ["type", "from", "out", "gate", "refresh", "matrix"];
 
 /// Reads the whole document, overlays already applied.
-pub(super) fn document(document: &Table, start: usize, manifest: &mut Manifest, problems: &mut Sink) {
-    check_schema(document, start, problems);
-    for Entry { key, value } in document.entries() {
+pub(super) fn document(document: Table, start: usize, manifest: &mut Manifest, problems: &mut Sink) {
+    check_schema(&document, start, problems);
+    for Entry { key, value } in document.into_entries() {
         let name = key.value.as_str();
         if name == "schema" {
             continue;
@@ -33,7 +33,7 @@ pub(super) fn document(document: &Table, start: usize, manifest: &mut Manifest, 
         let Some(family) = Family::ALL.into_iter().find(|family| family.as_str() == name) else {
             match name {
                 "project" | "run" | "cache" | "profile" => {
-                    if let Some(table) = field::table(name, value, problems) {
+                    if let Some(table) = field::table(name, &value, problems) {
                         other_table(name, table, manifest, problems);
                     }
                 }
@@ -45,9 +45,12 @@ pub(super) fn document(document: &Table, start: usize, manifest: &mut Manifest, 
             }
             continue;
         };
-        let Some(table) = field::table(name, value, problems) else { continue };
+        if field::table(name, &value, problems).is_none() {
+            continue;
+        }
+        let Data::Table(table) = value.data else { continue };
         if family == Family::Model {
-            manifest.declarations.push(model(key, table));
+            manifest.declarations.push(model(&key, table));
         } else {
             nodes(family, table, &mut manifest.declarations, problems);
         }
@@ -88,7 +91,7 @@ fn other_table(name: &str, table: &Table, manifest: &mut Manifest, problems: &mu
     }
 }
 
-fn model(key: &Spanned<String>, table: &Table) -> Declaration {
+fn model(key: &Spanned<String>, table: Table) -> Declaration {
     Declaration {
         family: Family::Model,
         name: key.clone(),
@@ -98,17 +101,17 @@ fn model(key: &Spanned<String>, table: &Table) -> Declaration {
         gate: None,
         refresh: None,
         matrix: Vec::new(),
-        settings: table.clone(),
+        settings: table,
     }
 }
 
-fn nodes(family: Family, table: &Table, declarations: &mut Vec<Declaration>, problems: &mut Sink) {
-    for Entry { key, value } in table.entries() {
-        let Some(settings) = value.as_table() else {
+fn nodes(family: Family, table: Table, declarations: &mut Vec<Declaration>, problems: &mut Sink) {
+    for Entry { key, value } in table.into_entries() {
+        let Data::Table(settings) = value.data else {
             let help = Some(format!("a node is a table: `[{family}.NAME]`"));
             field::wrong_type::<()>(
                 &format!("{family}.{}", key.value.escape_debug()),
-                value,
+                &value,
                 "a table",
                 help,
                 problems,
@@ -117,26 +120,26 @@ fn nodes(family: Family, table: &Table, declarations: &mut Vec<Declaration>, pro
         };
         if key.value == "model" {
             problems.push(ManifestError::ReservedName { at: key.span });
-        } else if check_name("a node", key, problems) {
-            declarations.push(node(family, key, settings.clone(), problems));
+        } else if check_name("a node", &key, problems) {
+            declarations.push(node(family, key, settings, problems));
         }
     }
 }
 
 /// Reads one node: takes its own keys out of the table; the rest are the kind's settings.
-fn node(family: Family, name: &Spanned<String>, mut settings: Table, problems: &mut Sink) -> Declaration {
+fn node(family: Family, name: Spanned<String>, mut settings: Table, problems: &mut Sink) -> Declaration {
     let kind = settings.take("type").map(|entry| field::plain_string("type", &entry.value, problems));
     if kind.is_none() {
         problems.push(ManifestError::MissingType { node: name.value.clone(), at: name.span });
     }
-    let from = settings.take("from").and_then(|entry| inputs(name, &entry.value, problems));
+    let from = settings.take("from").and_then(|entry| inputs(&name, &entry.value, problems));
     let out = settings.take("out").and_then(|entry| field::plain_string("out", &entry.value, problems));
     let gate = settings.take("gate").and_then(|entry| field::plain_string("gate", &entry.value, problems));
     let refresh = settings.take("refresh").and_then(|entry| refresh(&entry.value, problems));
     let matrix = settings.take("matrix").map(|entry| matrix(&entry.value, &settings, problems));
     Declaration {
         family,
-        name: name.clone(),
+        name,
         kind: kind.flatten(),
         from,
         out,

@@ -114,6 +114,11 @@ impl Table {
         &self.entries
     }
 
+    /// Gives the entries, in the same order.
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -14,14 +14,18 @@ use super::SettingProblem;
 /// # Errors
 /// Every unknown key, wrong type, value out of range and missing setting, each with its path.
 pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+    let written = |settings: S| {
+        serde_json::to_value(settings)
+            .map_err(|error| vec![problem(Vec::new(), "settings::unwritable", error.to_string())])
+    };
+    if let Ok(right) = S::deserialize(settings) {
+        return written(right);
+    }
     let mut rest = settings.clone();
     let mut problems = Vec::new();
     loop {
         match serde_path_to_error::deserialize::<_, S>(&rest) {
-            Ok(settings) if problems.is_empty() => {
-                return serde_json::to_value(settings)
-                    .map_err(|error| vec![problem(Vec::new(), "settings::unwritable", error.to_string())]);
-            }
+            Ok(settings) if problems.is_empty() => return written(settings),
             Ok(_) => return Err(problems),
             Err(error) => {
                 let mut path: Vec<String> = path_of(error.path());

@@ -1,11 +1,25 @@
 //! Action records: what a key gave.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Artifact, Digest, Explained, Result, Store, StoreError};
+
+/// What is known of a node that is fresh or has just been built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Its key.
+    pub key: Digest,
+    /// Its outputs by name.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// Metrics and other values.
+    pub fields: BTreeMap<String, Value>,
+    /// Counted remarks.
+    pub report: Vec<(String, u64)>,
+}
 
 /// What a key gave, published after all its bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +51,13 @@ pub struct Provenance {
     pub threads: usize,
 }
 
+impl ActionRecord {
+    /// Returns what later nodes look at.
+    pub fn known(self, key: Digest) -> Known {
+        Known { key, outputs: self.outputs, fields: self.fields, report: self.report }
+    }
+}
+
 impl Store {
     /// Returns the record of `key`, from here or from the shared folder. Whether its objects are still there is
     /// another question. A record that cannot be read counts as none: the next one takes its place.
@@ -44,8 +65,26 @@ impl Store {
         Ok(self.local_action(key)?.or(self.remote_action(key)?))
     }
 
+    /// Returns what `key` gave when all its bytes are there.
+    pub fn hit(&self, key: &Digest) -> Result<Option<Arc<Known>>> {
+        let warm = self.warm().hit(key);
+        if let Some(known) = warm {
+            // That its packed objects are there is as sure as the row; files can be deleted by anybody.
+            if known.outputs.values().all(|artifact| self.is_still_here(artifact)) {
+                return Ok(Some(known));
+            }
+            self.warm().drop_hit(key);
+        }
+        let Some(record) = self.hit_record(key)? else { return Ok(None) };
+        let known = Arc::new(record.known(*key));
+        if self.local_action(key)?.is_some() {
+            self.warm().keep_hit(&known);
+        }
+        Ok(Some(known))
+    }
+
     /// Returns the record of `key` when all its bytes are there: the one from here, else the shared folder's.
-    pub fn hit(&self, key: &Digest) -> Result<Option<ActionRecord>> {
+    pub fn hit_record(&self, key: &Digest) -> Result<Option<ActionRecord>> {
         if let Some(record) = self.local_action(key)?
             && self.has_outputs(&record)?
         {
@@ -86,6 +125,7 @@ impl Store {
         let text = serde_json::to_string(record)
             .map_err(|cause| StoreError::Unreadable { what: format!("action record {key}"), cause })?;
         self.database.put_action(*key, text)?;
+        self.warm().drop_hit(key);
         self.trust(record.outputs.values());
         if durable { self.flush() } else { Ok(()) }
     }
@@ -103,7 +143,31 @@ impl Store {
 
     /// Forgets a record whose objects are gone.
     pub fn drop_action(&self, key: &Digest) -> Result<()> {
+        self.warm().drop_hit(key);
         self.database.drop_action(key)
+    }
+
+    /// Returns the key that was last noted under `name` by [`Self::put_trace`].
+    pub fn last_key(&self, name: &str) -> Result<Option<Digest>> {
+        #[derive(Deserialize)]
+        struct Last {
+            key: Digest,
+        }
+        if let Some(key) = self.warm().last_key(name) {
+            return Ok(Some(key));
+        }
+        let last: Option<Last> = self.state(name)?;
+        if let Some(last) = &last {
+            self.warm().keep_last_key(name, last.key);
+        }
+        Ok(last.map(|last| last.key))
+    }
+
+    /// Keeps a named state that has a field `key`, its own being `key`.
+    pub fn put_trace<T: Serialize>(&self, name: &str, key: Digest, trace: &T) -> Result<()> {
+        self.put_state(name, trace)?;
+        self.warm().keep_last_key(name, key);
+        Ok(())
     }
 
     /// Returns a named state, such as the last key of a node; one that cannot be read counts as none.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 
 use super::{Digest, FileLock, MemoEntry, Result};
 
@@ -26,18 +27,30 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS memo (
         scope BLOB NOT NULL, input BLOB NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (scope, input)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS meta (id BLOB NOT NULL, writes INTEGER NOT NULL);
+    INSERT INTO meta SELECT randomblob(16), 0 WHERE NOT EXISTS (SELECT 1 FROM meta);
 ";
+
+/// A state of the index: which index it is, and how often it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Generation {
+    id: [u8; 16],
+    writes: i64,
+}
 
 /// The open index with what waits for the next group.
 #[derive(Debug)]
 pub(super) struct Database {
     shared: Arc<Shared>,
     flusher: Option<std::thread::JoinHandle<()>>,
+    opened_at: Generation,
 }
 
 #[derive(Debug)]
 struct Shared {
     connection: Mutex<Connection>,
+    /// The state that this process has last seen or made; `None` after another one wrote.
+    generation: Mutex<Option<Generation>>,
     pending: Mutex<Pending>,
     wake: Condvar,
 }
@@ -56,7 +69,7 @@ struct Pending {
 }
 
 /// A file's identity and time stamps beside its digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StatRow {
     pub(super) dev: i64,
     pub(super) ino: i64,
@@ -85,15 +98,29 @@ impl Database {
         connection.pragma_update(None, "cache_size", -32_000)?;
         connection.execute_batch(SCHEMA)?;
         connection.set_prepared_statement_cache_capacity(64);
+        let generation = Generation::read(&connection)?;
         let shared = Arc::new(Shared {
             connection: Mutex::new(connection),
+            generation: Mutex::new(Some(generation)),
             pending: Mutex::new(Pending::default()),
             wake: Condvar::new(),
         });
         let background = Arc::clone(&shared);
         let flusher =
             std::thread::Builder::new().name("store-commit".into()).spawn(move || background.commit_groups())?;
-        Ok(Self { shared, flusher: Some(flusher) })
+        Ok(Self { shared, flusher: Some(flusher), opened_at: generation })
+    }
+
+    /// Returns the state of the index when it was opened.
+    pub(super) fn generation(&self) -> Generation {
+        self.opened_at
+    }
+
+    /// Returns the state of the index when nobody else wrote to it since it was opened.
+    pub(super) fn settled_generation(&self) -> Result<Option<Generation>> {
+        self.flush()?;
+        let now = Generation::read(&self.connection())?;
+        Ok(Some(now).filter(|now| *self.shared.generation() == Some(*now)))
     }
 
     pub(super) fn flush(&self) -> Result<()> {
@@ -139,10 +166,10 @@ impl Database {
 
     /// Drops an object whose bytes were found `damaged`; one that was made again since stays.
     pub(super) fn drop_object(&self, digest: &Digest, damaged: &[u8]) -> Result<()> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached("DELETE FROM object WHERE digest = ? AND bytes = ?")?;
-        statement.execute((digest.as_bytes(), damaged))?;
-        Ok(())
+        self.shared.write(&mut self.connection(), |transaction| {
+            let mut statement = transaction.prepare_cached("DELETE FROM object WHERE digest = ? AND bytes = ?")?;
+            statement.execute((digest.as_bytes(), damaged)).map(drop)
+        })
     }
 
     pub(super) fn put_action(&self, key: Digest, record: String) -> Result<()> {
@@ -161,8 +188,9 @@ impl Database {
 
     pub(super) fn drop_action(&self, key: &Digest) -> Result<()> {
         self.flush()?;
-        self.connection().prepare_cached("DELETE FROM action WHERE key = ?")?.execute([key.as_bytes()])?;
-        Ok(())
+        self.shared.write(&mut self.connection(), |transaction| {
+            transaction.prepare_cached("DELETE FROM action WHERE key = ?")?.execute([key.as_bytes()]).map(drop)
+        })
     }
 
     pub(super) fn put_state(&self, name: &str, value: String) -> Result<()> {
@@ -231,7 +259,13 @@ impl Database {
         Ok(statement.query_row([scope.as_bytes(), input.as_bytes()], |row| row.get(0)).optional()?)
     }
 
-    /// Runs `f` on the connection, after everything that waits was written. For gc, statistics and checks.
+    /// Runs `f` in a transaction, after everything that waits was written. For gc.
+    pub(super) fn write<T>(&self, f: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.flush()?;
+        self.shared.write(&mut self.connection(), f)
+    }
+
+    /// Runs `f` on the connection, after everything that waits was written. For statistics and checks.
     pub(super) fn with_connection<T>(&self, f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.flush()?;
         Ok(f(&mut self.connection())?)
@@ -262,7 +296,35 @@ impl Database {
     }
 }
 
+impl Generation {
+    fn read(connection: &Connection) -> Result<Self> {
+        let row = |row: &rusqlite::Row<'_>| Ok(Self { id: row.get(0)?, writes: row.get(1)? });
+        Ok(connection.query_row("SELECT id, writes FROM meta", [], row)?)
+    }
+}
+
 impl Shared {
+    fn generation(&self) -> MutexGuard<'_, Option<Generation>> {
+        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `change` in a transaction that counts as one write of this process.
+    fn write<T>(
+        &self,
+        connection: &mut Connection,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = change(&transaction)?;
+        transaction.execute("UPDATE meta SET writes = writes + 1", [])?;
+        let now = Generation::read(&transaction)?;
+        transaction.commit()?;
+        let mut generation = self.generation();
+        let is_next = generation.is_some_and(|before| before.id == now.id && before.writes + 1 == now.writes);
+        *generation = Some(now).filter(|_| is_next);
+        Ok(result)
+    }
+
     /// Writes a group whenever something has waited for [`GROUP_DELAY`], until the database is closed.
     fn commit_groups(&self) {
         loop {
@@ -299,8 +361,7 @@ impl Shared {
                 std::mem::take(&mut pending.locks),
             )
         };
-        let transaction = connection.transaction()?;
-        {
+        self.write(&mut connection, |transaction| {
             let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?, ?)")?;
             for (digest, bytes) in &objects {
                 insert.execute(params![digest.as_bytes(), &bytes[..]])?;
@@ -329,8 +390,8 @@ impl Shared {
             for ((scope, input), entry) in &memos {
                 insert.execute(params![scope.as_bytes(), input.as_bytes(), entry.first, entry.last, entry.value])?;
             }
-        }
-        transaction.commit()?;
+            Ok(())
+        })?;
         drop(locks);
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.objects.retain(|digest, _| !objects.contains_key(digest));

@@ -126,8 +126,7 @@ impl Store {
     }
 
     fn collect_rows(&self, keys: &BTreeSet<Digest>, live: &BTreeSet<Digest>, dry_run: bool) -> Result<Collected> {
-        self.database.with_connection(|connection| {
-            let transaction = connection.transaction()?;
+        let collected = self.database.write(|transaction| {
             transaction.execute_batch(
                 "CREATE TEMP TABLE live (digest BLOB PRIMARY KEY) WITHOUT ROWID;
                  CREATE TEMP TABLE kept (key BLOB PRIMARY KEY) WITHOUT ROWID;",
@@ -158,12 +157,12 @@ impl Store {
                 )?;
             }
             transaction.execute_batch("DROP TABLE live; DROP TABLE kept;")?;
-            transaction.commit()?;
-            if !dry_run {
-                connection.execute_batch("VACUUM")?;
-            }
             Ok(Collected { actions: actions as u64, objects: objects as u64, bytes: bytes as u64 })
-        })
+        })?;
+        if !dry_run {
+            self.database.with_connection(|connection| connection.execute_batch("VACUUM"))?;
+        }
+        Ok(collected)
     }
 
     /// Counts what the store holds.

@@ -3,6 +3,8 @@
 //! What never enters a key: times, paths of this machine, the host, the device, the number of threads.
 //! Encoding: every part is its path and its value, each with its length in front, in a fixed order.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,8 +17,10 @@ pub struct Key<'a> {
     pub kind: &'a str,
     /// The kind's version.
     pub kind_version: u32,
-    /// Canonical settings without those that stay outside the key.
+    /// Canonical settings.
     pub settings: &'a Value,
+    /// Settings that shape no byte, by their names in the node's own table.
+    pub outside: &'a [&'a str],
     /// Inputs in the manifest's order: role or node's output, content digest.
     pub inputs: &'a [(String, Digest)],
     /// Local files: setting and relative name, content digest.
@@ -36,7 +40,7 @@ impl Key<'_> {
     pub fn walk(&self, sink: &mut impl KeySink) {
         sink.part("kind", self.kind);
         sink.part("kind version", &self.kind_version.to_string());
-        walk_value("settings", self.settings, sink);
+        self.walk_settings(sink);
         for (index, (name, digest)) in self.inputs.iter().enumerate() {
             sink.part(&format!("input {index} {name}"), &digest.to_string());
         }
@@ -45,6 +49,20 @@ impl Key<'_> {
         }
         for (name, version) in self.tools {
             sink.part(&format!("tool {name}"), version);
+        }
+    }
+
+    fn walk_settings(&self, sink: &mut impl KeySink) {
+        let mut path = "settings".to_owned();
+        let mut text = String::new();
+        match self.settings {
+            Value::Object(map) if map.keys().any(|key| !self.outside.contains(&key.as_str())) => {
+                for (key, value) in map.iter().filter(|(key, _)| !self.outside.contains(&key.as_str())) {
+                    walk_below(&mut path, key, value, &mut text, sink);
+                }
+            }
+            Value::Object(_) => sink.part(&path, "{}"),
+            other => walk_value(&mut path, other, &mut text, sink),
         }
     }
 
@@ -63,15 +81,29 @@ impl Key<'_> {
     }
 }
 
-fn walk_value(path: &str, value: &Value, sink: &mut impl KeySink) {
+/// Gives the parts of a value; `text` is room for one as text.
+fn walk_value(path: &mut String, value: &Value, text: &mut String, sink: &mut impl KeySink) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                walk_value(&format!("{path}.{key}"), value, sink);
+                walk_below(path, key, value, text, sink);
             }
         }
-        other => sink.part(path, &other.to_string()),
+        other => {
+            text.clear();
+            // Writing to a string cannot fail.
+            write!(text, "{other}").ok();
+            sink.part(path, text);
+        }
     }
+}
+
+fn walk_below(path: &mut String, key: &str, value: &Value, text: &mut String, sink: &mut impl KeySink) {
+    let length = path.len();
+    path.push('.');
+    path.push_str(key);
+    walk_value(path, value, text, sink);
+    path.truncate(length);
 }
 
 struct HashSink(blake3::Hasher);

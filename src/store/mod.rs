@@ -3,6 +3,7 @@
 //! ```text
 //! cache/
 //!   format            the store's format version
+//!   warm              what the last build looked up in the index, for the next one to read at once
 //!   index.sqlite      packed small objects · action records · stat memo · memo of record-wise work · node states
 //!   objects/ab/…      larger files, named by digest, read-only
 //!   locks/            one file a key or `out` path that is being worked on
@@ -29,15 +30,18 @@ mod lock;
 mod memo;
 mod remote;
 mod stat;
+mod warm;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use database::Database;
 use remote::Remote;
+use warm::Warm;
 
-pub use action::{ActionRecord, Provenance};
+pub use action::{ActionRecord, Known, Provenance};
 pub use artifact::{Artifact, FileRef, RecordsRef};
 pub use digest::{Digest, ParseDigestError};
 pub use error::StoreError;
@@ -63,6 +67,14 @@ pub struct Store {
     broken: Mutex<BTreeSet<Digest>>,
     /// Held while a damaged file is taken away.
     dropping: Mutex<()>,
+    warm: Mutex<Warm>,
+}
+
+/// A store that is about to be opened.
+#[derive(Debug)]
+pub struct Opening {
+    root: PathBuf,
+    warm: Option<JoinHandle<warm::Read>>,
 }
 
 impl Store {
@@ -71,15 +83,44 @@ impl Store {
     /// # Errors
     /// [`StoreError::Format`] when another version of tunesmith made it; errors of the file system and of SQLite.
     pub fn open(root: &Path, remote: Option<&Path>) -> Result<Self> {
+        Self::prepare(root).open(remote)
+    }
+
+    /// Starts to read what opening the store at `root` needs. Nothing is made or written.
+    pub fn prepare(root: &Path) -> Opening {
+        let path = warm_path(root);
+        let warm = std::thread::Builder::new().name("store-read".into()).spawn(move || Warm::read(&path)).ok();
+        Opening { root: root.to_owned(), warm }
+    }
+}
+
+impl Opening {
+    /// Opens the store, making it when absent; as [`Store::open`].
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn open(self, remote: Option<&Path>) -> Result<Store> {
+        let root = &self.root;
         for folder in ["objects", "locks", "runs", "scratch"] {
             fs_err::create_dir_all(root.join(folder))?;
         }
         check_format(root)?;
         let database = Database::open(&root.join("index.sqlite"))?;
         let remote = remote.map(Remote::open).transpose()?;
-        Ok(Self { root: root.to_owned(), database, remote, broken: Mutex::default(), dropping: Mutex::default() })
+        let read = self.warm.and_then(|reading| reading.join().ok().flatten());
+        let warm = Mutex::new(Warm::of(read, database.generation()));
+        Ok(Store {
+            root: root.to_owned(),
+            database,
+            remote,
+            broken: Mutex::default(),
+            dropping: Mutex::default(),
+            warm,
+        })
     }
+}
 
+impl Store {
     /// Returns the folder that the store lives in.
     pub fn root(&self) -> &Path {
         &self.root
@@ -108,6 +149,7 @@ impl Store {
                 return Ok(bytes);
             }
             self.database.drop_object(digest, &bytes)?;
+            *self.warm() = Warm::default();
             return Err(StoreError::Damaged { digest: *digest });
         }
         if let Some(bytes) = self.read_file_object(digest)? {
@@ -168,10 +210,37 @@ impl Store {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the bytes of a warm hit are there: packed ones go only when the index changes, files by anybody.
+    fn is_still_here(&self, artifact: &Artifact) -> bool {
+        let is_here = match artifact {
+            Artifact::Records(_) => true,
+            Artifact::File(file) => self.has_file(file),
+            Artifact::Folder { files } => files.values().all(|file| self.has_file(file)),
+        };
+        is_here && !self.broken().contains(&artifact.digest())
+    }
+
+    fn warm(&self) -> MutexGuard<'_, Warm> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes everything that waits for the next group commit, durably.
     pub fn flush(&self) -> Result<()> {
         self.database.flush()
     }
+
+    /// Lets the next command start from what was looked up in this one. Another process that writes meanwhile makes that
+    /// useless, so then nothing is written.
+    pub fn keep_warm(&self) -> Result<()> {
+        match self.database.settled_generation()? {
+            Some(generation) => Ok(self.warm().write(&warm_path(&self.root), generation)?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn warm_path(root: &Path) -> PathBuf {
+    root.join("warm")
 }
 
 /// Writes the format file of a new store and refuses a store of another version.

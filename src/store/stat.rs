@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::database::StatRow;
-use super::{Digest, Result, Store, StoreError};
+use super::{Digest, FileRef, Result, Store, StoreError};
 
 /// Coarser than the time stamps of the file systems in use: ext4 and xfs stamp with the kernel's tick of up to 10 ms.
 const GRANULARITY: Duration = Duration::from_millis(20);
@@ -20,12 +20,21 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotAFile`], [`StoreError::Changed`] when it was written meanwhile, and errors of reading it.
     pub fn file_digest(&self, path: &Path) -> Result<Digest> {
+        Ok(self.file(path)?.digest)
+    }
+
+    /// Returns digest and size of the file at `path`, looked at once.
+    ///
+    /// # Errors
+    /// Those of [`Self::file_digest`].
+    pub fn file(&self, path: &Path) -> Result<FileRef> {
         let before = stamp(path)?;
+        let size = before.size as u64;
         let name = path.to_string_lossy();
-        if let Some(row) = self.database.stat(&name)?
+        if let Some(row) = self.stat_row(&name)?
             && row == (StatRow { digest: row.digest, ..before })
         {
-            return Ok(row.digest);
+            return Ok(FileRef { digest: row.digest, size });
         }
         let digest = Digest::of_file(path)?;
         let after = stamp(path)?;
@@ -33,14 +42,30 @@ impl Store {
             return Err(StoreError::Changed { path: path.to_owned() });
         }
         self.remember(&name, StatRow { digest, ..after })?;
-        Ok(digest)
+        Ok(FileRef { digest, size })
+    }
+
+    fn stat_row(&self, name: &str) -> Result<Option<StatRow>> {
+        if let Some(row) = self.warm().stat(name) {
+            return Ok(Some(row));
+        }
+        let row = self.database.stat(name)?;
+        if let Some(row) = row {
+            self.warm().keep_stat(name, row);
+        }
+        Ok(row)
+    }
+
+    fn put_stat(&self, name: &str, row: StatRow) -> Result<()> {
+        self.warm().keep_stat(name, row);
+        self.database.put_stat(name, row)
     }
 
     /// Notes the digest of a file that the store has just placed.
     pub(super) fn remember_stat(&self, path: &Path, digest: Digest) -> Result<()> {
         let row = StatRow { digest, ..stamp(path)? };
         // Objects are read-only and never written again, so the racy rule has nothing to guard here.
-        self.database.put_stat(&path.to_string_lossy(), row)
+        self.put_stat(&path.to_string_lossy(), row)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
@@ -48,7 +73,7 @@ impl Store {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let newest = row.mtime.max(row.ctime);
         let settled = now.saturating_sub(GRANULARITY).as_nanos() as i64;
-        if newest < settled { self.database.put_stat(name, row) } else { Ok(()) }
+        if newest < settled { self.put_stat(name, row) } else { Ok(()) }
     }
 }
 

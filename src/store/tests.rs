@@ -91,7 +91,8 @@ fn the_second_store_serves_what_the_first_pushed() {
 #[test]
 fn a_key_does_not_depend_on_the_order_in_which_settings_are_written() {
     let key = |settings: &serde_json::Value| {
-        Key { kind: "filter.split", kind_version: 1, settings, inputs: &[], files: &[], tools: &[] }.digest()
+        Key { kind: "filter.split", kind_version: 1, settings, outside: &[], inputs: &[], files: &[], tools: &[] }
+            .digest()
     };
     let one: serde_json::Value = serde_json::from_str(r#"{"a":1,"b":{"c":2,"d":3}}"#).unwrap();
     let two: serde_json::Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
@@ -102,7 +103,8 @@ fn a_key_does_not_depend_on_the_order_in_which_settings_are_written() {
 #[test]
 fn changes_between_keys_name_the_part_with_both_values() {
     let explained = |settings: &serde_json::Value| {
-        Key { kind: "train.lora", kind_version: 1, settings, inputs: &[], files: &[], tools: &[] }.explained()
+        Key { kind: "train.lora", kind_version: 1, settings, outside: &[], inputs: &[], files: &[], tools: &[] }
+            .explained()
     };
     let changes = explained(&json!({"rank": 8, "seed": 1})).changes(&explained(&json!({"rank": 16, "seed": 1})));
     assert_eq!(changes, [KeyChange { part: "settings.rank".into(), old: Some("8".into()), new: Some("16".into()) }]);

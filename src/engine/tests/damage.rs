@@ -169,6 +169,8 @@ fn records_that_cannot_be_read_are_no_hit_and_are_replaced() {
         let connection = rusqlite::Connection::open(space.path("cache/index.sqlite")).unwrap();
         connection.execute("UPDATE action SET record = ?", [garbage]).unwrap();
         connection.execute("UPDATE state SET value = ?", [garbage]).unwrap();
+        // As any other writer: what the last build looked up counts for nothing now.
+        connection.execute("UPDATE meta SET writes = writes + 1", []).unwrap();
         drop(connection);
         assert_eq!(space.runs(), names("a middle one two"));
         assert_eq!(space.runs(), names(""));
@@ -186,4 +188,24 @@ fn a_record_whose_bytes_are_gone_gives_way_to_another_result() {
     space.ran();
     assert_eq!(space.runs(), names("judge"));
     assert_eq!(space.runs(), names(""), "the other bytes are the result now");
+}
+
+#[test]
+fn what_the_last_build_looked_up_is_never_taken_for_more_than_it_is() {
+    let (space, _) = chain();
+    assert_eq!(space.runs(), names(""));
+    let warm = space.path("cache/warm");
+    let whole = fs_err::read(&warm).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for bytes in [&flipped[..], &whole[..whole.len() - 1], &whole[..7], b""] {
+        fs_err::write(&warm, bytes).unwrap();
+        assert_eq!(space.runs(), names(""));
+        assert!(fs_err::read(&warm).unwrap() != bytes, "it is written anew");
+    }
+    // A store that was made again beside it holds nothing of what it says.
+    for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        fs_err::remove_file(space.path("cache").join(name)).ok();
+    }
+    assert_eq!(space.runs(), names("a middle one two"));
 }

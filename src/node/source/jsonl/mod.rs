@@ -108,6 +108,13 @@ impl Kind for Jsonl {
         super::one_file(settings)
     }
 
+    /// Rows are told apart from other records before anything runs: filters and trainers may read them as they are.
+    fn outputs(&self, settings: &Value) -> Vec<(String, Content)> {
+        let form = settings.get("as").and_then(Value::as_str);
+        let content = if form == Some("rows") { Content::Rows } else { Content::Records };
+        vec![("records".into(), content)]
+    }
+
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let (records, report) = match run.files("path").next() {

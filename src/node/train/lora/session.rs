@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
                 }
                 let (loss, tokens) = self.step(&epoch)?;
                 clock.step(tokens);
-                let detail = clock.detail(loss, self.steps - self.cursor.step);
+                let detail = clock.detail(loss);
                 self.run.progress(self.cursor.step, Some(self.steps), "steps", &detail);
                 if clock.saved.elapsed() > CHECKPOINT_EVERY {
                     self.save()?;
@@ -243,25 +243,21 @@ fn activations(config: &LlamaConfig, longest: usize, memory: u64) -> Activations
 struct Clock {
     started: Instant,
     saved: Instant,
-    steps: u64,
     tokens: usize,
 }
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Instant::now(), saved: Instant::now(), steps: 0, tokens: 0 }
+        Self { started: Instant::now(), saved: Instant::now(), tokens: 0 }
     }
 
     fn step(&mut self, tokens: usize) {
-        self.steps += 1;
         self.tokens += tokens;
     }
 
-    /// Returns the live text, such as `loss 1.234 · 95 tokens/s · 2m 3s left`.
-    fn detail(&self, loss: f64, left: u64) -> String {
+    /// Returns the live text, such as `loss 1.234 · 95 tokens/s`; the time that is left follows from the steps.
+    fn detail(&self, loss: f64) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        let eta = Duration::from_secs((seconds / self.steps.max(1) as f64 * left as f64) as u64);
-        let speed = self.tokens as f64 / seconds;
-        format!("loss {loss:.3} · {speed:.0} tokens/s · {} left", humantime::format_duration(eta))
+        format!("loss {loss:.3} · {:.0} tokens/s", self.tokens as f64 / seconds)
     }
 }
