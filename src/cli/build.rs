@@ -1,12 +1,14 @@
 //! `tunesmith build`: run the stale part of the graph.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::progress::Progress;
 use super::selection::Selection;
 use super::session::{Session, now};
+use super::settled::Question;
 use super::{CliError, Context, Execute, Exit, interrupt};
 use crate::engine::{BuildOptions, BuildReport, OutWrite, Outcome, RunLog, build};
 use crate::node::{Cancel, FailureClass};
@@ -29,6 +31,13 @@ pub(super) struct Build {
 
 impl Execute for Build {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        let question = Question::new(context, &self.selection)?;
+        if let Some(settled) = question.as_ref().and_then(Question::answer) {
+            let totals = Totals { fresh: settled.nodes.len(), ..Totals::default() };
+            tell(context, &totals);
+            tell_json(context, &totals);
+            return Ok(Exit::Done);
+        }
         let session = Session::open(context, self.selection.mode())?;
         let (selected, deploy) = self.selection.select(&session)?;
         let resolver = session.resolver();
@@ -56,6 +65,9 @@ impl Execute for Build {
             build(&resolver, &options)?
         };
         let log = RunLog::write(&resolver, &report, began)?;
+        if let Some(question) = &question {
+            question.settle(&session, &report)?;
+        }
         let interrupted = cancel.is_cancelled();
         summary(context, &session, &report, log.map(|log| log.run), interrupted);
         Ok(exit(&report, interrupted))
@@ -78,6 +90,48 @@ fn exit(report: &BuildReport, interrupted: bool) -> Exit {
     }
 }
 
+/// What became of the nodes, in numbers.
+#[derive(Default)]
+struct Totals<'a> {
+    run: Option<u64>,
+    built: usize,
+    fresh: usize,
+    failed: usize,
+    not_run: usize,
+    not_deployed: Vec<&'a str>,
+    duration: Duration,
+    interrupted: bool,
+}
+
+fn tell(context: &mut Context<'_>, totals: &Totals<'_>) {
+    let mut parts = vec![format!("{} built", totals.built), format!("{} fresh", totals.fresh)];
+    if totals.failed > 0 {
+        parts.push(format!("{} failed", totals.failed));
+    }
+    if totals.not_run > 0 {
+        parts.push(format!("{} not run", totals.not_run));
+    }
+    let output = &mut *context.output;
+    output.note(format_args!(
+        "{} in {:.1} s{}",
+        parts.join(", "),
+        totals.duration.as_secs_f64(),
+        if totals.interrupted { "; interrupted: run the same command again to go on" } else { "" }
+    ));
+    if !totals.not_deployed.is_empty() {
+        let names = totals.not_deployed.join("`, `");
+        output.note(format_args!("`{names}` would change something outside the project: `tunesmith build --deploy`"));
+    }
+}
+
+fn tell_json(context: &mut Context<'_>, totals: &Totals<'_>) {
+    context.output.json(&json!({"build": {
+        "run": totals.run, "built": totals.built, "fresh": totals.fresh, "failed": totals.failed,
+        "not-run": totals.not_run, "not-deployed": totals.not_deployed,
+        "duration-ms": totals.duration.as_millis() as u64, "interrupted": totals.interrupted,
+    }}));
+}
+
 fn summary(
     context: &mut Context<'_>,
     session: &Session<'_>,
@@ -87,50 +141,31 @@ fn summary(
 ) {
     let graph = &session.project.graph;
     let count = |is: fn(&Outcome) -> bool| report.nodes.iter().filter(|node| is(&node.outcome)).count();
-    let built = count(|outcome| matches!(outcome, Outcome::Built { .. }));
-    let fresh = count(|outcome| matches!(outcome, Outcome::Fresh(_)));
-    let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::NotReached));
-    let held: Vec<&str> = report
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.outcome, Outcome::NotDeployed))
-        .map(|node| graph[node.index].name.as_str())
-        .collect();
-    let seconds = report.duration.as_secs_f64();
-    let mut parts = vec![format!("{built} built"), format!("{fresh} fresh")];
-    if failed > 0 {
-        parts.push(format!("{failed} failed"));
-    }
-    if skipped > 0 {
-        parts.push(format!("{skipped} not run"));
-    }
-    let output = &mut *context.output;
-    output.note(format_args!(
-        "{} in {seconds:.1} s{}",
-        parts.join(", "),
-        if interrupted { "; interrupted: run the same command again to go on" } else { "" }
-    ));
-    if !held.is_empty() {
-        let names = held.join("`, `");
-        output.note(format_args!("`{names}` would change something outside the project: `tunesmith build --deploy`"));
-    }
+    let held = report.nodes.iter().filter(|node| matches!(node.outcome, Outcome::NotDeployed));
+    let totals = Totals {
+        run,
+        built: report.built(),
+        fresh: count(|outcome| matches!(outcome, Outcome::Fresh(_))),
+        failed: report.failures().count(),
+        not_run: count(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::NotReached)),
+        not_deployed: held.map(|node| graph[node.index].name.as_str()).collect(),
+        duration: report.duration,
+        interrupted,
+    };
+    tell(context, &totals);
     for (index, error) in report.failures() {
-        output.note(format_args!("in node `{}`:", graph[index].name));
-        output.error(&super::error::Reported(error));
+        context.output.note(format_args!("in node `{}`:", graph[index].name));
+        context.output.error(&super::error::Reported(error));
     }
     for node in &report.nodes {
         if node.out == Some(OutWrite::Edited) {
             let path = graph[node.index].out.as_deref().unwrap_or_default();
-            output.note(format_args!(
+            context.output.note(format_args!(
                 "`{path}` was edited since it was written, so it was left alone; `--overwrite` writes over it"
             ));
         }
     }
-    output.json(&json!({"build": {
-        "run": run, "built": built, "fresh": fresh, "failed": failed, "not-run": skipped,
-        "not-deployed": held, "duration-ms": report.duration.as_millis() as u64, "interrupted": interrupted,
-    }}));
+    tell_json(context, &totals);
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ mod project;
 mod schema;
 mod selection;
 mod session;
+mod settled;
 mod show;
 #[cfg(test)]
 mod testing;

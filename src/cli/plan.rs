@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::selection::Selection;
 use super::session::Session;
+use super::settled::Question;
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
@@ -27,6 +28,10 @@ pub(super) struct Status {
 
 impl Execute for PlanCommand {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        if let Some(nodes) = settled(context, &self.selection)? {
+            context.output.line(nothing_to_do(nodes.len()));
+            return Ok(Exit::Done);
+        }
         let session = Session::open(context, self.selection.mode())?;
         let plan = planned(&self.selection, &session)?;
         let graph = &session.project.graph;
@@ -42,7 +47,7 @@ impl Execute for PlanCommand {
         }
         let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count();
         context.output.line(match runs {
-            0 => format!("nothing to do: {fresh} fresh"),
+            0 => nothing_to_do(fresh),
             _ => format!("{runs} to run, {fresh} fresh: `tunesmith build`"),
         });
         refused(context, &session, &plan)
@@ -51,6 +56,13 @@ impl Execute for PlanCommand {
 
 impl Execute for Status {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
+        if let Some(nodes) = settled(context, &self.selection)? {
+            let width = nodes.iter().map(String::len).max().unwrap_or(0);
+            for name in nodes {
+                context.output.line(format_args!("{name:width$}  fresh"));
+            }
+            return Ok(Exit::Done);
+        }
         let session = Session::open(context, self.selection.mode())?;
         let plan = planned(&self.selection, &session)?;
         let graph = &session.project.graph;
@@ -64,6 +76,20 @@ impl Execute for Status {
         let stale = !plan.is_fresh();
         Ok(if stale && self.exit_code { Exit::Failed } else { Exit::Done })
     }
+}
+
+fn nothing_to_do(fresh: usize) -> String {
+    format!("nothing to do: {fresh} fresh")
+}
+
+/// Returns the nodes when the last build found all of them fresh and nothing changed since. JSON tells more of each node
+/// than is kept of that.
+fn settled(context: &Context<'_>, selection: &Selection) -> Result<Option<Vec<String>>, CliError> {
+    if context.output.is_json() {
+        return Ok(None);
+    }
+    let question = Question::new(context, selection)?;
+    Ok(question.and_then(|question| question.answer()).map(|settled| settled.nodes))
 }
 
 fn planned(selection: &Selection, session: &Session<'_>) -> Result<Plan, CliError> {

@@ -63,14 +63,26 @@ fn store_path(root: &Path, manifest: &Manifest) -> PathBuf {
 
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.
 pub(super) fn read(context: &Context<'_>) -> Result<(PathBuf, Manifest), CliError> {
+    let (file, shown, text) = text(context)?;
+    let overlays = Overlays { profile: context.globals.profile.clone(), set: context.globals.set.clone() };
+    Ok((file, Manifest::parse(&shown, &text, &overlays)))
+}
+
+/// Finds the manifest's file; returns it, how to name it, and its text.
+pub(super) fn text(context: &Context<'_>) -> Result<(PathBuf, String, String), CliError> {
     let folder = &context.surroundings.folder;
     let (file, shown) = match &context.globals.file {
         Some(file) => (folder.join(file), file.display().to_string()),
         None => find(folder)?,
     };
     let text = read_text(&file, &shown)?;
-    let overlays = Overlays { profile: context.globals.profile.clone(), set: context.globals.set.clone() };
-    Ok((file, Manifest::parse(&shown, &text, &overlays)))
+    Ok((file, shown, text))
+}
+
+/// Returns the name of the lock beside a manifest: a profile's nodes are other nodes to it.
+pub(super) fn lock_name(manifest: &Path, profile: Option<&str>) -> String {
+    let stem = manifest.file_stem().unwrap_or_default().to_string_lossy();
+    profile.map_or_else(|| format!("{stem}.lock"), |profile| format!("{stem}.{profile}.lock"))
 }
 
 /// Returns the nearest manifest upwards, and how to name it from `folder`.

@@ -37,6 +37,11 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// Returns whether the same command means the same the next time: nothing is asked to run whatever there is.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.force.is_empty() && self.refresh.is_empty()
+    }
+
     /// Returns the rules for the engine; names are checked by [`Self::select`].
     pub(super) fn mode(&self) -> Mode {
         Mode {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use super::project::lock_name;
 use super::{CliError, Context, Project};
 use crate::engine::{EngineError, KindCatalog, Lockfile, Mode, Resolver};
 use crate::graph::NodeIndex;
@@ -40,7 +41,9 @@ impl<'a> Session<'a> {
     pub(super) fn open_aside(context: &Context<'a>, mut mode: Mode) -> Result<Self, CliError> {
         let (project, opening) = Project::load_with(context, Store::prepare)?;
         let store = opening.open(project.shared_store().as_deref()).map_err(EngineError::from)?;
-        let lock = Mutex::new(Lockfile::read(&lock_path(&project))?);
+        let lock = Mutex::new(Lockfile::read(
+            &project.root.join(lock_name(&project.file, project.manifest.profile.as_deref())),
+        )?);
         mode.now = now();
         Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
     }
@@ -142,16 +145,6 @@ impl Drop for Session<'_> {
         std::mem::forget(std::mem::take(&mut self.project.graph));
         std::mem::forget(std::mem::take(&mut self.project.manifest));
     }
-}
-
-/// Returns the lock's path: a profile's nodes are other nodes to it.
-fn lock_path(project: &Project) -> std::path::PathBuf {
-    let stem = project.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = match &project.manifest.profile {
-        Some(profile) => format!("{stem}.{profile}.lock"),
-        None => format!("{stem}.lock"),
-    };
-    project.root.join(name)
 }
 
 /// Returns seconds since 1970, for `refresh` policies and the log.

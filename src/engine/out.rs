@@ -183,15 +183,25 @@ fn replace(from: &Path, target: &Path) -> Result<(), EngineError> {
 
 /// Returns the digest of a file, or of a folder's files with their names; `None` when there is nothing.
 fn tree_digest(store: &Store, path: &Path) -> Result<Option<Digest>, EngineError> {
-    let Ok(metadata) = path.symlink_metadata() else { return Ok(None) };
+    let Ok(metadata) = path.symlink_metadata() else {
+        store.watch_absent(path);
+        return Ok(None);
+    };
     if !metadata.is_dir() {
         // A link that somebody put there counts as an edit: its own target is never written through.
         let is_file = metadata.is_file();
-        return Ok(Some(if is_file { store.file_digest(path)? } else { Digest::of(b"not a file") }));
+        if !is_file {
+            store.watch_nothing();
+            return Ok(Some(Digest::of(b"not a file")));
+        }
+        return Ok(Some(store.file_digest(path)?));
     }
     let mut parts = Vec::new();
     for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
         let entry = entry.map_err(std::io::Error::from)?;
+        if entry.file_type().is_dir() {
+            store.watch_folder(entry.path());
+        }
         if entry.file_type().is_file() {
             let name = entry.path().strip_prefix(path).unwrap_or(entry.path()).to_string_lossy().into_owned();
             parts.push(format!("{name}\0{}\n", store.file_digest(entry.path())?));

@@ -200,7 +200,7 @@ impl Resolver<'_> {
     fn files(&self, node: &Node, inputs: Vec<FileInput>) -> Result<Vec<JobFile>, EngineError> {
         let mut files = Vec::new();
         for input in inputs {
-            for (name, path) in listed_files(node, self.root, &input)? {
+            for (name, path) in listed_files(node, self.root, self.store, &input)? {
                 let file = match self.store.file(&path) {
                     Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => {
                         return Err(missing(node, &input));

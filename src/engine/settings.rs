@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{EngineError, Known};
 use crate::graph::{Graph, Node};
 use crate::node::{FileInput, Globs};
+use crate::store::Store;
 
 /// Fills `{node.field}` in a node's settings with what those nodes gave.
 pub(super) fn substitute<'n>(
@@ -46,10 +47,16 @@ fn at<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
 }
 
 /// Returns the files that an input names: relative name and path, sorted by name.
-pub(super) fn listed_files(node: &Node, root: &Path, input: &FileInput) -> Result<Vec<(String, PathBuf)>, EngineError> {
+pub(super) fn listed_files(
+    node: &Node,
+    root: &Path,
+    store: &Store,
+    input: &FileInput,
+) -> Result<Vec<(String, PathBuf)>, EngineError> {
     let path = root.join(&input.path);
     // A file that must be there is looked at by its reader, who says the same when it is not.
     if (input.optional || input.globs.is_some()) && !path.exists() {
+        store.watch_absent(&path);
         return if input.optional { Ok(Vec::new()) } else { Err(missing(node, input)) };
     }
     let Some(globs) = &input.globs else {
@@ -57,7 +64,7 @@ pub(super) fn listed_files(node: &Node, root: &Path, input: &FileInput) -> Resul
         return Ok(vec![(name, path)]);
     };
     let (include, exclude) = (glob_set(node, &globs.include)?, glob_set(node, &globs.exclude)?);
-    walk(&path, globs, &include, &exclude)
+    walk(&path, store, globs, &include, &exclude)
 }
 
 /// The error for a file or folder that is not there.
@@ -67,6 +74,7 @@ pub(super) fn missing(node: &Node, input: &FileInput) -> EngineError {
 
 fn walk(
     folder: &Path,
+    store: &Store,
     globs: &Globs,
     include: &GlobSet,
     exclude: &GlobSet,
@@ -74,6 +82,9 @@ fn walk(
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.map_err(std::io::Error::from)?;
+        if entry.file_type().is_dir() {
+            store.watch_folder(entry.path());
+        }
         if !entry.file_type().is_file() {
             continue;
         }

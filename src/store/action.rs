@@ -53,8 +53,9 @@ pub struct Provenance {
 
 impl ActionRecord {
     /// Returns what later nodes look at.
-    pub fn known(self, key: Digest) -> Known {
-        Known { key, outputs: self.outputs, fields: self.fields, report: self.report }
+    pub fn known(&self, key: Digest) -> Known {
+        let (outputs, fields, report) = (self.outputs.clone(), self.fields.clone(), self.report.clone());
+        Known { key, outputs, fields, report }
     }
 }
 
@@ -125,7 +126,7 @@ impl Store {
         let text = serde_json::to_string(record)
             .map_err(|cause| StoreError::Unreadable { what: format!("action record {key}"), cause })?;
         self.database.put_action(*key, text)?;
-        self.warm().drop_hit(key);
+        self.warm().keep_hit(&Arc::new(record.known(*key)));
         self.trust(record.outputs.values());
         if durable { self.flush() } else { Ok(()) }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, FileLock, MemoEntry, Result};
@@ -297,6 +297,14 @@ impl Database {
 }
 
 impl Generation {
+    /// Returns the state of the index at `path` without opening it for more; `None` when that cannot be told.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).ok()?;
+        connection.busy_timeout(Duration::from_mins(1)).ok()?;
+        Self::read(&connection).ok()
+    }
+
     fn read(connection: &Connection) -> Result<Self> {
         let row = |row: &rusqlite::Row<'_>| Ok(Self { id: row.get(0)?, writes: row.get(1)? });
         Ok(connection.query_row("SELECT id, writes FROM meta", [], row)?)

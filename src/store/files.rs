@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use super::stat::stamp;
 use super::{Digest, FileRef, Result, Store, StoreError};
 
 impl Store {
@@ -77,8 +78,16 @@ impl Store {
 
     /// Returns whether a file object is here or in the shared folder, by its size.
     pub fn has_file(&self, file: &FileRef) -> bool {
-        has_size(&self.file_path(&file.digest), file.size)
-            || self.remote.as_ref().is_some_and(|remote| has_size(&remote.object_path(&file.digest), file.size))
+        let path = self.file_path(&file.digest);
+        if has_size(&path, file.size) {
+            match stamp(&path) {
+                Ok(row) => self.watch_file(&path.to_string_lossy(), row),
+                Err(_) => self.watch_nothing(),
+            }
+            return true;
+        }
+        self.watch_nothing();
+        self.remote.as_ref().is_some_and(|remote| has_size(&remote.object_path(&file.digest), file.size))
     }
 
     /// Returns where a file object lies when it is here.
@@ -167,15 +176,28 @@ fn sync_folder(folder: &Path) {
     }
 }
 
-/// Writes `bytes` so that a reader sees the old file or the new one, never a part.
+/// Writes `bytes` so that a reader sees the old file or the new one, never a part, whatever happens to the machine.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, true)
+}
+
+/// As [`write_atomically`], for what is only a memo and whose content shows whether it is whole.
+pub(super) fn write_memo(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As any other file of this user: a temporary file would be for nobody else.
     let permissions = std::fs::Permissions::from_mode(0o666);
     let mut temporary = tempfile::Builder::new().prefix(".tunesmith-").permissions(permissions).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
+    if durable {
+        temporary.as_file().sync_all()?;
+    }
     temporary.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder);
+    if durable {
+        sync_folder(folder);
+    }
     Ok(())
 }

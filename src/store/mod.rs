@@ -3,6 +3,7 @@
 //! ```text
 //! cache/
 //!   format            the store's format version
+//!   settled           the answer of the last build that found everything as it was
 //!   warm              what the last build looked up in the index, for the next one to read at once
 //!   index.sqlite      packed small objects · action records · stat memo · memo of record-wise work · node states
 //!   objects/ab/…      larger files, named by digest, read-only
@@ -29,6 +30,7 @@ mod key;
 mod lock;
 mod memo;
 mod remote;
+mod settled;
 mod stat;
 mod warm;
 
@@ -39,6 +41,7 @@ use std::thread::JoinHandle;
 
 use database::Database;
 use remote::Remote;
+use settled::Watched;
 use warm::Warm;
 
 pub use action::{ActionRecord, Known, Provenance};
@@ -50,6 +53,7 @@ pub use gc::{Alone, Collected, Roots, StoreStat, Verified};
 pub use key::{Explained, Key, KeyChange, KeySink};
 pub use lock::FileLock;
 pub use memo::MemoEntry;
+pub use settled::Settled;
 
 /// Results of the store's calls.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -68,6 +72,7 @@ pub struct Store {
     /// Held while a damaged file is taken away.
     dropping: Mutex<()>,
     warm: Mutex<Warm>,
+    watched: Mutex<Watched>,
 }
 
 /// A store that is about to be opened.
@@ -115,6 +120,7 @@ impl Opening {
             remote,
             broken: Mutex::default(),
             dropping: Mutex::default(),
+            watched: Mutex::default(),
             warm,
         })
     }
@@ -163,8 +169,11 @@ impl Store {
 
     /// Returns whether a store has the packed object, by its name alone.
     pub fn has(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.database.has_object(digest)?
-            || self.file_path(digest).exists()
+        if self.database.has_object(digest)? {
+            return Ok(true);
+        }
+        self.watch_nothing();
+        Ok(self.file_path(digest).exists()
             || self.remote.as_ref().is_some_and(|remote| remote.object_path(digest).exists()))
     }
 
@@ -218,6 +227,10 @@ impl Store {
             Artifact::Folder { files } => files.values().all(|file| self.has_file(file)),
         };
         is_here && !self.broken().contains(&artifact.digest())
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn warm(&self) -> MutexGuard<'_, Warm> {

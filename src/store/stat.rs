@@ -4,6 +4,7 @@
 //! that was written within the clock's granularity of being hashed could change again without its stamps changing
 //! ("racily clean", <https://git-scm.com/docs/racy-git>), so such a file gets no entry.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -31,6 +32,7 @@ impl Store {
         let before = stamp(path)?;
         let size = before.size as u64;
         let name = path.to_string_lossy();
+        self.watch_file(&name, before);
         if let Some(row) = self.stat_row(&name)?
             && row == (StatRow { digest: row.digest, ..before })
         {
@@ -68,27 +70,42 @@ impl Store {
         self.put_stat(&path.to_string_lossy(), row)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
     fn remember(&self, name: &str, row: StatRow) -> Result<()> {
+        if row.is_settled() { self.put_stat(name, row) } else { Ok(()) }
+    }
+}
+
+impl StatRow {
+    /// Returns whether what has these stamps was last written so long ago that a further write would change them.
+    #[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
+    pub(super) fn is_settled(&self) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let newest = row.mtime.max(row.ctime);
-        let settled = now.saturating_sub(GRANULARITY).as_nanos() as i64;
-        if newest < settled { self.put_stat(name, row) } else { Ok(()) }
+        self.mtime.max(self.ctime) < now.saturating_sub(GRANULARITY).as_nanos() as i64
     }
 }
 
 /// Returns a file's identity and stamps, with an empty digest.
-fn stamp(path: &Path) -> Result<StatRow> {
+pub(super) fn stamp(path: &Path) -> Result<StatRow> {
     let metadata = fs_err::metadata(path)?;
     if !metadata.is_file() {
         return Err(StoreError::NotAFile { path: path.to_owned() });
     }
-    Ok(StatRow {
+    Ok(row_of(&metadata))
+}
+
+/// Returns the identity and stamps of a folder; `None` when it is none.
+pub(super) fn folder_stamp(folder: &Path) -> Result<Option<StatRow>> {
+    let metadata = fs_err::metadata(folder)?;
+    Ok(metadata.is_dir().then(|| row_of(&metadata)))
+}
+
+fn row_of(metadata: &Metadata) -> StatRow {
+    StatRow {
         dev: metadata.dev() as i64,
         ino: metadata.ino() as i64,
         size: metadata.size() as i64,
         mtime: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
         ctime: metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec(),
         digest: Digest::from_bytes([0; 32]),
-    })
+    }
 }

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::database::{Generation, StatRow};
-use super::{Artifact, Digest, FileRef, Known, RecordsRef, write_atomically};
+use super::files::write_memo;
+use super::{Artifact, Digest, FileRef, Known, RecordsRef};
 
 /// Entries that no lookup needed are kept while they are at most as many as those that one did, and this many.
 const SPARE: usize = 1_000;
@@ -62,7 +64,7 @@ enum Output {
 impl Warm {
     /// Reads the file at `path`, if it is there and whole.
     pub(super) fn read(path: &Path) -> Read {
-        let content = decode(&fs_err::read(path).ok()?)?;
+        let content: Content = decode(&fs_err::read(path).ok()?)?;
         let warm = Self {
             stats: content.stats.into_iter().map(|(path, row)| (path, (row, false))).collect(),
             hits: content.hits.into_iter().map(|hit| (hit.key, (Arc::new(hit.into()), false))).collect(),
@@ -98,9 +100,7 @@ impl Warm {
             hits: self.hits.values().map(|(known, _)| Hit::from(known.as_ref())).collect(),
             last_keys: self.last_keys.iter().map(|(name, (key, _))| (name.clone(), *key)).collect(),
         };
-        let body = postcard::to_allocvec(&content).map_err(std::io::Error::other)?;
-        let digest = Digest::of(&body);
-        write_atomically(path, &[digest.as_bytes().as_slice(), &body].concat())
+        write_memo(path, &encode(&content)?)
     }
 
     pub(super) fn stat(&mut self, path: &str) -> Option<StatRow> {
@@ -163,7 +163,14 @@ fn drop_spare<K: Ord, V>(rows: &mut Rows<K, V>) {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Content> {
+/// Returns a file's bytes: the digest of the content, and the content.
+pub(super) fn encode(content: &impl Serialize) -> std::io::Result<Vec<u8>> {
+    let body = postcard::to_allocvec(content).map_err(std::io::Error::other)?;
+    Ok([Digest::of(&body).as_bytes().as_slice(), &body].concat())
+}
+
+/// Returns a file's content; nothing when it is not whole.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (digest, body) = bytes.split_first_chunk()?;
     let is_whole = Digest::of(body) == Digest::from_bytes(*digest);
     if is_whole { postcard::from_bytes(body).ok() } else { None }

@@ -1,0 +1,161 @@
+//! The short way for a command to which the last build has the answer: nothing changed since it found everything fresh.
+//!
+//! A question is all that a build depends on beside the files it looks at: this program, the manifest's and the lock's
+//! text, and the command line. Only the bytes of the manifest are read, not their meaning, so the answer is looked for
+//! in the store's usual place.
+
+use std::path::{Path, PathBuf};
+
+use super::project::{self, lock_name};
+use super::selection::Selection;
+use super::session::Session;
+use super::{CliError, Context};
+use crate::engine::{BuildReport, EngineError, Outcome};
+use crate::manifest::Refresh;
+use crate::store::{Digest, Settled};
+
+/// The store's folder where the manifest names no other.
+const USUAL_STORE: &str = "cache";
+
+/// What a command asks.
+pub(super) struct Question {
+    digest: Digest,
+    store: PathBuf,
+}
+
+impl Question {
+    /// Makes the question of a command; `None` when what it asks for has no lasting answer.
+    ///
+    /// # Errors
+    /// No manifest, or one that cannot be read.
+    pub(super) fn new(context: &Context<'_>, selection: &Selection) -> Result<Option<Self>, CliError> {
+        if !selection.is_lasting() {
+            return Ok(None);
+        }
+        let globals = &context.globals;
+        let (file, _, text) = project::text(context)?;
+        let root = file.parent().unwrap_or(Path::new("/"));
+        let lock = fs_err::read(root.join(lock_name(&file, globals.profile.as_deref()))).unwrap_or_default();
+        let program = context.surroundings.worker.as_deref().and_then(|program| fs_err::metadata(program).ok());
+        let program = program.map(|metadata| (metadata.len(), metadata.modified().ok()));
+        let parts = [
+            env!("CARGO_PKG_VERSION").to_owned(),
+            format!("{program:?}"),
+            format!("{} {:?} {:?} {selection:?}", file.display(), globals.profile, globals.set),
+            Digest::of(text.as_bytes()).to_string(),
+            Digest::of(&lock).to_string(),
+        ];
+        let digest = Digest::of(parts.join("\n").as_bytes());
+        Ok(Some(Self { digest, store: root.join(USUAL_STORE) }))
+    }
+
+    /// Returns the answer, if there is one that holds.
+    pub(super) fn answer(&self) -> Option<Settled> {
+        Settled::read(&self.store, &self.digest)
+    }
+
+    /// Keeps the answer for the next command, when a build found everything fresh and time alone changes nothing.
+    ///
+    /// # Errors
+    /// Errors of writing to the store.
+    pub(super) fn settle(&self, session: &Session<'_>, report: &BuildReport) -> Result<(), CliError> {
+        let graph = &session.project.graph;
+        let is_fresh = report.nodes.iter().all(|node| matches!(node.outcome, Outcome::Fresh(_)));
+        let is_timeless = graph.nodes().iter().all(|node| node.refresh == Refresh::Manual);
+        if report.is_news() || !is_fresh || !is_timeless || session.store.root() != self.store {
+            return Ok(());
+        }
+        let nodes = report.nodes.iter().map(|node| graph[node.index].name.clone()).collect();
+        Ok(session.store.settle(self.digest, nodes).map_err(EngineError::from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::Space;
+
+    /// A manifest with all that a build looks at: files, a folder with globs, an optional file, an `out`, an object.
+    const MANIFEST: &str = "schema = 1\n\n[source.notes]\ntype = \"jsonl\"\npath = \"notes.jsonl\"\nout = \"notes.out\"\n\
+        [source.more]\ntype = \"jsonl\"\npath = \"more.jsonl\"\noptional = true\n\
+        [source.docs]\ntype = \"markdown\"\npath = \"docs\"\n\
+        [filter.upper]\ntype = \"command\"\nfrom = [\"docs\"]\nargv = [\"cp\", \"notes.txt\", \"text\"]\n\
+        files = [\"notes.txt\"]\noutputs.text.path = \"text\"\n";
+
+    /// Builds until the answer is kept: files that were written a moment ago are not yet to be trusted by their stamps.
+    fn settled() -> Space {
+        let space = Space::new();
+        fs_err::create_dir_all(space.path().join("docs/deep")).unwrap();
+        space.write("docs/deep/a.md", "# A\n\nText of the first document.\n");
+        space.write("notes.txt", "notes");
+        space.write("pipeline.toml", MANIFEST);
+        space.done(&["build"]);
+        settle(&space);
+        space
+    }
+
+    fn settle(space: &Space) {
+        std::thread::sleep(Duration::from_millis(40));
+        fs_err::remove_file(space.path().join("cache/settled")).ok();
+        assert!(space.done(&["build"]).err.starts_with("0 built, "));
+        assert!(space.path().join("cache/settled").exists());
+    }
+
+    #[test]
+    fn the_answer_is_that_of_a_build_that_looks() {
+        let space = settled();
+        let short = ["build", "plan", "status"].map(|command| space.done(&[command]));
+        let kept = fs_err::read(space.path().join("cache/settled")).unwrap();
+        fs_err::remove_file(space.path().join("cache/settled")).unwrap();
+        let long = ["plan", "status"].map(|command| space.done(&[command]));
+        assert_eq!(short[1].out, long[0].out);
+        assert_eq!(short[2].out, long[1].out);
+        assert_eq!(short[0].err, space.done(&["build"]).err);
+        assert_eq!(fs_err::read(space.path().join("cache/settled")).unwrap(), kept);
+    }
+
+    #[test]
+    fn whatever_a_build_looks_at_takes_the_answer_away_when_it_changes() {
+        let change = |what: &str, go: &dyn Fn(&Space), command: &[&str], says: &str| {
+            let space = settled();
+            go(&space);
+            let said = space.run(command);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(text.contains(says), "{what}: {text}");
+        };
+        let plan = &["plan"];
+        change("a source", &|space| space.edit("notes.jsonl", "alpha", "alpine"), plan, "run notes");
+        change("a file of a command", &|space| space.write("notes.txt", "other"), plan, "run upper");
+        change("a new file below a glob", &|space| space.write("docs/deep/b.md", "# B\n\nMore.\n"), plan, "run docs");
+        change("an optional file that came", &|space| space.write("more.jsonl", ""), plan, "run more");
+        let remove = |name: &'static str| move |space: &Space| fs_err::remove_file(space.path().join(name)).unwrap();
+        change("a missing source", &remove("notes.jsonl"), plan, "notes.jsonl");
+        change("a missing document", &remove("docs/deep/a.md"), plan, "run docs");
+        change("the index", &remove("cache/index.sqlite"), plan, "never built");
+        change("a missing out", &remove("notes.out"), &["build"], "notes → notes.out");
+        let edit_out = |space: &Space| space.write("notes.out", "mine");
+        change("an edited out", &edit_out, &["build"], "was edited since it was written");
+        change("the manifest", &|space| space.edit("pipeline.toml", "\"cp\"", "\"cat\""), plan, "run upper");
+        change("a setting from outside", &|_| (), &["plan", "--set", "filter.upper.argv=[\"true\"]"], "run upper");
+        change("what is asked for", &|_| (), &["plan", "--force", "notes"], "run notes");
+        let objects = |space: &Space| fs_err::remove_dir_all(space.path().join("cache/objects")).unwrap();
+        change("a missing object", &objects, plan, "run upper");
+        let gc = |space: &Space| {
+            space.done(&["cache", "gc"]);
+        };
+        change("a collection", &gc, plan, "nothing to do");
+    }
+
+    #[test]
+    fn a_damaged_answer_is_none() {
+        let space = settled();
+        let path = space.path().join("cache/settled");
+        let mut bytes = fs_err::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs_err::write(&path, &bytes).unwrap();
+        assert!(space.done(&["build"]).err.starts_with("0 built, "));
+        assert_ne!(fs_err::read(&path).unwrap(), bytes, "it was asked for anew and kept");
+    }
+}
