@@ -6,6 +6,8 @@ mod command;
 #[cfg(feature = "llama")]
 mod examples;
 mod github_issues;
+#[cfg(feature = "llama")]
+mod interruption;
 mod layers;
 mod support;
 mod system_packages;

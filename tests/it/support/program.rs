@@ -28,20 +28,19 @@ impl Ran {
 
 /// Runs `tunesmith` in `folder`.
 pub(crate) fn tunesmith(folder: &Path, args: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_tunesmith"))
-        .args(args)
-        .current_dir(folder)
-        .env_clear()
-        .env("PATH", path())
-        .env("HOME", folder)
-        .env("NO_COLOR", "1")
-        .output()
-        .unwrap();
+    let output = program(folder).args(args).output().unwrap();
     Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Returns `tunesmith` about to run in `folder`.
+pub(crate) fn program(folder: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tunesmith"));
+    program.current_dir(folder).env_clear().env("PATH", path()).env("HOME", folder).env("NO_COLOR", "1");
+    program
 }
 
 #[expect(clippy::disallowed_methods, reason = "programs that nodes call are found by the path of the test's own run")]

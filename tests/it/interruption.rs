@@ -1,0 +1,125 @@
+//! A build that is killed at any moment, driver or worker: the next one ends with the bytes of an undisturbed one.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::program::{program, tunesmith};
+
+/// Kills; each at another moment of the build.
+const KILLS: u64 = 12;
+/// The longest that an orphan may take to notice that nobody waits for it.
+const ORPHAN: Duration = Duration::from_secs(10);
+
+const MANIFEST: &str = r#"schema = 1
+[model]
+base = "dir:model"
+max-tokens = 128
+[source.rows]
+type = "jsonl"
+path = "rows.jsonl"
+[filter.pairs]
+type = "conversations"
+from = ["rows"]
+out = "pairs.jsonl"
+[train.expert]
+type = "lora"
+from = ["pairs"]
+rank = 4
+epochs = 5
+out = "adapter"
+[export.gguf]
+type = "gguf"
+from = ["expert"]
+quantization = "Q8_0"
+out = "model.gguf"
+"#;
+
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama");
+    fs_err::create_dir(folder.path().join("model")).unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
+        fs_err::copy(fixture.join(name), folder.path().join("model").join(name)).unwrap();
+    }
+    fs_err::copy(fixture.join("rows.jsonl"), folder.path().join("rows.jsonl")).unwrap();
+    fs_err::write(folder.path().join("pipeline.toml"), MANIFEST).unwrap();
+    folder
+}
+
+/// What users have of a build.
+fn outputs(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    ["pairs.jsonl", "adapter/adapter_model.safetensors", "model.gguf"]
+        .into_iter()
+        .filter_map(|name| Some((name, fs_err::read(folder.join(name)).ok()?)))
+        .collect()
+}
+
+fn start(folder: &Path) -> Child {
+    program(folder).args(["build", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Returns the processes that work in `folder`, by the arguments that they were started with.
+fn workers(folder: &Path) -> Vec<u32> {
+    let text = folder.to_string_lossy().into_owned();
+    let processes =
+        fs_err::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let works_here = |process: &u32| {
+        let arguments = fs_err::read(PathBuf::from(format!("/proc/{process}/cmdline"))).unwrap_or_default();
+        String::from_utf8_lossy(&arguments).contains(&text)
+    };
+    processes.filter(works_here).collect()
+}
+
+fn kill(process: u32) {
+    Command::new("kill").args(["-9", &process.to_string()]).output().unwrap();
+}
+
+/// Returns the heavy nodes of which a build said that they were built.
+fn built(lines: impl Iterator<Item = String>) -> Vec<String> {
+    lines
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .filter(|line| line["said"].get("built").is_some())
+        .filter_map(|line| line["node"].as_str().map(str::to_owned))
+        .filter(|node| ["expert", "gguf"].contains(&node.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_build_that_was_killed_goes_on_to_the_same_bytes() {
+    let undisturbed = project();
+    let begun = Instant::now();
+    tunesmith(undisturbed.path(), &["build"]).expect(0);
+    let whole = begun.elapsed();
+    let expected = outputs(undisturbed.path());
+    assert_eq!(expected.len(), 3);
+    for number in 0..KILLS {
+        let space = project();
+        let mut driver = start(space.path());
+        std::thread::sleep(whole * (2 * number as u32 + 1) / (2 * KILLS as u32));
+        let workers_then = workers(space.path());
+        match workers_then.first() {
+            // A worker alone: its driver says so and ends.
+            Some(worker) if number % 2 == 0 => kill(*worker),
+            _ => kill(driver.id()),
+        }
+        let before = built(BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok));
+        driver.wait().unwrap();
+        for (name, bytes) in outputs(space.path()) {
+            let whole = expected.iter().find(|(other, _)| *other == name).unwrap();
+            assert!(bytes == whole.1, "kill {number}: `{name}` is a part or another");
+        }
+        let waited = Instant::now();
+        while !workers(space.path()).is_empty() {
+            assert!(waited.elapsed() < ORPHAN, "kill {number}: {:?} goes on", workers(space.path()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ran = tunesmith(space.path(), &["build", "--json"]).expect(0);
+        assert!(outputs(space.path()) == expected, "kill {number}");
+        let again = built(ran.out.lines().map(str::to_owned));
+        assert!(again.iter().all(|node| !before.contains(node)), "kill {number}: {before:?}, then {again:?}");
+    }
+}
