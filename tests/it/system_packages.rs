@@ -6,7 +6,17 @@ use std::process::{Command, Output};
 
 /// A machine with these programs alone, each a script.
 fn machine(programs: &[(&str, &str)], parts: &[&str]) -> Output {
+    machine_with(programs, &[], parts)
+}
+
+/// The same with these libraries in `/usr/lib/x86_64-linux-gnu`.
+fn machine_with(programs: &[(&str, &str)], libraries: &[&str], parts: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
+    let library_folder = folder.path().join("usr/lib/x86_64-linux-gnu");
+    fs_err::create_dir_all(&library_folder).unwrap();
+    for name in libraries {
+        fs_err::write(library_folder.join(name), "").unwrap();
+    }
     for (name, script) in programs {
         let path = folder.path().join(name);
         fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -16,7 +26,14 @@ fn machine(programs: &[(&str, &str)], parts: &[&str]) -> Output {
         symlink(Path::new("/usr/bin").join(name), folder.path().join(name)).unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/system-packages");
-    Command::new("/bin/sh").arg(script).args(parts).env_clear().env("PATH", folder.path()).output().unwrap()
+    Command::new("/bin/sh")
+        .arg(script)
+        .args(parts)
+        .env_clear()
+        .env("PATH", folder.path())
+        .env("SYSROOT", folder.path())
+        .output()
+        .unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -58,6 +75,14 @@ fn root_and_sudo_install_what_is_missing() {
     let dnf = ("dnf", "echo dnf $*");
     let output = machine(&[USER, dnf, ("sudo", "[ $1 = -n ] || { echo sudo; \"$@\"; }")], &["compiler"]);
     assert_eq!(stderr(&output), "installing: gcc-c++\nsudo\ndnf install -y gcc-c++\n");
+}
+
+#[test]
+fn the_library_of_the_cxx_interface_is_not_libclang() {
+    let cxx_alone = machine_with(&[ROOT, APT], &["libclang-cpp.so.14"], &["libclang"]);
+    assert!(stderr(&cxx_alone).starts_with("installing: libclang-dev\n"), "{cxx_alone:?}");
+    let both = machine_with(&[ROOT, APT], &["libclang-cpp.so.14", "libclang-14.so.1"], &["libclang"]);
+    assert!(both.status.success() && stderr(&both).is_empty(), "{both:?}");
 }
 
 #[test]
