@@ -1,4 +1,4 @@
-//! `tunesmith check`: everything that is wrong with the manifest, absent local files included.
+//! `tunesmith check`: everything that is wrong with the manifest, absent local files and all profiles included.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,27 +8,32 @@ use serde_json::json;
 
 use super::{CliError, Context, Execute, Exit, project};
 use crate::graph::{Graph, LocalFiles, NamedFiles};
-use crate::manifest::{Family, Problem, Problems};
+use crate::manifest::{Family, Manifest, Problem, Problems, suggest};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {}
+
+/// So many names of a folder are looked at for a like one.
+const MOST_NAMES: usize = 10_000;
 
 /// A local file that is not as the manifest says.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum FileProblem {
     /// It is not there.
     #[error("node `{node}` reads `{path}`, which is not there")]
-    #[diagnostic(code(check::missing_file), help("paths start from the manifest's folder"))]
+    #[diagnostic(code(check::missing_file))]
     Missing {
         node: String,
         path: String,
+        #[help]
+        help: Option<String>,
         #[label("no such file or folder")]
         at: SourceSpan,
     },
     /// It is a file where a folder is meant, or a folder where a file is meant.
     #[error("node `{node}` reads `{path}` as {expected}, which it is not")]
-    #[diagnostic(code(check::wrong_file))]
+    #[diagnostic(code(check::wrong_file), help("paths start from the manifest's folder"))]
     WrongSort {
         node: String,
         path: String,
@@ -41,35 +46,69 @@ enum FileProblem {
 impl Execute for Check {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let (file, manifest) = project::read(context)?;
-        let catalog = &context.surroundings.catalog;
         let root = file.parent().unwrap_or(Path::new("/"));
-        let files = Graph::local_files(&manifest, catalog);
-        let mut list: Vec<Problem> = Vec::new();
-        list.extend(
-            files.iter().filter_map(|files| check_file(root, files)).map(|problem| Box::new(problem) as Problem),
-        );
-        let graph = match Graph::build(&manifest, catalog) {
-            Ok(graph) if list.is_empty() => graph,
-            Ok(_) => return Err(Problems::new(manifest.sources, list).into()),
-            Err(mut problems) => {
-                problems.extend(list);
-                return Err(problems.into());
+        let mut judged = judge(root, &manifest, context);
+        if context.globals.profile.is_none() {
+            for profile in &manifest.profiles {
+                let (_, manifest) = project::read_with(context, Some(&profile.value))?;
+                judged = both(judged, judge(root, &manifest, context));
             }
-        };
+        }
+        let graph = judged?;
         report(&manifest.file, &graph, context);
         Ok(Exit::Done)
     }
 }
 
+/// Returns the graph, or everything that is wrong with the manifest and the files that it names.
+fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Graph, Problems> {
+    let catalog = &context.surroundings.catalog;
+    let files = Graph::local_files(manifest, catalog);
+    let list: Vec<Problem> =
+        files.iter().filter_map(|files| check_file(root, files)).map(|problem| Box::new(problem) as Problem).collect();
+    match Graph::build(manifest, catalog) {
+        Ok(graph) if list.is_empty() => Ok(graph),
+        Ok(_) => Err(Problems::new(manifest.sources.clone(), list)),
+        Err(mut problems) => {
+            problems.extend(list);
+            Err(problems)
+        }
+    }
+}
+
+/// Returns the first graph where both are right, and otherwise the problems of both.
+fn both(one: Result<Graph, Problems>, other: Result<Graph, Problems>) -> Result<Graph, Problems> {
+    match (one, other) {
+        (Ok(graph), Ok(_)) => Ok(graph),
+        (Err(mut problems), Err(more)) => {
+            problems.extend(more.into_list());
+            Err(problems)
+        }
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+    }
+}
+
 fn check_file(root: &Path, files: &NamedFiles) -> Option<FileProblem> {
     let LocalFiles { path, globs, optional, .. } = &files.files;
-    let (node, shown, at) = (files.node.clone(), path.display().to_string(), files.at);
+    let (node, shown, at) = (files.node.clone(), path.display().to_string().escape_debug().to_string(), files.at);
     let expected = if globs.is_some() { "a folder" } else { "a file" };
     match fs_err::metadata(root.join(path)) {
         Ok(found) if found.is_dir() == globs.is_some() => None,
         Ok(_) => Some(FileProblem::WrongSort { node, path: shown, expected, at }),
         Err(_) if *optional => None,
-        Err(_) => Some(FileProblem::Missing { node, path: shown, at }),
+        Err(_) => Some(FileProblem::Missing { node, path: shown, help: Some(file_help(root, path)), at }),
+    }
+}
+
+/// Says what of a like name lies there.
+fn file_help(root: &Path, path: &Path) -> String {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let entries = fs_err::read_dir(root.join(folder)).into_iter().flatten().take(MOST_NAMES);
+    let names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match suggest::nearest(&name, names.iter().map(String::as_str)).first() {
+        Some(near) => format!("did you mean `{}`?", folder.join(near).display().to_string().escape_debug()),
+        None => "paths start from the manifest's folder".to_owned(),
     }
 }
 

@@ -63,8 +63,13 @@ fn store_path(root: &Path, manifest: &Manifest) -> PathBuf {
 
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.
 pub(super) fn read(context: &Context<'_>) -> Result<(PathBuf, Manifest), CliError> {
+    read_with(context, context.globals.profile.as_deref())
+}
+
+/// As [`read`], with this profile whatever the command line names.
+pub(super) fn read_with(context: &Context<'_>, profile: Option<&str>) -> Result<(PathBuf, Manifest), CliError> {
     let (file, shown, text) = text(context)?;
-    let overlays = Overlays { profile: context.globals.profile.clone(), set: context.globals.set.clone() };
+    let overlays = Overlays { profile: profile.map(str::to_owned), set: context.globals.set.clone() };
     Ok((file, Manifest::parse(&shown, &text, &overlays)))
 }
 

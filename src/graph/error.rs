@@ -145,7 +145,7 @@ pub enum GraphError {
     },
     /// A kind needs the base model and there is none.
     #[error("node `{node}` needs a base model")]
-    #[diagnostic(code(graph::no_model), help("add `[model]` with `base = \"…\"`"))]
+    #[diagnostic(code(graph::no_model), help("add `[model]` with its `base`, such as `base = \"ollama:llama3.1:8b\"`"))]
     NoModel {
         /// The node.
         node: String,

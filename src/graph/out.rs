@@ -69,6 +69,9 @@ fn path(node: &Node, out: &Spanned<String>, manifest: &Manifest) -> Result<Strin
         return refuse("it names a folder, no file in it");
     }
     let path = parts.join("/");
+    if parts[0] == ".git" {
+        return refuse("it belongs to git");
+    }
     if is_ours(&parts, &path, manifest) {
         return refuse("it belongs to tunesmith itself: the manifest, the lock, or the store");
     }
@@ -88,7 +91,7 @@ fn normal(path: &Path) -> Option<Vec<String>> {
     Some(parts)
 }
 
-/// Whether a path is the manifest, a lock, or in the store or git's folder.
+/// Whether a path is the manifest, a lock, or in the store.
 fn is_ours(parts: &[String], path: &str, manifest: &Manifest) -> bool {
     let file = manifest.file_name();
     let stem = file.strip_suffix(".toml").unwrap_or(file);
@@ -98,7 +101,7 @@ fn is_ours(parts: &[String], path: &str, manifest: &Manifest) -> bool {
         .is_some_and(|profile| profile.is_empty() || profile.starts_with('.'));
     let store = manifest.cache.dir.as_ref().map_or("cache", |dir| dir.value.as_str());
     let in_store = normal(Path::new(store)).is_some_and(|store| !store.is_empty() && parts.starts_with(&store));
-    path == file || is_lock || in_store || parts[0] == ".git"
+    path == file || is_lock || in_store
 }
 
 /// Reports paths that two nodes write, or that lie within each other.

@@ -67,7 +67,7 @@ impl Resolver<'_, '_> {
                     self.entry(draft, &reads, entry, edges, problems);
                 }
             }
-            _ if reads.is_empty() => {}
+            _ if reads.is_empty() || declaration.has_refused_inputs => {}
             _ => problems.push(GraphError::MissingFrom {
                 node: declaration.name.value.clone(),
                 kind: draft.node.kind.clone(),
@@ -287,7 +287,10 @@ impl Resolver<'_, '_> {
             }
             _ => {
                 let gates = self.drafts.iter().filter(|draft| draft.kind.is_some_and(KindFacts::gate));
-                let help = suggest::help(&gate.value, gates.map(|draft| draft.node.name.as_str()), "gates here");
+                let help = suggest::help(&gate.value, gates.map(|draft| draft.node.name.as_str()), "gates here")
+                    .or_else(|| {
+                        Some("add `[eval.NAME]` with `type = \"gate\"` and `require = [\"NODE.FIELD >= 0.9\"]`".into())
+                    });
                 let gate_name = gate.value.escape_debug().to_string();
                 problems.push(GraphError::UnknownGate { gate: gate_name, at: gate.span, help });
                 None

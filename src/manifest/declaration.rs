@@ -60,6 +60,8 @@ pub struct Declaration {
     pub kind: Option<Spanned<String>>,
     /// `from`, with the place of the whole array; absent when the manifest has none.
     pub from: Option<Spanned<Vec<Spanned<Input>>>>,
+    /// Whether something in `from` is a problem already: then `from` does not tell what the node reads.
+    pub has_refused_inputs: bool,
     /// `out`: where the default output is copied to, before `{rank}` and `{profile}` are filled in.
     pub out: Option<Spanned<String>>,
     /// `gate`: the name of the gate that must be met.

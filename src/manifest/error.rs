@@ -11,6 +11,9 @@ pub enum ManifestError {
     Syntax {
         /// The parser's words.
         message: String,
+        /// What to do.
+        #[help]
+        help: Option<String>,
         /// Where.
         #[label("here")]
         at: SourceSpan,
@@ -181,10 +184,12 @@ pub enum ManifestError {
     },
     /// An entry of `from` that cannot name an input.
     #[error("`{text}` cannot name an input")]
-    #[diagnostic(code(manifest::bad_input), help("inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`"))]
+    #[diagnostic(code(manifest::bad_input), help("{help}"))]
     BadInput {
         /// The entry, control characters escaped.
         text: String,
+        /// How an input is written.
+        help: String,
         /// Where.
         #[label("not an input")]
         at: SourceSpan,
@@ -224,14 +229,27 @@ pub enum ManifestError {
     #[diagnostic(
         code(manifest::literal_secret),
         help(
-            "put the secret into an environment variable and write `{setting} = \"env:NAME\"`; if the manifest was committed, revoke the secret"
+            "put the secret into an environment variable and {named}; if the manifest was committed, revoke the secret"
         )
     )]
     LiteralSecret {
         /// The setting.
         setting: String,
+        /// How it is named instead.
+        named: String,
         /// Where.
         #[label("secrets are named, not written")]
+        at: SourceSpan,
+    },
+    /// `[cache] remote` is a URL.
+    #[error("`remote` names no folder")]
+    #[diagnostic(
+        code(manifest::remote_is_no_folder),
+        help("a shared store is a folder, such as `remote = \"/srv/team/tunesmith\"` on a network file system")
+    )]
+    RemoteIsNoFolder {
+        /// Where.
+        #[label("a URL")]
         at: SourceSpan,
     },
     /// `--profile` names no profile.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use miette::SourceSpan;
 
+use super::Family;
 use super::error::ManifestError;
 use super::value::{Data, Spanned, Table, Value};
 
@@ -30,11 +31,20 @@ pub(super) fn plain_string(key: &str, value: &Value, problems: &mut Sink) -> Opt
     Some(text)
 }
 
+/// Says how a table is written that people write otherwise.
+fn table_help(key: &str) -> Option<String> {
+    let is_family = Family::NAMED.iter().any(|family| family.as_str() == key);
+    let is_matrix = key == "matrix";
+    is_family.then(|| format!("a node is a table: `[{key}.NAME]`")).or_else(|| {
+        is_matrix.then(|| "write `matrix = { rank = [8, 16] }`: a setting and the values that it takes".into())
+    })
+}
+
 /// Returns the value as a table.
 pub(super) fn table<'a>(key: &str, value: &'a Value, problems: &mut Sink) -> Option<&'a Table> {
     match value.as_table() {
         Some(table) => Some(table),
-        None => wrong_type(key, value, "a table", None, problems),
+        None => wrong_type(key, value, "a table", table_help(key), problems),
     }
 }
 

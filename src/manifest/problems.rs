@@ -36,6 +36,11 @@ impl Problems {
         &self.sources
     }
 
+    /// Returns the problems alone.
+    pub fn into_list(self) -> Vec<Problem> {
+        self.list
+    }
+
     /// Returns the problems in order of place; without source code: see [`Self::sources`].
     pub fn list(&self) -> &[Problem] {
         &self.list

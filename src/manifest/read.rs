@@ -97,6 +97,7 @@ fn model(key: &Spanned<String>, table: Table) -> Declaration {
         name: key.clone(),
         kind: Some(Spanned { value: MODEL_TYPE.to_owned(), span: key.span }),
         from: None,
+        has_refused_inputs: false,
         out: None,
         gate: None,
         refresh: None,
@@ -132,7 +133,9 @@ fn node(family: Family, name: Spanned<String>, mut settings: Table, problems: &m
     if kind.is_none() {
         problems.push(ManifestError::MissingType { node: name.value.clone(), at: name.span });
     }
+    let before = problems.len();
     let from = settings.take("from").and_then(|entry| inputs(&name, &entry.value, problems));
+    let has_refused_inputs = problems.len() > before;
     let out = settings.take("out").and_then(|entry| field::plain_string("out", &entry.value, problems));
     let gate = settings.take("gate").and_then(|entry| field::plain_string("gate", &entry.value, problems));
     let refresh = settings.take("refresh").and_then(|entry| refresh(&entry.value, problems));
@@ -142,6 +145,7 @@ fn node(family: Family, name: Spanned<String>, mut settings: Table, problems: &m
         name,
         kind: kind.flatten(),
         from,
+        has_refused_inputs,
         out,
         gate,
         refresh,
@@ -159,7 +163,8 @@ fn inputs(node: &Spanned<String>, value: &Value, problems: &mut Sink) -> Option<
     for item in items {
         let Some(text) = field::string("from", item, problems) else { continue };
         let Some(input) = Input::parse(&text.value) else {
-            problems.push(ManifestError::BadInput { text: text.value.escape_debug().to_string(), at: text.span });
+            let shown = text.value.escape_debug().to_string();
+            problems.push(ManifestError::BadInput { help: input_help(&text.value), text: shown, at: text.span });
             continue;
         };
         if let Some(first) = inputs.iter().find(|first| first.value == input) {
@@ -174,6 +179,19 @@ fn inputs(node: &Spanned<String>, value: &Value, problems: &mut Sink) -> Option<
         inputs.push(Spanned { value: input, span: text.span });
     }
     Some(Spanned { value: inputs, span: value.span })
+}
+
+/// Says how an input is written, for what people write instead.
+fn input_help(text: &str) -> String {
+    let family_and_name =
+        text.split_once('.').filter(|(family, _)| Family::NAMED.iter().any(|known| known.as_str() == *family));
+    match family_and_name {
+        Some((_, name)) => format!("names are unique over all families: write `{}`", name.escape_debug()),
+        None if text.contains('/') => {
+            "`from` names nodes, never paths: read files by a `source`, and name it here".into()
+        }
+        None => "inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`".into(),
+    }
 }
 
 fn refresh(value: &Value, problems: &mut Sink) -> Option<Spanned<Refresh>> {

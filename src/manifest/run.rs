@@ -105,7 +105,15 @@ pub(super) fn read_cache(table: &Table, problems: &mut Sink) -> CacheSettings {
     let mut cache = CacheSettings::default();
     for Entry { key, value } in table.entries() {
         match key.value.as_str() {
-            "remote" => cache.remote = field::plain_string("remote", value, problems),
+            "remote" => {
+                cache.remote = field::plain_string("remote", value, problems).filter(|remote| {
+                    let is_folder = !remote.value.contains("://");
+                    if !is_folder {
+                        problems.push(ManifestError::RemoteIsNoFolder { at: value.span });
+                    }
+                    is_folder
+                });
+            }
             "dir" => cache.dir = field::plain_string("dir", value, problems),
             _ => problems.push(unknown_key(key, "cache", ["remote", "dir"])),
         }

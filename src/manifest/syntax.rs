@@ -4,7 +4,7 @@ use miette::SourceSpan;
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::ManifestError;
+use super::error::{ManifestError, place};
 use super::value::{Data, Entry, Spanned, Table, Value};
 
 /// Larger texts are refused unread, in bytes.
@@ -19,11 +19,12 @@ pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestErro
         return Table::default();
     }
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { start, problems };
-    for error in &errors {
-        reader.syntax(error);
+    problems.extend(errors.iter().map(|error| syntax_problem(error, text, start)));
+    problems.sort_by_key(|problem| place(problem));
+    if let (2.., Some(ManifestError::Syntax { help, .. })) = (errors.len(), problems.first_mut()) {
+        help.get_or_insert_with(|| "mend this one first: the others may follow from it".into());
     }
-    if errors.is_empty() { reader.table(table.get_ref(), 0) } else { Table::default() }
+    if errors.is_empty() { Reader { start, problems }.table(table.get_ref(), 0) } else { Table::default() }
 }
 
 /// Reads one value that starts at `start` of the sources; `None` when it is no TOML value.
@@ -52,18 +53,38 @@ pub(super) fn dotted_key(text: &str) -> Option<Vec<String>> {
     }
 }
 
+fn syntax_problem(error: &toml::de::Error, text: &str, start: usize) -> ManifestError {
+    let range = error.span().unwrap_or(0..0);
+    let help = syntax_help(error.message(), text, range.start).map(str::to_owned);
+    ManifestError::Syntax { message: error.message().to_owned(), help, at: (start + range.start, range.len()).into() }
+}
+
+/// Says what to do about the parser's most frequent complaints.
+fn syntax_help(message: &str, text: &str, offset: usize) -> Option<&'static str> {
+    let here = text.get(offset..).unwrap_or_default();
+    if text.trim_start().starts_with('{') {
+        Some("a manifest is TOML, not JSON: `key = value` below `[table]`")
+    } else if here.starts_with(':') {
+        Some("a manifest is TOML, not YAML: `key = value` below `[table]`")
+    } else if message.contains("escape") {
+        Some("a backslash starts an escape: write `\\\\`, or put the string in single quotes")
+    } else if message.contains("duplicate key") {
+        Some("a key, and a table, stands only once: put both together, or rename one")
+    } else if message.contains("must be quoted") {
+        Some("put it in quotes: `\"…\"`")
+    } else if message.contains("invalid basic string") {
+        Some("the string has no closing quote on this line")
+    } else {
+        None
+    }
+}
+
 struct Reader<'p> {
     start: usize,
     problems: &'p mut Vec<ManifestError>,
 }
 
 impl Reader<'_> {
-    fn syntax(&mut self, error: &toml::de::Error) {
-        let range = error.span().unwrap_or(0..0);
-        let at = (self.start + range.start, range.len()).into();
-        self.problems.push(ManifestError::Syntax { message: error.message().to_owned(), at });
-    }
-
     fn place<T>(&self, spanned: &TomlSpanned<T>) -> SourceSpan {
         let range = spanned.span();
         (self.start + range.start, range.len()).into()

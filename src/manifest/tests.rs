@@ -36,6 +36,7 @@ token = "ghp_0123456789
        ·          ╰── here
      3 │ x = 1
        ╰────
+      help: mend this one first: the others may follow from it
 
     manifest::syntax
 
@@ -68,6 +69,7 @@ token = "ghp_0123456789
        ·                        ▲
        ·                        ╰── here
        ╰────
+      help: the string has no closing quote on this line
 
     the manifest has 4 problems
     "#);
@@ -433,7 +435,7 @@ from = ["a b", "../x", "x:", "x@rank", "b", "b", 3]
        ·                ───┬──
        ·                   ╰── not an input
        ╰────
-      help: inputs are `NODE`, `NODE:OUTPUT`, `NODE@*` or `NODE@AXIS=VALUE`
+      help: `from` names nodes, never paths: read files by a `source`, and name it here
 
     manifest::bad_input
 

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::SettingProblem;
 
+/// What is often written on a node and belongs to how a build is run.
+const RUN_OPTIONS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
+
 /// Reads `settings` as `S` and returns them with every default filled in.
 ///
 /// Serde stops at the first problem; so that a user sees all of them, a refused value is taken out and the rest is
@@ -14,15 +17,14 @@ use super::SettingProblem;
 /// # Errors
 /// Every unknown key, wrong type, value out of range and missing setting, each with its path.
 pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-    let written = |settings: S| {
-        serde_json::to_value(settings)
-            .map_err(|error| vec![problem(Vec::new(), "settings::unwritable", error.to_string())])
-    };
+    let written =
+        |settings: S| serde_json::to_value(settings).map_err(|error| vec![problem(Vec::new(), error.to_string())]);
     if let Ok(right) = S::deserialize(settings) {
         return written(right);
     }
     let mut rest = settings.clone();
-    let mut problems = Vec::new();
+    let mut problems: Vec<SettingProblem> = Vec::new();
+    let mut removed: Vec<Vec<String>> = Vec::new();
     loop {
         match serde_path_to_error::deserialize::<_, S>(&rest) {
             Ok(settings) if problems.is_empty() => return written(settings),
@@ -30,27 +32,128 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
             Err(error) => {
                 let mut path: Vec<String> = path_of(error.path());
                 let message = error.into_inner().to_string();
-                let unknown = unknown_key(&message).map(str::to_owned);
-                if let Some(key) = &unknown
-                    && path.last() != Some(key)
+                if let Some(key) = between(&message, "unknown field `", '`')
+                    && path.last().is_none_or(|last| last != key)
                 {
-                    path.push(key.clone());
+                    path.push(key.to_owned());
                 }
-                let removed = remove(&mut rest, &path);
-                problems.push(match unknown {
-                    Some(key) => unknown_problem(path, &key, &message),
-                    None => problem(path, "settings::wrong_value", reworded(&message)),
-                });
-                if !removed {
+                if let Some(key) = between(&message, "missing field `", '`') {
+                    let whole: Vec<String> = path.iter().cloned().chain([key.to_owned()]).collect();
+                    // Its value was wrong, or its name: that is said already.
+                    let said = removed.contains(&whole) || problems.iter().any(|problem| suggests(problem, key));
+                    if !said {
+                        problems.push(missing_problem(path, key));
+                    }
                     return Err(problems);
                 }
+                problems.push(described(&rest, path.clone(), &message));
+                if !remove(&mut rest, &path) {
+                    return Err(problems);
+                }
+                removed.push(path);
             }
         }
     }
 }
 
-fn problem(path: Vec<String>, code: &'static str, message: String) -> SettingProblem {
-    SettingProblem { path, code, message, label: "here".into(), help: None }
+/// Returns what is wrong by serde's words about the value at `path`.
+fn described(settings: &Value, path: Vec<String>, message: &str) -> SettingProblem {
+    let key = path.iter().rev().find(|step| step.parse::<usize>().is_err()).cloned().unwrap_or_default();
+    if let Some(key) = between(message, "unknown field `", '`') {
+        return unknown_problem(path, key, message);
+    }
+    if let Some(found) = between(message, "unknown variant `", '`') {
+        let values: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let help = closest(found, &values).map_or_else(
+            || {
+                format!(
+                    "write one of {}",
+                    values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ")
+                )
+            },
+            |value| format!("did you mean `{value}`?"),
+        );
+        let message = format!("`{key}` cannot be `{found}`");
+        return SettingProblem { help: Some(help), label: "no such value".into(), ..problem(path, message) };
+    }
+    let Some((found, expected)) =
+        message.strip_prefix("invalid ").and_then(|rest| rest.split_once(": ")?.1.rsplit_once(", expected "))
+    else {
+        return problem(path, message.to_owned());
+    };
+    let expected = in_toml(expected);
+    let message = format!("`{key}` must be {expected}, not {}", found_in_toml(found));
+    let help = value_at(settings, &path).and_then(|value| quotes(&key, value, &expected));
+    SettingProblem { label: format!("expected {expected}"), help, ..problem(path, message) }
+}
+
+/// Returns serde's words for a type in the manifest's.
+fn in_toml(expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "`true` or `false`",
+        "a sequence" => "an array",
+        "a map" => "a table",
+        table if table.starts_with("struct ") => "a table",
+        other => other,
+    }
+    .to_owned()
+}
+
+fn found_in_toml(found: &str) -> String {
+    match found {
+        "sequence" => "an array".to_owned(),
+        "map" => "a table".to_owned(),
+        other => format!("the {}", other.replace("floating point", "number").replace("integer", "number")),
+    }
+}
+
+/// Says when the quotes alone are wrong.
+fn quotes(key: &str, value: &Value, expected: &str) -> Option<String> {
+    match value {
+        Value::String(text) if expected.contains("number") && text.parse::<f64>().is_ok() => {
+            Some(format!("write `{key} = {text}`, without quotes"))
+        }
+        Value::Number(number) if expected == "a string" => Some(format!("write `{key} = \"{number}\"`")),
+        Value::String(text) if expected == "an array" => Some(format!("write `{key} = [\"{}\"]`", text.escape_debug())),
+        _ => None,
+    }
+}
+
+fn problem(path: Vec<String>, message: String) -> SettingProblem {
+    SettingProblem { path, code: "settings::wrong_value", message, label: "here".into(), help: None }
+}
+
+fn missing_problem(path: Vec<String>, key: &str) -> SettingProblem {
+    SettingProblem {
+        path,
+        code: "settings::missing",
+        message: format!("setting `{key}` is missing"),
+        label: format!("has no `{key}`"),
+        help: Some(format!("add `{key} = …`")),
+    }
+}
+
+/// Returns whether a problem says already that `key` was meant.
+fn suggests(problem: &SettingProblem, key: &str) -> bool {
+    problem.help.as_deref() == Some(&format!("did you mean `{key}`?"))
+}
+
+/// Returns what stands in `message` between `start`, its beginning, and `end`.
+fn between<'m>(message: &'m str, start: &str, end: char) -> Option<&'m str> {
+    message.strip_prefix(start)?.split(end).next()
+}
+
+/// Returns the candidate that `word` is likely meant to be.
+fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    candidates
+        .iter()
+        .map(|name| (strsim::jaro(word, name), *name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
@@ -65,20 +168,13 @@ fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
         .collect()
 }
 
-/// Returns the key of serde's ``unknown field `x`, expected …``.
-fn unknown_key(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
-}
-
 fn unknown_problem(path: Vec<String>, key: &str, message: &str) -> SettingProblem {
     let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-    let best = known
-        .iter()
-        .map(|name| (strsim::jaro(key, name), *name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let help = match best {
-        Some((_, name)) => format!("did you mean `{name}`?"),
+    let help = match closest(key, &known) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if RUN_OPTIONS.contains(&key) => {
+            format!("how a node is run stands in `[run]`, or in `[run.node.NAME]`: `{key} = …`")
+        }
         None if known.is_empty() => "this kind takes no settings here".to_owned(),
         None => format!("settings here: {}", known.join(", ")),
     };
@@ -91,13 +187,13 @@ fn unknown_problem(path: Vec<String>, key: &str, message: &str) -> SettingProble
     }
 }
 
-/// Says serde's words in the manifest's: TOML has arrays, tables and integers.
-fn reworded(message: &str) -> String {
-    message
-        .replace("missing field", "missing setting")
-        .replace("a sequence", "an array")
-        .replace("sequence", "array")
-        .replace("unknown variant", "unknown value")
+/// Returns the value at `path`.
+fn value_at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
 /// Takes the value at `path` out; `false` when there is none.

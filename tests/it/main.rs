@@ -9,5 +9,8 @@ mod github_issues;
 #[cfg(feature = "llama")]
 mod interruption;
 mod layers;
+#[cfg(feature = "llama")]
+mod mistakes;
+mod secrets;
 mod support;
 mod system_packages;

@@ -722,12 +722,12 @@ matrix = { rank = [8, "x"], foo = [1] }
 
     settings::wrong_value
 
-      × node `docs`: invalid type: string "high", expected u32
+      × node `docs`: `rank` must be a whole number from 0, not the string "high"
        ╭─[pipeline.toml:6:8]
      5 │ type = "text"
      6 │ rank = "high"
        ·        ───┬──
-       ·           ╰── here
+       ·           ╰── expected a whole number from 0
      7 │ paht = "x"
        ╰────
 
@@ -745,23 +745,24 @@ matrix = { rank = [8, "x"], foo = [1] }
 
     settings::wrong_value
 
-      × node `docs`: invalid type: integer `1`, expected a string
+      × node `docs`: `a` must be a string, not the number `1`
        ╭─[pipeline.toml:8:13]
      7 │ paht = "x"
      8 │ set = { a = 1 }
        ·             ┬
-       ·             ╰── here
+       ·             ╰── expected a string
      9 │ [source.more]
        ╰────
+      help: write `a = "1"`
 
     settings::wrong_value
 
-      × node `more`: invalid type: string "x", expected u32
+      × node `more`: `rank` must be a whole number from 0, not the string "x"
         ╭─[pipeline.toml:11:23]
      10 │ type = "text"
      11 │ matrix = { rank = [8, "x"], foo = [1] }
         ·                       ─┬─
-        ·                        ╰── here
+        ·                        ╰── expected a whole number from 0
         ╰────
 
     settings::unknown_key
@@ -802,7 +803,7 @@ from = ["pairs"]
        ·           ╰── this type reads `[model]`
      9 │ from = ["pairs"]
        ╰────
-      help: add `[model]` with `base = "…"`
+      help: add `[model]` with its `base`, such as `base = "ollama:llama3.1:8b"`
     "#);
 }
 

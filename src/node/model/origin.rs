@@ -44,6 +44,8 @@ pub(super) struct BadOrigin {
     pub help: String,
 }
 
+/// From this likeness (Jaro, 0 to 1) on, a word is an origin misspelt, and no model's name.
+const ORIGIN_LIKENESS: f64 = 0.85;
 const FORMS: &str = "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `pypi:NAME==VERSION`";
 
 impl FromStr for Origin {
@@ -78,8 +80,13 @@ impl FromStr for Origin {
             },
             other => {
                 let known = ["gguf", "dir", "ollama", "pypi"];
-                let near = known.into_iter().find(|name| strsim::jaro(name, other) > 0.7);
-                let help = near.map_or(format!("write one of {FORMS}"), |name| format!("did you mean `{name}:`?"));
+                let near = known.into_iter().find(|name| strsim::jaro(name, other) > ORIGIN_LIKENESS);
+                let help = match near {
+                    Some(name) => format!("did you mean `{name}:{rest}`?"),
+                    // `llama3.1:8b`: a model as Ollama names it.
+                    None if is_plain(other) && is_plain(rest) => format!("did you mean `ollama:{other}:{rest}`?"),
+                    None => format!("write one of {FORMS}"),
+                };
                 Err(bad(&format!("unknown origin `{other}:` of the base model"), help))
             }
         }
@@ -152,7 +159,8 @@ mod tests {
     #[test]
     fn what_is_no_origin_says_what_to_write() {
         let help = |text: &str| text.parse::<Origin>().unwrap_err().help;
-        assert_eq!(help("olama:x"), "did you mean `ollama:`?");
+        assert_eq!(help("olama:x"), "did you mean `ollama:x`?");
+        assert_eq!(help("llama3.1:8b"), "did you mean `ollama:llama3.1:8b`?");
         assert!(help("pypi:x").contains("NAME==VERSION"));
         assert!(help("pypi:--index-url=http://e==1").contains("NAME==VERSION"));
         assert!(help("ollama:../../etc/passwd").contains("ollama list"));

@@ -9,6 +9,7 @@ mod document;
 mod issue;
 mod people;
 mod pull;
+mod questions;
 mod reduce;
 mod row;
 mod text;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use questions::Questions;
 use row::Rows;
 
 use crate::node::{
@@ -80,34 +82,6 @@ struct Settings {
     questions: Questions,
 }
 
-/// Templates of questions; `{title}` and `{heading}` stand for the document's.
-#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Questions {
-    /// For a pull request.
-    pull: String,
-    /// For a document's text before its first heading, and under a heading that repeats the title.
-    page: String,
-    /// For a section.
-    section: String,
-    /// For a section whose heading starts with `How to`; `{heading}` is the rest of it.
-    how_to: String,
-    /// For a section whose heading starts with a verb in `-ing`, such as `Installing the CLI`.
-    task: String,
-}
-
-impl Default for Questions {
-    fn default() -> Self {
-        Self {
-            pull: "Explain the motivation and changes of this pull request: {title}".into(),
-            page: "Explain \"{title}\".".into(),
-            section: "Explain \"{heading}\" in the context of \"{title}\".".into(),
-            how_to: "How do I {heading}?".into(),
-            task: "How do I go about {heading}? (\"{title}\")".into(),
-        }
-    }
-}
-
 const fn default_min_answer() -> usize {
     120
 }
@@ -138,7 +112,10 @@ impl Kind for Conversations {
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        settings::canonical::<Settings>(settings)
+        let value = settings::canonical::<Settings>(settings)?;
+        let questions = Settings::deserialize(&value).map(|settings| settings.questions).unwrap_or_default();
+        let problems = questions.problems();
+        if problems.is_empty() { Ok(value) } else { Err(problems) }
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

@@ -147,7 +147,8 @@ impl Settings {
             problems.push(problem(&["token"], "settings::literal_secret", message, help));
         }
         if let Err(error) = Url::parse(&self.api) {
-            problems.push(problem(&["api"], "settings::wrong_value", error.to_string(), None));
+            let help = Some("write it as `https://HOST/PATH`; credentials go into `token`");
+            problems.push(problem(&["api"], "settings::wrong_value", error.to_string(), help));
         }
         if humantime::parse_duration(&self.max_wait).is_err() {
             let message = format!("`{}` is no length of time", self.max_wait);

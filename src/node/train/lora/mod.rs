@@ -51,7 +51,8 @@ impl Kind for Lora {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = crate::node::settings::canonical::<Settings>(settings)?;
-        let problems = Settings::deserialize(&value).map(|settings| settings.problems()).unwrap_or_default();
+        let mut problems = Settings::deserialize(&value).map(|settings| settings.problems()).unwrap_or_default();
+        problems.extend(settings::second_warmup(settings));
         if problems.is_empty() { Ok(value) } else { Err(problems) }
     }
 

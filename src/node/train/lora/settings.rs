@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::lora::Projection;
 use crate::model::optimizer::Schedule;
@@ -70,6 +71,18 @@ impl Default for Settings {
             over_length: OverLength::Truncate,
         }
     }
+}
+
+/// Returns the problem of a warm-up that is given twice; which one holds would be a guess.
+pub(super) fn second_warmup(written: &Value) -> Option<SettingProblem> {
+    let both = ["warmup-steps", "warmup-ratio"].iter().all(|key| written.get(key).is_some());
+    both.then(|| SettingProblem {
+        path: vec!["warmup-ratio".to_owned()],
+        code: "settings::contradiction",
+        message: "`warmup-ratio` and `warmup-steps` say the same thing twice".into(),
+        label: "`warmup-steps` is there as well".into(),
+        help: Some("keep one of them".into()),
+    })
 }
 
 impl Settings {

@@ -1,0 +1,104 @@
+//! A secret is planted wherever one may stand, and searched for in everything that a project's commands write.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::fake_github::{FakeGithub, Fault};
+use crate::support::program::{Ran, program, write};
+
+/// The value; nothing but this may look like it.
+const PLANTED: &str = "ghp_plantedPlantedPlantedPlantedPlanted0";
+
+/// What a server says that tells everything it knows.
+const TELLING: &str = r#"{"message": "bad credentials: ghp_plantedPlantedPlantedPlantedPlanted0"}"#;
+
+/// Bytes before and after a secret that a failure of this test shows.
+const AROUND: usize = 60;
+
+fn run(folder: &Path, args: &[&str]) -> Ran {
+    let output = program(folder).env("PLANTED", PLANTED).args(args).output().unwrap();
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[track_caller]
+fn assert_clean(what: &str, bytes: &[u8]) {
+    if let Some(at) = bytes.windows(PLANTED.len()).position(|window| window == PLANTED.as_bytes()) {
+        let around = &bytes[at.saturating_sub(AROUND)..(at + PLANTED.len() + AROUND).min(bytes.len())];
+        panic!("{what}: {}", String::from_utf8_lossy(around));
+    }
+}
+
+/// Runs every command that says something of a build, and looks at its words and at all files.
+#[track_caller]
+fn assert_nowhere(folder: &Path, builds: &[&[&str]]) {
+    let others: &[&[&str]] = &[
+        &["plan", "--json"],
+        &["status", "--json"],
+        &["explain", "loud", "--json"],
+        &["graph"],
+        &["log", "--json"],
+        &["log", "--trace", "trace.json"],
+        &["verify", "--json"],
+        &["doctor", "--json"],
+        &["cache", "stat", "--json"],
+    ];
+    for args in builds.iter().chain(others) {
+        let ran = run(folder, args);
+        assert_clean(&format!("standard output of {args:?}"), ran.out.as_bytes());
+        assert_clean(&format!("standard error of {args:?}"), ran.err.as_bytes());
+    }
+    let files = files(folder);
+    assert!(files.iter().any(|file| file.ends_with("index.sqlite")), "{files:?}");
+    for file in files {
+        assert_clean(&file.display().to_string(), &fs_err::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn the_secret_of_a_command_is_written_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = |end: &str| {
+        format!(
+            "schema = 1\n[source.loud]\ntype = \"command\"\n\
+             argv = [\"sh\", \"-c\", \"echo $TOKEN; echo $TOKEN >&2; echo done > out; {end}\"]\n\
+             env = {{ TOKEN = \"env:PLANTED\" }}\noutputs.out.path = \"out\"\n"
+        )
+    };
+    write(folder.path(), &[("pipeline.toml", &manifest("exit 1"))]);
+    let failed = run(folder.path(), &["build", "--json"]).expect(1);
+    assert!(failed.out.contains("***"), "the program did not say it: {}", failed.out);
+    assert_nowhere(folder.path(), &[&["build"]]);
+    write(folder.path(), &[("pipeline.toml", &manifest("exit 0"))]);
+    assert_nowhere(folder.path(), &[&["build", "--json"], &["build", "--force", "loud"]]);
+}
+
+#[test]
+fn a_token_that_a_server_says_back_is_written_nowhere() {
+    assert!(TELLING.contains(PLANTED));
+    for status in [401, 404, 422] {
+        let github = FakeGithub::start();
+        let headers = vec![("x-said", PLANTED.to_owned())];
+        github.change(|world| {
+            let fault = Fault { status, headers, body: TELLING };
+            world.faults = (0..50).map(|call| (call, fault.clone())).collect();
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = format!(
+            "schema = 1\n[source.loud]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\n\
+             token = \"env:PLANTED\"\nmax-wait = \"1s\"\n",
+            github.address
+        );
+        write(folder.path(), &[("pipeline.toml", &manifest)]);
+        run(folder.path(), &["build", "--json"]).expect(1);
+        assert!(github.tokens().iter().any(|token| token.contains(PLANTED)), "{:?}", github.tokens());
+        assert_nowhere(folder.path(), &[&["build"]]);
+    }
+}
