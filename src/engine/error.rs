@@ -45,6 +45,15 @@ pub enum EngineError {
         /// Why it must be fetched.
         reason: String,
     },
+    /// A file whose name no record and no key can carry.
+    #[error("node `{node}` reads file `{name}`, whose name is no UTF-8")]
+    #[diagnostic(code(engine::name_is_no_text), help("rename the file, or leave it out by `exclude`"))]
+    NameIsNoText {
+        /// The node.
+        node: String,
+        /// The name, with what is no UTF-8 replaced.
+        name: String,
+    },
     /// A local file that a setting names is not there.
     #[error("node `{node}` reads `{path}`, which is not there")]
     #[diagnostic(

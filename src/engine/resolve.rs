@@ -239,7 +239,9 @@ impl Resolver<'_> {
             Refresh::Always => true,
             Refresh::Every(period) => {
                 let fetched: Option<u64> = self.store.state(&self.fetched_state(&node.name))?;
-                fetched.is_none_or(|fetched| self.mode.now.saturating_sub(fetched) >= period.as_secs())
+                // A time in the future is of a clock that was wrong: then or now.
+                let age = |fetched| self.mode.now.checked_sub(fetched);
+                fetched.and_then(age).is_none_or(|age| age >= period.as_secs())
             }
         };
         Ok(due.then_some(StaleReason::RefreshDue))

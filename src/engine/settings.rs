@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{EngineError, Known};
 use crate::graph::{Graph, Node};
-use crate::node::{FileInput, Globs};
+use crate::node::FileInput;
 use crate::store::Store;
 
 /// Fills `{node.field}` in a node's settings with what those nodes gave.
@@ -64,7 +64,7 @@ pub(super) fn listed_files(
         return Ok(vec![(name, path)]);
     };
     let (include, exclude) = (glob_set(node, &globs.include)?, glob_set(node, &globs.exclude)?);
-    walk(&path, store, globs, &include, &exclude)
+    walk(node, &path, store, (&include, &exclude))
 }
 
 /// The error for a file or folder that is not there.
@@ -73,11 +73,10 @@ pub(super) fn missing(node: &Node, input: &FileInput) -> EngineError {
 }
 
 fn walk(
+    node: &Node,
     folder: &Path,
     store: &Store,
-    globs: &Globs,
-    include: &GlobSet,
-    exclude: &GlobSet,
+    (include, exclude): (&GlobSet, &GlobSet),
 ) -> Result<Vec<(String, PathBuf)>, EngineError> {
     let mut files = Vec::new();
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
@@ -90,7 +89,11 @@ fn walk(
         }
         let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
         let name = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        if (globs.include.is_empty() || include.is_match(&name)) && !exclude.is_match(&name) {
+        if (include.is_empty() || include.is_match(&name)) && !exclude.is_match(&name) {
+            if relative.to_str().is_none() {
+                // Two such names would be one in records and keys.
+                return Err(EngineError::NameIsNoText { node: node.name.clone(), name });
+            }
             files.push((name, entry.into_path()));
         }
     }

@@ -40,6 +40,21 @@ pub enum StoreError {
         /// What this version writes.
         expected: &'static str,
     },
+    /// The store's folder cannot be written.
+    #[error("store `{root}` cannot be written")]
+    #[diagnostic(
+        code(store::read_only),
+        help(
+            "make the folder writable, or name another one by `[cache] dir`; one that is only read can be `[cache] remote`"
+        )
+    )]
+    ReadOnly {
+        /// The store's folder.
+        root: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A file changed while it was read.
     #[error("file `{path}` changed while it was read")]
     #[diagnostic(code(store::file_changed), help("run the command again when nothing writes to the file"))]

@@ -35,6 +35,7 @@ mod stat;
 mod warm;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -106,9 +107,12 @@ impl Opening {
     /// Those of [`Store::open`].
     pub fn open(self, remote: Option<&Path>) -> Result<Store> {
         let root = &self.root;
-        for folder in ["objects", "locks", "runs", "scratch"] {
-            fs_err::create_dir_all(root.join(folder))?;
-        }
+        make_folders(root).map_err(|cause| match cause.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                StoreError::ReadOnly { root: root.clone(), cause }
+            }
+            _ => cause.into(),
+        })?;
         check_format(root)?;
         let database = Database::open(&root.join("index.sqlite"))?;
         let remote = remote.map(Remote::open).transpose()?;
@@ -124,6 +128,14 @@ impl Opening {
             warm,
         })
     }
+}
+
+/// Makes what a store's folder has in it, and sees whether more could be written there.
+fn make_folders(root: &Path) -> std::io::Result<()> {
+    for folder in ["objects", "locks", "runs", "scratch"] {
+        fs_err::create_dir_all(root.join(folder))?;
+    }
+    tempfile::tempfile_in(root.join("scratch")).map(drop)
 }
 
 impl Store {
@@ -266,7 +278,7 @@ fn check_format(root: &Path) -> Result<()> {
             found: found.trim().chars().take(40).collect(),
             expected: FORMAT.trim(),
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             write_atomically(&path, FORMAT.as_bytes())?;
             Ok(())
         }

@@ -29,6 +29,7 @@ impl Store {
     /// # Errors
     /// Those of [`Self::file_digest`].
     pub fn file(&self, path: &Path) -> Result<FileRef> {
+        let begun = now();
         let before = stamp(path)?;
         let size = before.size as u64;
         let name = path.to_string_lossy();
@@ -43,7 +44,10 @@ impl Store {
         if before != after {
             return Err(StoreError::Changed { path: path.to_owned() });
         }
-        self.remember(&name, StatRow { digest, ..after })?;
+        // By the time at which reading began: a write during it may have left the stamps as they are.
+        if after.is_settled_at(begun) {
+            self.put_stat(&name, StatRow { digest, ..after })?;
+        }
         Ok(FileRef { digest, size })
     }
 
@@ -69,19 +73,23 @@ impl Store {
         // Objects are read-only and never written again, so the racy rule has nothing to guard here.
         self.put_stat(&path.to_string_lossy(), row)
     }
-
-    fn remember(&self, name: &str, row: StatRow) -> Result<()> {
-        if row.is_settled() { self.put_stat(name, row) } else { Ok(()) }
-    }
 }
 
 impl StatRow {
     /// Returns whether what has these stamps was last written so long ago that a further write would change them.
-    #[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
     pub(super) fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.mtime.max(self.ctime) < now.saturating_sub(GRANULARITY).as_nanos() as i64
+        self.is_settled_at(now())
     }
+
+    /// The same of `moment`, counted from the Unix epoch: what is in the future of it is not settled.
+    fn is_settled_at(&self, moment: Duration) -> bool {
+        self.mtime.max(self.ctime) < moment.saturating_sub(GRANULARITY).as_nanos() as i64
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the racy-write rule compares time stamps with now; no key sees it")]
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Returns a file's identity and stamps, with an empty digest.

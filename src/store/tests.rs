@@ -1,5 +1,8 @@
 //! Tests of the store as its users see it.
 
+use std::collections::BTreeMap;
+use std::io::{Seek as _, SeekFrom, Write as _};
+
 use serde_json::json;
 
 use super::*;
@@ -23,12 +26,19 @@ fn a_small_object_is_read_back_before_and_after_its_group_is_written() {
 }
 
 #[test]
-fn a_store_of_another_format_is_refused_by_name() {
-    let (folder, store) = store();
-    drop(store);
-    fs_err::write(folder.path().join("cache/format"), "tunesmith store 99\n").unwrap();
-    let error = Store::open(&folder.path().join("cache"), None).unwrap_err();
-    assert!(matches!(error, StoreError::Format { ref found, .. } if found == "tunesmith store 99"), "{error}");
+fn a_store_of_an_older_or_a_newer_format_is_refused_by_name_and_left_as_it_is() {
+    for other in ["tunesmith store 0", "tunesmith store 99", "", "\u{fffd}"] {
+        let (folder, store) = store();
+        let kept = store.put(b"kept").unwrap();
+        drop(store);
+        let format = folder.path().join("cache/format");
+        let right = fs_err::read(&format).unwrap();
+        fs_err::write(&format, format!("{other}\n")).unwrap();
+        let error = Store::open(&folder.path().join("cache"), None).unwrap_err();
+        assert!(matches!(error, StoreError::Format { ref found, .. } if found == other), "{error}");
+        fs_err::write(&format, right).unwrap();
+        assert_eq!(Store::open(&folder.path().join("cache"), None).unwrap().get(&kept).unwrap(), b"kept");
+    }
 }
 
 #[test]
@@ -120,4 +130,78 @@ fn an_edited_file_gets_a_new_digest_and_an_unchanged_one_is_vouched_for() {
     assert_eq!(store.file_digest(&path).unwrap(), first);
     fs_err::write(&path, "two").unwrap();
     assert_ne!(store.file_digest(&path).unwrap(), first);
+}
+
+#[test]
+fn a_file_that_is_written_again_within_a_tick_of_the_clock_is_read_again() {
+    let (folder, store) = store();
+    let path = folder.path().join("data.jsonl");
+    for round in 0..300 {
+        let text = format!("{round:04}");
+        fs_err::write(&path, &text).unwrap();
+        assert_eq!(store.file_digest(&path).unwrap(), Digest::of(text.as_bytes()), "round {round}");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_while_it_is_hashed_is_refused_or_read_again() {
+    const BYTES: usize = 1 << 20;
+    let (folder, store) = store();
+    let path = folder.path().join("data.bin");
+    fs_err::write(&path, vec![0; BYTES]).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
+            for byte in (1..=u8::MAX).cycle() {
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                // In place, so that neither size nor inode tells.
+                file.seek(SeekFrom::Start(0)).unwrap();
+                file.write_all(&vec![byte; BYTES]).unwrap();
+            }
+        });
+        let results: Vec<_> = (0..200).map(|_| store.file_digest(&path)).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        results.into_iter().filter(|result| matches!(result, Err(StoreError::Changed { .. }))).count()
+    });
+    assert!(refused > 0, "it was never written during a read");
+    assert_eq!(store.file_digest(&path).unwrap(), Digest::of(&fs_err::read(&path).unwrap()));
+}
+
+#[test]
+fn stamps_of_a_clock_that_was_ahead_vouch_for_nothing() {
+    let (folder, store) = store();
+    let path = folder.path().join("data.jsonl");
+    let ahead = std::time::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
+    for text in ["one", "two"] {
+        fs_err::write(&path, text).unwrap();
+        fs_err::OpenOptions::new().write(true).open(&path).unwrap().into_file().set_modified(ahead).unwrap();
+        assert_eq!(store.file_digest(&path).unwrap(), Digest::of(text.as_bytes()));
+        assert!(store.database.stat(&path.to_string_lossy()).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_metric_is_the_same_after_it_was_stored() {
+    let (_folder, store) = store();
+    // Numbers with as many digits as there are; a reader that rounds twice loses the last bit of some.
+    let mut state = 1_u64;
+    let fields: BTreeMap<String, serde_json::Value> = (0..2_000)
+        .map(|number| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (format!("metric-{number}"), json!(f64::from_bits((state >> 12) | (1023_u64 << 52)) * 1e-7))
+        })
+        .collect();
+    let record = ActionRecord {
+        explained: Explained::default(),
+        outputs: BTreeMap::new(),
+        fields,
+        report: Vec::new(),
+        provenance: Provenance::default(),
+    };
+    let key = Digest::of(b"key");
+    store.publish(&key, &record, true).unwrap();
+    assert_eq!(store.action(&key).unwrap().unwrap().fields, record.fields);
 }

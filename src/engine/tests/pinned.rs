@@ -113,6 +113,8 @@ fn a_policy_makes_a_source_move_when_it_is_due() {
     assert_eq!(at(day - 1), names("a-wiki"), "a policy is in no key");
     assert_eq!(at(day), names("a-wiki z-news"));
     assert_eq!(at(2 * day - 1), names("a-wiki"));
+    assert_eq!(at(9), names("a-wiki z-news"), "a clock that was set back makes it due, and not late by years");
+    assert_eq!(at(day), names("a-wiki"));
     let held = Mode { now: 9 * day, locked: true, ..Mode::default() };
     assert!(space.build_with(&ask(held)).errors.is_empty());
     assert_eq!(space.ran(), names(""), "`--locked` moves nothing, however old");
