@@ -13,7 +13,7 @@ use super::node::{Graph, Node, RunLimits};
 use crate::manifest::{At, Axis, Declaration, Family, Manifest, suggest};
 
 /// More nodes are refused before any is made.
-const MOST_NODES: usize = 1_000_000;
+const MOST_NODES: usize = 200_000;
 /// From so many declarations on, threads share the work.
 const MANY: usize = 1_000;
 

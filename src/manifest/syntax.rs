@@ -68,6 +68,8 @@ fn syntax_help(message: &str, text: &str, offset: usize) -> Option<&'static str>
         Some("a manifest is TOML, not YAML: `key = value` below `[table]`")
     } else if message.contains("escape") {
         Some("a backslash starts an escape: write `\\\\`, or put the string in single quotes")
+    } else if message.contains("recurs") {
+        Some("tables and arrays lie within each other too deeply for a manifest")
     } else if message.contains("duplicate key") {
         Some("a key, and a table, stands only once: put both together, or rename one")
     } else if message.contains("must be quoted") {

@@ -60,14 +60,19 @@ pub enum RopeScaling {
     },
 }
 
+/// More layers, heads or features of a head has no model; so the number of all weights fits into 64 bits.
+const LARGEST_COUNT: usize = 1 << 12;
+
 impl LlamaConfig {
     /// Refuses sizes that cannot be a model's.
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] that names the sizes.
     pub(super) fn checked(self) -> Result<Self> {
-        let sizes = [self.hidden, self.intermediate, self.layers, self.heads, self.kv_heads, self.head_dim];
-        let sane = sizes.iter().all(|size| (1..=1 << 20).contains(size))
+        let widths = [self.hidden, self.intermediate];
+        let counts = [self.layers, self.heads, self.kv_heads, self.head_dim];
+        let sane = widths.iter().all(|size| (1..=1 << 20).contains(size))
+            && counts.iter().all(|size| (1..=LARGEST_COUNT).contains(size))
             && (1..=1 << 24).contains(&self.vocabulary)
             && self.context > 0
             && self.heads.is_multiple_of(self.kv_heads)
@@ -94,8 +99,10 @@ impl LlamaConfig {
 /// Returns the angle that a position adds for each pair of features.
 ///
 /// The ramp of Llama 3 is that of `convert_hf_to_gguf.py` and of the reference implementation in transformers.
+///
+/// Of a head that no model has, only the first are returned: [`LlamaConfig`] is refused then.
 pub fn rope_frequencies(head_dim: usize, base: f64, scaling: RopeScaling) -> Vec<f64> {
-    (0..head_dim / 2)
+    (0..head_dim.min(LARGEST_COUNT) / 2)
         .map(|pair| base.powf(-2.0 * pair as f64 / head_dim as f64))
         .map(|frequency| match scaling {
             RopeScaling::None => frequency,
