@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test demo fmt lint unit doc generated bench bench-engine system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -38,6 +38,15 @@ doc:
 # What is made from the code and kept in git: the manifest's schema and the README's table of node types.
 generated:
 	@CARGO="$(CARGO)" .ci/generated check
+
+# The tests of chance as often as it takes to trust them: 200 kills, 50 builds at once. Some 15 minutes.
+test-long: system-packages
+	TUNESMITH_LONG_TESTS=1 $(CARGO) test $(LOCKED) --test it -- interruption at_once
+
+# Each reader of bytes that others wrote, for FUZZ_SECONDS.
+FUZZ_SECONDS ?= 600
+fuzz:
+	tests/fuzz/run $(FUZZ_SECONDS)
 
 # Milliseconds and bytes as JSON lines, on this machine: the data half, and the engine alone.
 bench:

@@ -7,56 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::count;
 use crate::support::program::{program, tunesmith};
+use crate::support::tiny::{outputs, project};
 
-/// Kills; each at another moment of the build.
-const KILLS: u64 = 12;
+/// Kills, each at another moment of the build; and how many of them a long test makes.
+const KILLS: (usize, usize) = (12, 200);
 /// The longest that an orphan may take to notice that nobody waits for it.
 const ORPHAN: Duration = Duration::from_secs(10);
-
-const MANIFEST: &str = r#"schema = 1
-[model]
-base = "dir:model"
-max-tokens = 128
-[source.rows]
-type = "jsonl"
-path = "rows.jsonl"
-[filter.pairs]
-type = "conversations"
-from = ["rows"]
-out = "pairs.jsonl"
-[train.expert]
-type = "lora"
-from = ["pairs"]
-rank = 4
-epochs = 5
-out = "adapter"
-[export.gguf]
-type = "gguf"
-from = ["expert"]
-quantization = "Q8_0"
-out = "model.gguf"
-"#;
-
-fn project() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama");
-    fs_err::create_dir(folder.path().join("model")).unwrap();
-    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
-        fs_err::copy(fixture.join(name), folder.path().join("model").join(name)).unwrap();
-    }
-    fs_err::copy(fixture.join("rows.jsonl"), folder.path().join("rows.jsonl")).unwrap();
-    fs_err::write(folder.path().join("pipeline.toml"), MANIFEST).unwrap();
-    folder
-}
-
-/// What users have of a build.
-fn outputs(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
-    ["pairs.jsonl", "adapter/adapter_model.safetensors", "model.gguf"]
-        .into_iter()
-        .filter_map(|name| Some((name, fs_err::read(folder.join(name)).ok()?)))
-        .collect()
-}
 
 fn start(folder: &Path) -> Child {
     program(folder).args(["build", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
@@ -96,10 +54,11 @@ fn a_build_that_was_killed_goes_on_to_the_same_bytes() {
     let whole = begun.elapsed();
     let expected = outputs(undisturbed.path());
     assert_eq!(expected.len(), 3);
-    for number in 0..KILLS {
+    let kills = count(KILLS);
+    for number in 0..kills {
         let space = project();
         let mut driver = start(space.path());
-        std::thread::sleep(whole * (2 * number as u32 + 1) / (2 * KILLS as u32));
+        std::thread::sleep(whole * (2 * number as u32 + 1) / (2 * kills as u32));
         let workers_then = workers(space.path());
         match workers_then.first() {
             // A worker alone: its driver says so and ends.

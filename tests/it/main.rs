@@ -2,15 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+#[cfg(feature = "llama")]
+mod at_once;
 mod command;
+#[cfg(feature = "train")]
+mod corpora;
 #[cfg(feature = "llama")]
 mod examples;
 mod github_issues;
+mod hostile;
 #[cfg(feature = "llama")]
 mod interruption;
 mod layers;
 #[cfg(feature = "llama")]
 mod mistakes;
 mod secrets;
+mod space;
 mod support;
 mod system_packages;

@@ -1,0 +1,108 @@
+//! Each reader of bytes that others wrote, as a function that takes anything and must not panic, hang or take much
+//! memory. The fuzz targets call them, and a test reads the corpora with them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tunesmith::engine::{KindCatalog, Lockfile};
+use tunesmith::graph::Graph;
+use tunesmith::manifest::{Manifest, Overlays, Problems};
+use tunesmith::model::weights::{Base, WeightFiles};
+use tunesmith::node::Job;
+use tunesmith::record::{Form, import, import_correction};
+use tunesmith::store::ActionRecord;
+
+/// As many problems as the program shows.
+const MOST_SHOWN: usize = 100;
+
+/// A reader: takes any bytes.
+pub type Reader = fn(&[u8]);
+
+/// All readers by the name of their target and of its corpus.
+pub const READERS: [(&str, Reader); 7] = [
+    ("manifest", manifest),
+    ("jsonl", jsonl),
+    ("job", job),
+    ("action-record", action_record),
+    ("lock", lock),
+    ("gguf-header", gguf_header),
+    ("safetensors-header", safetensors_header),
+];
+
+/// Reads a manifest to a graph, or shows all that is wrong with it.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let manifest = Manifest::parse("pipeline.toml", text, &Overlays::default());
+    if let Err(problems) = Graph::build(&manifest, &KindCatalog::all()) {
+        let sources = problems.sources().clone();
+        let shown = Problems::new(sources, problems.into_list().into_iter().take(MOST_SHOWN).collect());
+        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor());
+        handler.render_report(&mut String::new(), &shown).unwrap();
+    }
+}
+
+/// Reads a line as each form of record.
+pub fn jsonl(bytes: &[u8]) {
+    for form in [Form::Rows, Form::Issues, Form::Pulls, Form::Documents] {
+        drop(import(form, bytes, None));
+        drop(import(form, bytes, Some("owner/name")));
+    }
+    drop(import_correction(bytes));
+}
+
+/// Reads the file that a worker is given; what is a job survives being written.
+pub fn job(bytes: &[u8]) {
+    if let Ok(job) = serde_json::from_slice::<Job>(bytes) {
+        let text = serde_json::to_string(&job).unwrap();
+        serde_json::from_str::<Job>(&text).unwrap();
+    }
+}
+
+/// Reads a record of the store; what is one survives being written, and its artifacts have digests and sizes.
+pub fn action_record(bytes: &[u8]) {
+    let Ok(record) = serde_json::from_slice::<ActionRecord>(bytes) else { return };
+    for artifact in record.outputs.values() {
+        artifact.digest();
+        artifact.size();
+    }
+    let text = serde_json::to_string(&record).unwrap();
+    assert_eq!(serde_json::from_str::<ActionRecord>(&text).unwrap(), record);
+}
+
+/// Reads a lock.
+pub fn lock(bytes: &[u8]) {
+    with_file("pipeline.lock", bytes, |path| drop(Lockfile::read(path)));
+}
+
+/// Opens a base model of one GGUF file.
+pub fn gguf_header(bytes: &[u8]) {
+    with_file("model.gguf", bytes, |path| read_base(&WeightFiles::Gguf(path.to_owned())));
+}
+
+/// Opens a base model of a folder whose tensors are these bytes.
+pub fn safetensors_header(bytes: &[u8]) {
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("tests/fixtures/tiny-llama"));
+    let fixture = fixture.into_iter().find(|folder| folder.is_dir()).unwrap();
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+    let mut files: BTreeMap<String, PathBuf> = names.map(|name| (name.to_owned(), fixture.join(name))).into();
+    with_file("model.safetensors", bytes, |path| {
+        files.insert("model.safetensors".to_owned(), path.to_owned());
+        read_base(&WeightFiles::Folder(files));
+    });
+}
+
+fn read_base(files: &WeightFiles) {
+    if let Ok(base) = Base::open(files) {
+        drop(base.vector("model.norm.weight", base.config().hidden.min(1 << 16)));
+        drop(base.template());
+    }
+}
+
+fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs_err::File::create(&path).unwrap().write_all(bytes).unwrap();
+    read(&path);
+}

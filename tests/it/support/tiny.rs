@@ -1,0 +1,49 @@
+//! A project with a training in it that takes a second: the tiny model, a few rows, all kinds of work.
+
+use std::path::Path;
+
+/// Its manifest.
+const MANIFEST: &str = r#"schema = 1
+[model]
+base = "dir:model"
+max-tokens = 128
+[source.rows]
+type = "jsonl"
+path = "rows.jsonl"
+[filter.pairs]
+type = "conversations"
+from = ["rows"]
+out = "pairs.jsonl"
+[train.expert]
+type = "lora"
+from = ["pairs"]
+rank = 4
+epochs = 5
+out = "adapter"
+[export.gguf]
+type = "gguf"
+from = ["expert"]
+quantization = "Q8_0"
+out = "model.gguf"
+"#;
+
+/// Makes the project.
+pub(crate) fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama");
+    fs_err::create_dir(folder.path().join("model")).unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"] {
+        fs_err::copy(fixture.join(name), folder.path().join("model").join(name)).unwrap();
+    }
+    fs_err::copy(fixture.join("rows.jsonl"), folder.path().join("rows.jsonl")).unwrap();
+    fs_err::write(folder.path().join("pipeline.toml"), MANIFEST).unwrap();
+    folder
+}
+
+/// What users have of a build.
+pub(crate) fn outputs(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    ["pairs.jsonl", "adapter/adapter_model.safetensors", "model.gguf"]
+        .into_iter()
+        .filter_map(|name| Some((name, fs_err::read(folder.join(name)).ok()?)))
+        .collect()
+}
