@@ -10,6 +10,8 @@ mod corpora;
 #[cfg(feature = "llama")]
 mod examples;
 mod github_issues;
+#[cfg(feature = "llama")]
+mod golden;
 mod hostile;
 #[cfg(feature = "llama")]
 mod interruption;
