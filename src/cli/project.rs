@@ -10,7 +10,7 @@ use crate::manifest::{Manifest, Overlays};
 /// The name of a manifest.
 pub(super) const FILE_NAME: &str = "pipeline.toml";
 /// One byte more than a manifest may have, so that the manifest's own check refuses a larger file.
-const MOST_READ: u64 = (4 << 20) + 1;
+const MOST_READ: u64 = (8 << 20) + 1;
 
 /// A project whose manifest is right.
 #[derive(Debug)]

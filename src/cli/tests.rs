@@ -126,7 +126,7 @@ fn what_is_no_text_is_refused() {
 
     exit 2
     ");
-    fs_err::write(folder.path().join("pipeline.toml"), vec![b'x'; 5 << 20]).unwrap();
+    fs_err::write(folder.path().join("pipeline.toml"), vec![b'x'; 9 << 20]).unwrap();
     assert!(tunesmith(folder.path(), &["check"]).contains("manifest::too_large"));
 }
 

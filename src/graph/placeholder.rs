@@ -27,7 +27,10 @@ pub(super) fn find(settings: &Value) -> Vec<Placeholder> {
 fn walk(value: &Value, path: &mut Vec<String>, found: &mut Vec<Placeholder>) {
     match value {
         Value::String(text) => {
-            for (whole, node, field) in in_text(text) {
+            let mut in_text = in_text(text);
+            // Once is enough of what is repeated over and over.
+            in_text.dedup();
+            for (whole, node, field) in in_text {
                 let (text, node, field) = (whole.to_owned(), node.to_owned(), field.to_owned());
                 found.push(Placeholder { path: path.clone(), text, node, field });
             }

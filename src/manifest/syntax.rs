@@ -8,7 +8,9 @@ use super::error::{ManifestError, place};
 use super::value::{Data, Entry, Spanned, Table, Value};
 
 /// Larger texts are refused unread, in bytes.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 8 << 20;
+/// Of a larger text only the first mistake of syntax is told: a flood of them would take gigabytes.
+const MOST_RECOVERED: usize = 1 << 20;
 /// Deeper values are refused, in tables and arrays within each other.
 const MOST_DEPTH: usize = 32;
 
@@ -18,7 +20,17 @@ pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestErro
         problems.push(ManifestError::TooLarge { bytes: text.len(), limit: MOST_BYTES, at: (start, 0).into() });
         return Table::default();
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
+    let (table, errors) = if text.len() > MOST_RECOVERED {
+        match DeTable::parse(text) {
+            Ok(table) => (table, Vec::new()),
+            Err(error) => {
+                problems.push(syntax_problem(&error, text, start));
+                return Table::default();
+            }
+        }
+    } else {
+        DeTable::parse_recoverable(text)
+    };
     problems.extend(errors.iter().map(|error| syntax_problem(error, text, start)));
     problems.sort_by_key(|problem| place(problem));
     if let (2.., Some(ManifestError::Syntax { help, .. })) = (errors.len(), problems.first_mut()) {

@@ -834,7 +834,7 @@ fn limits_hold() {
     assert!(problems(&dotted).contains("manifest::syntax"));
     let wide = format!("schema = 1\n[project]\nname = 3 # {}\n", "x".repeat(100_000));
     assert!(problems(&wide).contains("at pipeline.toml:3:8: expected a string"));
-    let large = format!("schema = 1\n# {}\n", "x".repeat(4 << 20));
+    let large = format!("schema = 1\n# {}\n", "x".repeat(8 << 20));
     assert!(problems(&large).contains("manifest::too_large"));
 }
 

@@ -1,6 +1,7 @@
 //! Locks between processes: one file a key or `out` path, held by `flock`.
 
 use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 
 use super::{Digest, Result, Store};
 
@@ -13,19 +14,24 @@ impl FileLock {
     pub(super) fn new(file: File) -> Self {
         Self(file)
     }
+
+    /// Waits for the lock on the file at `path`, made when absent.
+    pub(super) fn wait(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        file.lock()?;
+        Ok(Self(file))
+    }
 }
 
 impl Store {
     /// Waits for the lock on `name`, such as a key: whoever held it may have done the work meanwhile.
     pub fn lock(&self, name: &Digest) -> Result<FileLock> {
-        let file = self.lock_file(name)?;
-        file.lock()?;
-        Ok(FileLock(file))
+        FileLock::wait(&self.lock_path(name))
     }
 
     /// Takes the lock on `name`; `None` when somebody holds it.
     pub fn try_lock(&self, name: &Digest) -> Result<Option<FileLock>> {
-        let file = self.lock_file(name)?;
+        let file = open(&self.lock_path(name))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(FileLock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -38,8 +44,11 @@ impl Store {
         self.database.release(lock)
     }
 
-    fn lock_file(&self, name: &Digest) -> Result<File> {
-        let path = self.root.join("locks").join(name.to_string());
-        Ok(fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0)
+    fn lock_path(&self, name: &Digest) -> PathBuf {
+        self.root.join("locks").join(name.to_string())
     }
+}
+
+fn open(path: &Path) -> Result<File> {
+    Ok(fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0)
 }

@@ -114,7 +114,10 @@ impl Opening {
             _ => cause.into(),
         })?;
         check_format(root)?;
+        // One after the other: SQLite does not wait while another process turns a new index to its write-ahead log.
+        let turn = FileLock::wait(&root.join("locks/opening"))?;
         let database = Database::open(&root.join("index.sqlite"))?;
+        drop(turn);
         let remote = remote.map(Remote::open).transpose()?;
         let read = self.warm.and_then(|reading| reading.join().ok().flatten());
         let warm = Mutex::new(Warm::of(read, database.generation()));

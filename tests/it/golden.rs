@@ -19,7 +19,7 @@ const WITHOUT: [(&str, &str); 2] =
     [("eval.compare", "llama.cpp's sums depend on the processor"), ("eval.gate", "it has fields and no bytes")];
 
 /// Nodes for the kinds that the tiny project has none of.
-const MORE: &str = r##"
+const MORE: &str = r#"
 [source.docs]
 type = "markdown"
 path = "docs"
@@ -50,7 +50,7 @@ type = "command"
 from = ["gguf"]
 argv = ["sh", "-c", "echo packed > out"]
 outputs.out.path = "out"
-"##;
+"#;
 
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";

@@ -26,8 +26,8 @@ fn manifests_without_end_are_refused_unread() {
     let file = fs_err::File::create(folder.path().join("pipeline.toml")).unwrap();
     file.set_len(1 << 30).unwrap();
     let ran = tunesmith(folder.path(), &["check"]).expect(2);
-    assert!(ran.err.contains("more than 4194304"), "{}", ran.err);
-    refused(&format!("schema = 1\n# {}", "x".repeat(5 << 20)), "more than 4194304");
+    assert!(ran.err.contains("more than 8388608"), "{}", ran.err);
+    refused(&format!("schema = 1\n# {}", "x".repeat(9 << 20)), "more than 8388608");
 }
 
 #[test]
