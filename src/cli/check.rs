@@ -45,13 +45,15 @@ enum FileProblem {
 
 impl Execute for Check {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
-        let (file, manifest) = project::read(context)?;
+        let (file, shown, text) = project::text(context)?;
         let root = file.parent().unwrap_or(Path::new("/"));
+        let chosen = context.globals.profile.as_deref();
+        let manifest = project::parse(context, &shown, &text, chosen);
         let mut judged = judge(root, &manifest, context);
-        if context.globals.profile.is_none() {
+        if chosen.is_none() {
             for profile in &manifest.profiles {
-                let (_, manifest) = project::read_with(context, Some(&profile.value))?;
-                judged = both(judged, judge(root, &manifest, context));
+                let overlaid = project::parse(context, &shown, &text, Some(&profile.value));
+                judged = both(judged, judge(root, &overlaid, context));
             }
         }
         let graph = judged?;

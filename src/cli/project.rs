@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::{CliError, Context};
 use crate::graph::Graph;
-use crate::manifest::{Manifest, Overlays};
+use crate::manifest::{MOST_BYTES, Manifest, Overlays};
 
 /// The name of a manifest.
 pub(super) const FILE_NAME: &str = "pipeline.toml";
 /// One byte more than a manifest may have, so that the manifest's own check refuses a larger file.
-const MOST_READ: u64 = (8 << 20) + 1;
+const MOST_READ: u64 = MOST_BYTES as u64 + 1;
 
 /// A project whose manifest is right.
 #[derive(Debug)]
@@ -63,14 +63,14 @@ fn store_path(root: &Path, manifest: &Manifest) -> PathBuf {
 
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.
 pub(super) fn read(context: &Context<'_>) -> Result<(PathBuf, Manifest), CliError> {
-    read_with(context, context.globals.profile.as_deref())
+    let (file, shown, text) = text(context)?;
+    Ok((file, parse(context, &shown, &text, context.globals.profile.as_deref())))
 }
 
-/// As [`read`], with this profile whatever the command line names.
-pub(super) fn read_with(context: &Context<'_>, profile: Option<&str>) -> Result<(PathBuf, Manifest), CliError> {
-    let (file, shown, text) = text(context)?;
+/// Reads a manifest's text with the command line's settings, and with this profile over it.
+pub(super) fn parse(context: &Context<'_>, shown: &str, text: &str, profile: Option<&str>) -> Manifest {
     let overlays = Overlays { profile: profile.map(str::to_owned), set: context.globals.set.clone() };
-    Ok((file, Manifest::parse(&shown, &text, &overlays)))
+    Manifest::parse(shown, text, &overlays)
 }
 
 /// Finds the manifest's file; returns it, how to name it, and its text.

@@ -26,6 +26,7 @@ pub use overlay::Overlays;
 pub use problems::{Problem, Problems};
 pub use run::{CacheSettings, RunOptions, RunSettings};
 pub use source::{Position, Sources};
+pub use syntax::MOST_BYTES;
 pub use value::{Data, Entry, Located, Spanned, Table, Value};
 
 /// The names that a manifest declares, and how it is to be run.

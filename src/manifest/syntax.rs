@@ -7,8 +7,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ManifestError, place};
 use super::value::{Data, Entry, Spanned, Table, Value};
 
-/// Larger texts are refused unread, in bytes.
-const MOST_BYTES: usize = 8 << 20;
+/// A manifest's text is at most this large, in bytes; larger ones are refused unread.
+pub const MOST_BYTES: usize = 8 << 20;
 /// Of a larger text only the first mistake of syntax is told: a flood of them would take gigabytes.
 const MOST_RECOVERED: usize = 1 << 20;
 /// Deeper values are refused, in tables and arrays within each other.

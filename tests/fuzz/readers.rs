@@ -2,7 +2,6 @@
 //! memory. The fuzz targets call them, and a test reads the corpora with them.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use tunesmith::engine::{KindCatalog, Lockfile};
@@ -103,6 +102,6 @@ fn read_base(files: &WeightFiles) {
 fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    fs_err::File::create(&path).unwrap().write_all(bytes).unwrap();
+    fs_err::write(&path, bytes).unwrap();
     read(&path);
 }

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use crate::support::count;
 use crate::support::program::{program, tunesmith};
-use crate::support::tiny::{outputs, project};
+use crate::support::tiny::{outputs, project, undisturbed};
 
 /// Rounds; and how many of them a long test makes.
 const ROUNDS: (usize, usize) = (3, 50);
@@ -39,15 +39,9 @@ fn build_both(one: &Path, other: &Path) {
     }
 }
 
-fn expected() -> Vec<(&'static str, Vec<u8>)> {
-    let undisturbed = project();
-    tunesmith(undisturbed.path(), &["build"]).expect(0);
-    outputs(undisturbed.path())
-}
-
 #[test]
 fn in_one_tree_each_key_runs_once() {
-    let expected = expected();
+    let expected = undisturbed();
     for round in 0..count(ROUNDS) {
         let space = project();
         let log = space.path().join("ran.log");
@@ -66,7 +60,7 @@ fn in_one_tree_each_key_runs_once() {
 
 #[test]
 fn in_two_clones_on_one_shared_folder_both_end_right() {
-    let expected = expected();
+    let expected = undisturbed();
     for round in 0..count(ROUNDS) {
         let [one, other, shared] = [project(), project(), tempfile::tempdir().unwrap()];
         let log = shared.path().join("ran.log");

@@ -15,12 +15,7 @@ const TELLING: &str = r#"{"message": "bad credentials: ghp_plantedPlantedPlanted
 const AROUND: usize = 60;
 
 fn run(folder: &Path, args: &[&str]) -> Ran {
-    let output = program(folder).env("PLANTED", PLANTED).args(args).output().unwrap();
-    Ran {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    program(folder).env("PLANTED", PLANTED).args(args).output().unwrap().into()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -43,18 +43,14 @@ impl Disk {
     /// Runs a command that sees the disk.
     fn run(&self, folder: &Path, command: &[&str]) -> Ran {
         let process = self.holder.id().to_string();
-        let output = Command::new("nsenter")
+        Command::new("nsenter")
             .args(["--preserve-credentials", "--user", "--mount", "--target", &process])
             .arg(format!("--wd={}", folder.display()))
             .args(command)
             .env("NO_COLOR", "1")
             .output()
-            .unwrap();
-        Ran {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+            .unwrap()
+            .into()
     }
 }
 

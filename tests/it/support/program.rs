@@ -1,13 +1,23 @@
 //! The real program in a process of its own, with an environment of its own.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// What a run of the program came to.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
 impl Ran {
@@ -28,12 +38,7 @@ impl Ran {
 
 /// Runs `tunesmith` in `folder`.
 pub(crate) fn tunesmith(folder: &Path, args: &[&str]) -> Ran {
-    let output = program(folder).args(args).output().unwrap();
-    Ran {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    program(folder).args(args).output().unwrap().into()
 }
 
 /// Returns `tunesmith` about to run in `folder`.

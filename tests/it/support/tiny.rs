@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use super::program::tunesmith;
+
 /// Its manifest.
 const MANIFEST: &str = r#"schema = 1
 [model]
@@ -46,4 +48,13 @@ pub(crate) fn outputs(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
         .into_iter()
         .filter_map(|name| Some((name, fs_err::read(folder.join(name)).ok()?)))
         .collect()
+}
+
+/// Returns what a build gives that nothing disturbs.
+pub(crate) fn undisturbed() -> Vec<(&'static str, Vec<u8>)> {
+    let space = project();
+    tunesmith(space.path(), &["build"]).expect(0);
+    let outputs = outputs(space.path());
+    assert_eq!(outputs.len(), 3);
+    outputs
 }
