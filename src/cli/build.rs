@@ -8,7 +8,7 @@ use serde_json::json;
 use super::progress::Progress;
 use super::selection::Selection;
 use super::session::{Session, now};
-use super::settled::Question;
+use super::settled::{Answer, Question};
 use super::{CliError, Context, Execute, Exit, interrupt};
 use crate::engine::{BuildOptions, BuildReport, OutWrite, Outcome, RunLog, build};
 use crate::node::{Cancel, FailureClass};
@@ -32,13 +32,24 @@ pub(super) struct Build {
 impl Execute for Build {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
         let question = Question::new(context, &self.selection)?;
-        if let Some(settled) = question.as_ref().and_then(Question::answer) {
-            let totals = Totals { fresh: settled.nodes.len(), ..Totals::default() };
-            tell(context, &totals);
-            tell_json(context, &totals);
-            return Ok(Exit::Done);
+        let mut shaken = None;
+        match question.as_ref().and_then(Question::answer) {
+            None => {}
+            Some(Answer::Settled(settled)) => {
+                let totals = Totals { fresh: settled.nodes.len(), ..Totals::default() };
+                tell(context, &totals);
+                tell_json(context, &totals);
+                return Ok(Exit::Done);
+            }
+            Some(Answer::Shaken(settled, part)) => {
+                let session = Session::open_part(context, self.selection.mode(), &settled, &part)?;
+                shaken = session.map(|session| (session, settled));
+            }
         }
-        let session = Session::open(context, self.selection.mode())?;
+        let (session, settled) = match shaken {
+            Some((session, settled)) => (session, Some(settled)),
+            None => (Session::open(context, self.selection.mode())?, None),
+        };
         let (selected, deploy) = self.selection.select(&session)?;
         let resolver = session.resolver();
         let run = &session.project.manifest.run;
@@ -65,8 +76,10 @@ impl Execute for Build {
             build(&resolver, &options)?
         };
         let log = RunLog::write(&resolver, &report, began)?;
-        if let Some(question) = &question {
-            question.settle(&session, &report)?;
+        match (settled, &question) {
+            (Some(settled), _) => Question::settle_again(settled, &session, &report)?,
+            (None, Some(question)) => question.settle(&session, &report)?,
+            (None, None) => {}
         }
         let interrupted = cancel.is_cancelled();
         summary(context, &session, &report, log.map(|log| log.run), interrupted);
@@ -145,7 +158,7 @@ fn summary(
     let totals = Totals {
         run,
         built: report.built(),
-        fresh: count(|outcome| matches!(outcome, Outcome::Fresh(_))),
+        fresh: count(|outcome| matches!(outcome, Outcome::Fresh(_))) + session.others(),
         failed: report.failures().count(),
         not_run: count(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::NotReached)),
         not_deployed: held.map(|node| graph[node.index].name.as_str()).collect(),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{CliError, Context, Execute, Exit, project};
 use crate::graph::{Graph, LocalFiles, NamedFiles};
-use crate::manifest::{Family, Manifest, Problem, Problems, suggest};
+use crate::manifest::{Family, MOST_KEPT, Manifest, Problem, Problems, suggest};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -66,16 +66,19 @@ impl Execute for Check {
 fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Graph, Problems> {
     let catalog = &context.surroundings.catalog;
     let files = Graph::local_files(manifest, catalog);
-    let list: Vec<Problem> =
-        files.iter().filter_map(|files| check_file(root, files)).map(|problem| Box::new(problem) as Problem).collect();
-    match Graph::build(manifest, catalog) {
-        Ok(graph) if list.is_empty() => Ok(graph),
-        Ok(_) => Err(Problems::new(manifest.sources.clone(), list)),
+    let wrong: Vec<&NamedFiles> = files.iter().filter(|files| is_wrong(root, files)).collect();
+    // Each costs a look into a folder.
+    let told = wrong.iter().take(MOST_KEPT).map(|files| Box::new(file_problem(root, files)) as Problem).collect();
+    let mut problems = match Graph::build(manifest, catalog) {
+        Ok(graph) if wrong.is_empty() => return Ok(graph),
+        Ok(_) => Problems::new(manifest.sources.clone(), told),
         Err(mut problems) => {
-            problems.extend(list);
-            Err(problems)
+            problems.extend(told);
+            problems
         }
-    }
+    };
+    problems.count_others(wrong.len().saturating_sub(MOST_KEPT));
+    Err(problems)
 }
 
 /// Returns the first graph where both are right, and otherwise the problems of both.
@@ -90,15 +93,23 @@ fn both(one: Result<Graph, Problems>, other: Result<Graph, Problems>) -> Result<
     }
 }
 
-fn check_file(root: &Path, files: &NamedFiles) -> Option<FileProblem> {
+/// Returns whether what lies at a path is not what a node reads there.
+fn is_wrong(root: &Path, files: &NamedFiles) -> bool {
     let LocalFiles { path, globs, optional, .. } = &files.files;
-    let (node, shown, at) = (files.node.clone(), path.display().to_string().escape_debug().to_string(), files.at);
-    let expected = if globs.is_some() { "a folder" } else { "a file" };
     match fs_err::metadata(root.join(path)) {
-        Ok(found) if found.is_dir() == globs.is_some() => None,
-        Ok(_) => Some(FileProblem::WrongSort { node, path: shown, expected, at }),
-        Err(_) if *optional => None,
-        Err(_) => Some(FileProblem::Missing { node, path: shown, help: Some(file_help(root, path)), at }),
+        Ok(found) => found.is_dir() != globs.is_some(),
+        Err(_) => !optional,
+    }
+}
+
+fn file_problem(root: &Path, files: &NamedFiles) -> FileProblem {
+    let LocalFiles { path, globs, .. } = &files.files;
+    let (node, shown, at) = (files.node.clone(), path.display().to_string().escape_debug().to_string(), files.at);
+    if root.join(path).exists() {
+        let expected = if globs.is_some() { "a folder" } else { "a file" };
+        FileProblem::WrongSort { node, path: shown, expected, at }
+    } else {
+        FileProblem::Missing { node, path: shown, help: Some(file_help(root, path)), at }
     }
 }
 

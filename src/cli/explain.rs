@@ -7,7 +7,9 @@
 
 use serde_json::{Value, json};
 
+use super::selection::Selection;
 use super::session::Session;
+use super::settled::Question;
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{
     Difference, EngineError, Explanation, Mode, RunLog, StaleReason, Standing, Trace, differences, explain,
@@ -36,7 +38,12 @@ struct Told<'a> {
 
 impl Execute for Explain {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
-        let session = Session::open(context, Mode::default())?;
+        let part = Question::new(context, &Selection::default())?.and_then(|question| question.about(&self.node));
+        let session = match part {
+            Some((settled, part)) => Session::open_part(context, Mode::default(), &settled, &part)?,
+            None => None,
+        };
+        let session = session.map_or_else(|| Session::open(context, Mode::default()), Ok)?;
         let index = session.node(&self.node)?;
         let node = &session.project.graph[index];
         let resolver = session.resolver();
@@ -72,14 +79,7 @@ fn trace_of(session: &Session<'_>, run: u64, node: &str) -> Result<Trace, CliErr
 /// Returns the newest run that built what the node has.
 fn built_by(session: &Session<'_>, explanation: &Explanation, name: &str) -> Result<Option<u64>, EngineError> {
     let (Standing::Fresh, Some(known)) = (&explanation.standing, &explanation.known) else { return Ok(None) };
-    for number in RunLog::numbers(&session.store)?.into_iter().rev() {
-        let log = RunLog::read(&session.store, Some(number))?;
-        let built = log.node(name).is_some_and(|entry| entry.outcome == "built" && entry.key == Some(known.key));
-        if built {
-            return Ok(Some(number));
-        }
-    }
-    Ok(None)
+    RunLog::built_by(&session.store, name, known.key)
 }
 
 impl Told<'_> {

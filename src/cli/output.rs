@@ -137,7 +137,7 @@ impl Output {
         for problem in problems.list().iter().take(MOST_SHOWN) {
             self.report(&**problem, Some(problems.sources()));
         }
-        match problems.list().len() {
+        match problems.count() {
             count if count > MOST_SHOWN => self.note(format_args!("{problems}; the first {MOST_SHOWN} are shown")),
             1 => {}
             _ => self.note(problems),

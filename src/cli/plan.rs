@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::selection::Selection;
 use super::session::Session;
-use super::settled::Question;
+use super::settled::{Answer, Question};
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
@@ -89,7 +89,10 @@ fn settled(context: &Context<'_>, selection: &Selection) -> Result<Option<Vec<St
         return Ok(None);
     }
     let question = Question::new(context, selection)?;
-    Ok(question.and_then(|question| question.answer()).map(|settled| settled.nodes))
+    Ok(match question.and_then(|question| question.answer()) {
+        Some(Answer::Settled(settled)) => Some(settled.nodes),
+        Some(Answer::Shaken(..)) | None => None,
+    })
 }
 
 fn planned(selection: &Selection, session: &Session<'_>) -> Result<Plan, CliError> {

@@ -3,9 +3,11 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::settled::Part;
 use super::{CliError, Context};
 use crate::graph::Graph;
 use crate::manifest::{MOST_BYTES, Manifest, Overlays};
+use crate::store::Settled;
 
 /// The name of a manifest.
 pub(super) const FILE_NAME: &str = "pipeline.toml";
@@ -44,6 +46,27 @@ impl Project {
         let started = start(&store_path(&root, &manifest));
         let graph = Graph::build(&manifest, &context.surroundings.catalog)?;
         Ok((Self { root, file, manifest, graph }, started))
+    }
+
+    /// Reads a part of the project that was right as a whole; `None` where the manifest cannot be read in parts.
+    ///
+    /// # Errors
+    /// No manifest, or one that is no text.
+    pub(super) fn load_part<T>(
+        context: &Context<'_>,
+        settled: &Settled,
+        part: &Part,
+        start: impl FnOnce(&Path) -> T,
+    ) -> Result<Option<(Self, T)>, CliError> {
+        let (file, shown, text) = text(context)?;
+        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
+        let Some(manifest) = Manifest::parse_without(&shown, &text, part.without()) else { return Ok(None) };
+        let Ok(graph) = Graph::build(&manifest, &context.surroundings.catalog) else { return Ok(None) };
+        if !part.is(&graph, settled) {
+            return Ok(None);
+        }
+        let started = start(&store_path(&root, &manifest));
+        Ok(Some((Self { root, file, manifest, graph }, started)))
     }
 
     /// Returns the store's folder.

@@ -42,6 +42,11 @@ impl Selection {
         self.force.is_empty() && self.refresh.is_empty()
     }
 
+    /// Returns whether no node is named: the command is about all of them.
+    pub(super) fn is_everything(&self) -> bool {
+        self.targets.is_empty() && self.up_to.is_empty() && self.from.is_empty()
+    }
+
     /// Returns the rules for the engine; names are checked by [`Self::select`].
     pub(super) fn mode(&self) -> Mode {
         Mode {

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::project::lock_name;
+use super::settled::Part;
 use super::{CliError, Context, Project};
 use crate::engine::{EngineError, KindCatalog, Lockfile, Mode, Resolver};
 use crate::graph::NodeIndex;
 use crate::manifest::Input;
-use crate::store::{FileLock, Store};
+use crate::store::{FileLock, Opening, Settled, Store};
 
 /// An open project.
 pub(super) struct Session<'a> {
@@ -21,6 +22,8 @@ pub(super) struct Session<'a> {
     catalog: &'a KindCatalog,
     mode: Mode,
     in_use: Option<FileLock>,
+    /// How many nodes of the manifest are left out, all of them fresh.
+    others: usize,
 }
 
 impl<'a> Session<'a> {
@@ -34,18 +37,46 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    /// Opens the part of the project that a command needs; `None` where the manifest cannot be read in parts.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the store or the lock.
+    pub(super) fn open_part(
+        context: &Context<'a>,
+        mode: Mode,
+        settled: &Settled,
+        part: &Part,
+    ) -> Result<Option<Self>, CliError> {
+        let Some((project, opening)) = Project::load_part(context, settled, part, Store::prepare)? else {
+            return Ok(None);
+        };
+        let mut session = Self::of(context, mode, project, opening)?;
+        session.others = part.others();
+        session.in_use = Some(session.store.in_use().map_err(EngineError::from)?);
+        Ok(Some(session))
+    }
+
     /// Opens the project without saying that its store is in use, for who wants it alone.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(super) fn open_aside(context: &Context<'a>, mut mode: Mode) -> Result<Self, CliError> {
+    pub(super) fn open_aside(context: &Context<'a>, mode: Mode) -> Result<Self, CliError> {
         let (project, opening) = Project::load_with(context, Store::prepare)?;
+        Self::of(context, mode, project, opening)
+    }
+
+    fn of(context: &Context<'a>, mut mode: Mode, project: Project, opening: Opening) -> Result<Self, CliError> {
         let store = opening.open(project.shared_store().as_deref()).map_err(EngineError::from)?;
         let lock = Mutex::new(Lockfile::read(
             &project.root.join(lock_name(&project.file, project.manifest.profile.as_deref())),
         )?);
         mode.now = now();
-        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
+        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None, others: 0 })
+    }
+
+    /// Returns how many nodes of the manifest are left out, all of them fresh.
+    pub(super) fn others(&self) -> usize {
+        self.others
     }
 
     /// Returns what decides about nodes.

@@ -1,4 +1,6 @@
 //! `cache/runs/`: what each build did, how long it took, and what made it take that long.
+//!
+//! A log is JSON lines: the build, and then a line a node, so that one node is found without reading the others.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +10,8 @@ use serde_json::{Value, json};
 use super::{BuildReport, EngineError, Outcome, Resolver};
 use crate::store::{Artifact, Digest, Store, write_atomically};
 
-/// The version of the log's form.
-const VERSION: u32 = 1;
+/// The version of the log's form: 2 has a line a node, 1 had all of them in the first line and is still read.
+const VERSION: u32 = 2;
 
 /// One build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,7 @@ pub struct RunLog {
     /// The profile, if any.
     pub profile: Option<String>,
     /// The nodes in topological order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<RunEntry>,
 }
 
@@ -75,7 +78,7 @@ impl RunLog {
         }
         let folder = resolver.store.root().join("runs");
         let run = Self::numbers(resolver.store)?.last().copied().unwrap_or(0) + 1;
-        let log = Self {
+        let mut log = Self {
             version: VERSION,
             run,
             began,
@@ -83,9 +86,15 @@ impl RunLog {
             profile: resolver.profile.map(str::to_owned),
             nodes: report.nodes.iter().map(|node| entry(resolver, node)).collect(),
         };
-        let text = serde_json::to_vec(&log).map_err(std::io::Error::from)?;
+        let nodes = std::mem::take(&mut log.nodes);
+        let mut text = serde_json::to_vec(&log).map_err(std::io::Error::from)?;
+        for entry in &nodes {
+            text.push(b'\n');
+            serde_json::to_writer(&mut text, entry).map_err(std::io::Error::from)?;
+        }
+        text.push(b'\n');
         write_atomically(&path_of(&folder, run), &text)?;
-        Ok(Some(log))
+        Ok(Some(Self { nodes, ..log }))
     }
 
     /// Returns the numbers of the runs that are kept, ascending.
@@ -129,9 +138,30 @@ impl RunLog {
         };
         let unknown = || EngineError::UnknownRun { run: run.unwrap_or(1), help: known() };
         let run = run.filter(|run| numbers.contains(run)).ok_or_else(unknown)?;
-        let path = path_of(&store.root().join("runs"), run);
-        let bytes = fs_err::read(&path)?;
-        serde_json::from_slice(&bytes).map_err(|_| unknown())
+        let text = fs_err::read(path_of(&store.root().join("runs"), run))?;
+        parse(&text).ok_or_else(unknown)
+    }
+
+    /// Returns the newest run that built a node to the result under `key`.
+    ///
+    /// # Errors
+    /// Errors of reading `cache/runs/`.
+    pub fn built_by(store: &Store, node: &str, key: Digest) -> Result<Option<u64>, EngineError> {
+        let is_it = |entry: &RunEntry| entry.node == node && entry.outcome == "built" && entry.key == Some(key);
+        let start = format!("{{\"node\":{},", Value::from(node));
+        for run in Self::numbers(store)?.into_iter().rev() {
+            let text = fs_err::read(path_of(&store.root().join("runs"), run))?;
+            let built = if text.starts_with(OLD_START) {
+                parse(&text).is_some_and(|log| log.nodes.iter().any(is_it))
+            } else {
+                let mut lines = lines(&text).filter(|line| line.starts_with(start.as_bytes()));
+                lines.any(|line| serde_json::from_slice(line).is_ok_and(|entry| is_it(&entry)))
+            };
+            if built {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the chain of runs that the build could not have been shorter than: from the node that ended last,
@@ -174,6 +204,22 @@ impl RunLog {
     }
 }
 
+/// How a log of version 1 starts.
+const OLD_START: &[u8] = b"{\"version\":1,";
+
+fn parse(text: &[u8]) -> Option<RunLog> {
+    let mut lines = lines(text);
+    let mut log: RunLog = serde_json::from_slice(lines.next()?).ok()?;
+    for line in lines {
+        log.nodes.push(serde_json::from_slice(line).ok()?);
+    }
+    Some(log)
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
 fn path_of(folder: &Path, run: u64) -> PathBuf {
     folder.join(format!("{run:06}.json"))
 }
@@ -203,5 +249,26 @@ fn entry(resolver: &Resolver<'_>, report: &super::NodeReport) -> RunEntry {
         outputs: known.map(|known| known.outputs.clone()).unwrap_or_default(),
         fields: known.map(|known| known.fields.clone()).unwrap_or_default(),
         reads: node.inputs.iter().map(|edge| graph[edge.from].name.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_of_version_1_is_still_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), None).unwrap();
+        let key = Digest::of(b"key");
+        let old = format!(
+            "{{\"version\":1,\"run\":4,\"began\":0,\"duration-ms\":7,\"profile\":null,\"nodes\":[{{\"node\":\"a\",\
+             \"kind\":\"k\",\"outcome\":\"built\",\"why\":null,\"span\":null,\"key\":\"{key}\",\"outputs\":{{}},\
+             \"fields\":{{}},\"reads\":[]}}]}}"
+        );
+        fs_err::write(path_of(&folder.path().join("runs"), 4), old).unwrap();
+        assert_eq!(RunLog::read(&store, None).unwrap().nodes[0].node, "a");
+        assert_eq!(RunLog::built_by(&store, "a", key).unwrap(), Some(4));
+        assert_eq!(RunLog::built_by(&store, "b", key).unwrap(), None);
     }
 }

@@ -17,10 +17,15 @@ impl Graph {
     pub fn build(manifest: &Manifest, catalog: &dyn Catalog) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let graph = if manifest.readable { checked(manifest, catalog, &mut problems) } else { Self::default() };
-        let mut list: Vec<Problem> = Vec::new();
-        list.extend(manifest.problems.iter().map(|problem| Box::new(problem.clone()) as Problem));
+        let (first, others) = manifest.first_problems();
+        let mut list: Vec<Problem> = first.into_iter().map(|problem| Box::new(problem.clone()) as Problem).collect();
         list.extend(problems.into_iter().map(|problem| Box::new(problem) as Problem));
-        if list.is_empty() { Ok(graph) } else { Err(Problems::new(manifest.sources.clone(), list)) }
+        if list.is_empty() {
+            return Ok(graph);
+        }
+        let mut problems = Problems::new(manifest.sources.clone(), list);
+        problems.count_others(others);
+        Err(problems)
     }
 }
 

@@ -15,6 +15,7 @@ mod problems;
 mod read;
 mod run;
 mod secret;
+mod section;
 mod source;
 pub(crate) mod suggest;
 mod syntax;
@@ -23,8 +24,9 @@ mod value;
 pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
 pub use error::ManifestError;
 pub use overlay::Overlays;
-pub use problems::{Problem, Problems};
+pub use problems::{MOST_KEPT, Problem, Problems};
 pub use run::{CacheSettings, RunOptions, RunSettings};
+pub use section::Section;
 pub use source::{Position, Sources};
 pub use syntax::MOST_BYTES;
 pub use value::{Data, Entry, Located, Spanned, Table, Value};
@@ -79,6 +81,17 @@ impl Manifest {
         }
         manifest.problems = problems;
         manifest
+    }
+
+    /// Returns the first problems in order of place, at most [`MOST_KEPT`], and how many more there are.
+    pub fn first_problems(&self) -> (Vec<&ManifestError>, usize) {
+        let mut problems: Vec<&ManifestError> = self.problems.iter().collect();
+        if problems.len() > MOST_KEPT {
+            problems.sort_by_cached_key(|problem| error::place(*problem));
+        }
+        let others = problems.len().saturating_sub(MOST_KEPT);
+        problems.truncate(MOST_KEPT);
+        (problems, others)
     }
 
     /// Returns the manifest's file name, such as `pipeline.toml`.

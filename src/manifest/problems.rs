@@ -10,18 +10,33 @@ use super::source::Sources;
 /// A problem of any module that looks at a manifest.
 pub type Problem = Box<dyn Diagnostic + Send + Sync + 'static>;
 
+/// Of more problems the first ones are kept and the others counted: nobody reads them, and a flood takes memory.
+pub const MOST_KEPT: usize = 1_000;
+
 /// Everything that is wrong, in order of place.
 pub struct Problems {
     sources: Sources,
     list: Vec<Problem>,
+    /// How many are counted only.
+    others: usize,
 }
 
 impl Problems {
     /// Sorts `list` by place and drops repetitions: the nodes of a matrix share their text.
     pub fn new(sources: Sources, list: Vec<Problem>) -> Self {
-        let mut problems = Self { sources, list: Vec::new() };
+        let mut problems = Self { sources, list: Vec::new(), others: 0 };
         problems.extend(list);
         problems
+    }
+
+    /// Counts problems beyond those of the list.
+    pub(crate) fn count_others(&mut self, others: usize) {
+        self.others += others;
+    }
+
+    /// Returns how many problems there are, those included that are counted only.
+    pub fn count(&self) -> usize {
+        self.list.len() + self.others
     }
 
     /// Adds problems that point into the same texts.
@@ -29,6 +44,8 @@ impl Problems {
         self.list.extend(more);
         self.list.sort_by_cached_key(|problem| (place(&**problem), problem.to_string()));
         self.list.dedup_by(|a, b| place(&**a) == place(&**b) && a.to_string() == b.to_string());
+        self.others += self.list.len().saturating_sub(MOST_KEPT);
+        self.list.truncate(MOST_KEPT);
     }
 
     /// Returns the texts that the problems point into.
@@ -55,7 +72,7 @@ impl fmt::Debug for Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.list.len() {
+        match self.count() {
             1 => write!(f, "the manifest has a problem"),
             count => write!(f, "the manifest has {count} problems"),
         }

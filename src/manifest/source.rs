@@ -18,6 +18,8 @@ struct Text {
     name: String,
     content: String,
     start: usize,
+    /// Bytes of its longest line.
+    longest_line: usize,
 }
 
 /// A place for people.
@@ -35,7 +37,8 @@ impl Sources {
     /// Adds a text and returns the offset at which it starts.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> usize {
         let start = self.texts.last().map_or(0, |last| last.end() + 1);
-        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start });
+        let longest_line = text.lines().map(str::len).max().unwrap_or(0);
+        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start, longest_line });
         start
     }
 
@@ -54,7 +57,7 @@ impl Sources {
     /// Returns whether the text around `offset` can be shown: a report cannot point into endless lines.
     pub(crate) fn can_show(&self, offset: usize) -> bool {
         let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end());
-        text.is_some_and(|text| text.content.lines().all(|line| line.len() <= LONGEST_SHOWN))
+        text.is_some_and(|text| text.longest_line <= LONGEST_SHOWN)
     }
 
     /// Returns line and column of an offset.

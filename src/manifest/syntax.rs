@@ -10,7 +10,7 @@ use super::value::{Data, Entry, Spanned, Table, Value};
 /// A manifest's text is at most this large, in bytes; larger ones are refused unread.
 pub const MOST_BYTES: usize = 8 << 20;
 /// Of a larger text only the first mistake of syntax is told: a flood of them would take gigabytes.
-const MOST_RECOVERED: usize = 1 << 20;
+const MOST_RECOVERED: usize = 1 << 18;
 /// Deeper values are refused, in tables and arrays within each other.
 const MOST_DEPTH: usize = 32;
 
@@ -36,13 +36,13 @@ pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestErro
     if let (2.., Some(ManifestError::Syntax { help, .. })) = (errors.len(), problems.first_mut()) {
         help.get_or_insert_with(|| "mend this one first: the others may follow from it".into());
     }
-    if errors.is_empty() { Reader { start, problems }.table(table.get_ref(), 0) } else { Table::default() }
+    if errors.is_empty() { Reader { start, problems }.table(table.into_inner(), 0) } else { Table::default() }
 }
 
 /// Reads one value that starts at `start` of the sources; `None` when it is no TOML value.
 pub(super) fn value(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Option<Value> {
     let value = DeValue::parse(text).ok()?;
-    Reader { start, problems }.value(&value, 0)
+    Reader { start, problems }.value(value, 0)
 }
 
 /// Reads a dotted key, such as `train.expert."a.b"`; `None` when it is none.
@@ -104,10 +104,11 @@ impl Reader<'_> {
         (self.start + range.start, range.len()).into()
     }
 
-    fn table(&mut self, table: &DeTable<'_>, depth: usize) -> Table {
+    /// Takes a table apart while it reads it: two forms of a large manifest would be in memory at a time.
+    fn table(&mut self, table: DeTable<'_>, depth: usize) -> Table {
         let mut entries = Vec::new();
         for (key, value) in table {
-            let key = Spanned { value: key.get_ref().to_string(), span: self.place(key) };
+            let key = Spanned { span: self.place(&key), value: key.into_inner().into_owned() };
             if let Some(value) = self.value(value, depth + 1) {
                 entries.push(Entry { key, value });
             }
@@ -116,15 +117,15 @@ impl Reader<'_> {
     }
 
     /// Reads a value; `None` after it was reported as a problem.
-    fn value(&mut self, value: &TomlSpanned<DeValue<'_>>, depth: usize) -> Option<Value> {
-        let span = self.place(value);
+    fn value(&mut self, value: TomlSpanned<DeValue<'_>>, depth: usize) -> Option<Value> {
+        let span = self.place(&value);
         if depth > MOST_DEPTH {
             self.problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at: span });
             return None;
         }
-        let data = match value.get_ref() {
-            DeValue::String(text) => Data::String(text.to_string()),
-            DeValue::Boolean(flag) => Data::Boolean(*flag),
+        let data = match value.into_inner() {
+            DeValue::String(text) => Data::String(text.into_owned()),
+            DeValue::Boolean(flag) => Data::Boolean(flag),
             DeValue::Datetime(time) => Data::Datetime(time.to_string()),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Data::Integer(number),
@@ -134,7 +135,9 @@ impl Reader<'_> {
                 Ok(number) if number.is_finite() => Data::Float(number),
                 _ => return self.bad_number(span),
             },
-            DeValue::Array(items) => Data::Array(items.iter().filter_map(|item| self.value(item, depth + 1)).collect()),
+            DeValue::Array(items) => {
+                Data::Array(items.into_iter().filter_map(|item| self.value(item, depth + 1)).collect())
+            }
             DeValue::Table(table) => Data::Table(self.table(table, depth)),
         };
         Some(Value { span, data })

@@ -61,6 +61,16 @@ fn braces_of_every_sort_are_text_or_a_problem() {
     );
 }
 
+#[test]
+fn a_flood_of_mistakes_is_counted_and_its_first_ones_are_told() {
+    let mut names = "schema = 1\n".to_owned();
+    for number in 0..50_000 {
+        writeln!(names, "[source.{}]\ntype = \"jsonl\"", format_args!("\"A {number}\"")).unwrap();
+    }
+    refused(&names, "the manifest has 50000 problems; the first 100 are shown");
+    refused(&format!("schema = 1\n{}", "= = =\n".repeat(100_000)), "TOML syntax");
+}
+
 fn builds(folder: &Path) -> Ran {
     let ran = tunesmith(folder, &["build"]);
     assert!(!ran.err.contains("bug"), "{}", ran.err);

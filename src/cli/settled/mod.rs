@@ -1,18 +1,26 @@
-//! The short way for a command to which the last build has the answer: nothing changed since it found everything fresh.
+//! The short way for a command to which the last build has the answer: nothing changed since it found everything fresh,
+//! or only a little.
 //!
 //! A question is all that a build depends on beside the files it looks at: this program, the manifest's and the lock's
 //! text, and the command line. Only the bytes of the manifest are read, not their meaning, so the answer is looked for
 //! in the store's usual place.
 
+mod part;
+#[cfg(test)]
+mod part_tests;
+
 use std::path::{Path, PathBuf};
 
+use self::part::Notes;
 use super::project::{self, lock_name};
 use super::selection::Selection;
 use super::session::Session;
 use super::{CliError, Context};
-use crate::engine::{BuildReport, EngineError, Outcome};
+use crate::engine::{BuildReport, EngineError, OutWrite, Outcome};
 use crate::manifest::Refresh;
 use crate::store::{Digest, Settled};
+
+pub(super) use self::part::Part;
 
 /// The store's folder where the manifest names no other.
 const USUAL_STORE: &str = "cache";
@@ -21,6 +29,17 @@ const USUAL_STORE: &str = "cache";
 pub(super) struct Question {
     digest: Digest,
     store: PathBuf,
+    text: String,
+    /// Whether it is about the manifest as it stands, and about all of its nodes.
+    is_plain: bool,
+}
+
+/// What the store has of an answer.
+pub(super) enum Answer {
+    /// All is fresh.
+    Settled(Settled),
+    /// What is left out of the part is fresh.
+    Shaken(Settled, Part),
 }
 
 impl Question {
@@ -46,12 +65,29 @@ impl Question {
             Digest::of(&lock).to_string(),
         ];
         let digest = Digest::of(parts.join("\n").as_bytes());
-        Ok(Some(Self { digest, store: root.join(USUAL_STORE) }))
+        let is_plain = globals.profile.is_none() && globals.set.is_empty() && selection.is_everything();
+        Ok(Some(Self { digest, store: root.join(USUAL_STORE), text, is_plain }))
     }
 
-    /// Returns the answer, if there is one that holds.
-    pub(super) fn answer(&self) -> Option<Settled> {
-        Settled::read(&self.store, &self.digest)
+    /// Returns the answer, if there is one.
+    pub(super) fn answer(&self) -> Option<Answer> {
+        let settled = Settled::read(&self.store, &self.digest)?;
+        if settled.holds() {
+            return Some(Answer::Settled(settled));
+        }
+        let part = if self.is_plain { Notes::read(&settled)?.reached(settled.changed())? } else { return None };
+        Some(Answer::Shaken(settled, part))
+    }
+
+    /// Returns the part of the project that says how one node stands, if there is an answer that has it.
+    pub(super) fn about(&self, node: &str) -> Option<(Settled, Part)> {
+        let settled = Settled::read(&self.store, &self.digest).filter(|_| self.is_plain)?;
+        let number = settled.nodes.iter().position(|name| name == node)?;
+        let notes = Notes::read(&settled)?;
+        // A place that is nobody's may be anybody's.
+        let known = settled.holds() || notes.covers(settled.changed());
+        let part = if known { notes.around(number)? } else { return None };
+        Some((settled, part))
     }
 
     /// Keeps the answer for the next command, when a build found everything fresh and time alone changes nothing.
@@ -66,7 +102,30 @@ impl Question {
             return Ok(());
         }
         let nodes = report.nodes.iter().map(|node| graph[node.index].name.clone()).collect();
-        Ok(session.store.settle(self.digest, nodes).map_err(EngineError::from)?)
+        let project = &session.project;
+        let notes = |settled: &Settled| {
+            // A selection, a profile or a setting from outside is always read whole.
+            if self.is_plain {
+                Notes::of(graph, &project.manifest, &self.text, &project.root, settled).to_bytes()
+            } else {
+                Vec::new()
+            }
+        };
+        Ok(session.store.settle(self.digest, nodes, notes).map_err(EngineError::from)?)
+    }
+
+    /// Keeps an answer again after a build of the part that a change reached, when all of it ended well.
+    ///
+    /// # Errors
+    /// Errors of writing to the store.
+    pub(super) fn settle_again(settled: Settled, session: &Session<'_>, report: &BuildReport) -> Result<(), CliError> {
+        let is_well = report.nodes.iter().all(|node| {
+            matches!(node.outcome, Outcome::Fresh(_) | Outcome::Built { .. }) && node.out != Some(OutWrite::Edited)
+        });
+        if !is_well {
+            return Ok(());
+        }
+        Ok(session.store.settle_again(settled).map_err(EngineError::from)?)
     }
 }
 
@@ -152,8 +211,8 @@ mod tests {
         let space = settled();
         let path = space.path().join("cache/settled");
         let mut bytes = fs_err::read(&path).unwrap();
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
+        // The first eight tell its length, and what comes after it is notes.
+        bytes[50] ^= 1;
         fs_err::write(&path, &bytes).unwrap();
         assert!(space.done(&["build"]).err.starts_with("0 built, "));
         assert_ne!(fs_err::read(&path).unwrap(), bytes, "it was asked for anew and kept");
