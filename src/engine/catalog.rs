@@ -61,8 +61,8 @@ impl KindFacts for KindOf {
         self.0.info().inputs.iter().copied().map(content_of).collect()
     }
 
-    fn weights(&self) -> bool {
-        self.0.info().weights
+    fn weights(&self, settings: &Value) -> bool {
+        self.0.reads_model(settings)
     }
 
     fn model_settings(&self) -> &'static [&'static str] {

@@ -20,8 +20,8 @@ pub trait KindFacts: Sync {
     /// Returns what `from` may name; empty when the kind reads no node.
     fn inputs(&self) -> Vec<Content>;
 
-    /// Returns whether the base model's weights are an input.
-    fn weights(&self) -> bool;
+    /// Returns whether the base model's weights are an input of a node with these canonical settings.
+    fn weights(&self, settings: &Value) -> bool;
 
     /// Returns the settings of `[model]` that are copied into this kind's settings.
     fn model_settings(&self) -> &'static [&'static str];

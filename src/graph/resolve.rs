@@ -195,7 +195,7 @@ impl Resolver<'_, '_> {
     }
 
     fn model(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Vec<GraphError>) {
-        if !draft.kind.is_some_and(KindFacts::weights) {
+        if !draft.kind.is_some_and(|kind| kind.weights(&draft.node.settings)) {
             return;
         }
         let at = draft.declaration.kind.as_ref().map_or(draft.declaration.name.span, |kind| kind.span);

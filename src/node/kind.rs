@@ -124,7 +124,7 @@ pub struct KindInfo {
     pub determinism: Determinism,
     /// Where a run takes place.
     pub weight: Weight,
-    /// Whether the base model's weights are an input.
+    /// Whether the base model's weights are an input whatever the settings.
     pub weights: bool,
     /// Which settings of `[model]` are copied into this kind's settings, under the same names.
     pub model_settings: &'static [&'static str],
@@ -226,6 +226,12 @@ pub trait Kind: Sync {
     /// Returns whether the names of the input nodes shape the bytes, as they do where inputs are files named by node.
     fn reads_input_names(&self) -> bool {
         false
+    }
+
+    /// Returns whether the base model's weights are an input of a node with these canonical settings.
+    fn reads_model(&self, settings: &Value) -> bool {
+        let _ = settings;
+        self.info().weights
     }
 
     /// Returns whether a run with these settings changes something outside the project.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Settings;
+use super::heading::question;
+use super::length::characters;
+use super::outline::{Heading, headings, parts};
 use super::row::Rows;
-use super::text::{Heading, characters, clean_document, outline, parts};
+use super::rules::Rules;
+use super::text::{clean_document, without_metadata};
 use crate::record::Document;
-
-/// A heading below this level does not start a section.
-const DEEPEST: u8 = 3;
 
 /// A piece of a document under one heading.
 struct Section<'a> {
@@ -17,51 +17,68 @@ struct Section<'a> {
 }
 
 /// Makes rows of a document, `ID#heading`: one for each section, or several where a section is too long.
-pub(super) fn rows(document: &Document, settings: &Settings, rows: &mut Rows<'_>) {
-    let text = clean_document(&document.content);
+pub(super) fn rows(document: &Document, rules: &Rules<'_>, rows: &mut Rows<'_>) {
+    let settings = rules.settings;
+    let (metadata_title, content) = without_metadata(&document.content);
+    let text = clean_document(content, settings.keep_diagrams);
     if characters(&text) < settings.min_section_characters {
         return rows.dropped("document: too short");
     }
-    let (headings, _) = outline(&text);
-    let title = title(document, &headings);
+    let headings = headings(&text);
+    let title = title(document, metadata_title, &headings);
     let mut names: BTreeMap<String, u32> = BTreeMap::new();
     let mut made = 0;
-    for section in sections(&text, &headings) {
+    for section in sections(&text, &headings, settings.section_depth) {
         if characters(section.body) < settings.min_section_characters {
             rows.count("dropped section: too short", u64::from(!section.body.is_empty()));
             continue;
         }
-        let parts = parts(section.body, settings.max_answer_characters);
-        let question = question(&title, section.heading, settings);
         let name = section.heading.map_or_else(|| ":page".to_owned(), |heading| format!("#{}", slug(&heading.text)));
         let name = unique(&mut names, &name);
-        for (n, part) in parts.iter().enumerate() {
-            let (question, name) = match parts.len() {
-                1 => (question.clone(), name.clone()),
-                all => (format!("{question} (part {} of {all})", n + 1), format!("{name}:part-{}", n + 1)),
-            };
-            made += 1;
-            rows.named_pair(&name, question, part.clone());
-        }
+        let heading = section.heading.map(|heading| heading.text.as_str());
+        let question = question(&format!("{}{name}", document.id), &title, heading, &settings.questions);
+        made += 1;
+        section_rows(section.body, &question, &name, rules, rows);
     }
     if made == 0 {
         rows.dropped("document: every section is too short");
     }
 }
 
-/// Returns the document's title, or its first heading, or its path.
-fn title(document: &Document, headings: &[Heading]) -> String {
+/// Makes the rows of one section.
+fn section_rows(body: &str, question: &str, name: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) {
+    let limit = rules.settings.max_answer();
+    let parts = parts(body, limit, &rules.measure, rules.settings.min_section_characters);
+    let all = parts.len();
+    if all > 1 {
+        rows.count(&format!("section made into several rows: longer than {limit}"), 1);
+    }
+    for (n, part) in parts.into_iter().enumerate() {
+        if rules.measure.exceeds(&part, limit) {
+            rows.count(&format!("part of a section longer than {limit}: a block that cannot be cut"), 1);
+        }
+        let (question, name) = match all {
+            1 => (question.to_owned(), name.to_owned()),
+            _ => (format!("{question} (part {} of {all})", n + 1), format!("{name}:part-{}", n + 1)),
+        };
+        rows.named_pair(&name, question, part);
+    }
+}
+
+/// Returns the document's title, or that of its metadata, or its first heading, or its path.
+fn title(document: &Document, metadata_title: Option<String>, headings: &[Heading]) -> String {
     let title = document.title.trim();
-    match headings.first() {
+    match (headings.first(), metadata_title) {
         _ if !title.is_empty() => title.to_owned(),
-        Some(heading) if !heading.text.is_empty() => heading.text.clone(),
+        (_, Some(title)) => title,
+        (Some(heading), None) if !heading.text.is_empty() => heading.text.clone(),
         _ => document.path.clone(),
     }
 }
 
-/// Cuts a document at its headings.
-fn sections<'a>(text: &'a str, headings: &'a [Heading]) -> Vec<Section<'a>> {
-    let headings: Vec<&Heading> = headings.iter().filter(|heading| heading.level <= DEEPEST).collect();
+/// Cuts a document at its headings down to level `deepest`.
+fn sections<'a>(text: &'a str, headings: &'a [Heading], deepest: u8) -> Vec<Section<'a>> {
+    let headings: Vec<&Heading> = headings.iter().filter(|heading| heading.level <= deepest).collect();
     let start = headings.first().map_or(text.len(), |heading| heading.range.start);
     let mut sections = vec![Section { heading: None, body: text[..start].trim() }];
     for (n, heading) in headings.iter().enumerate() {
@@ -69,57 +86,6 @@ fn sections<'a>(text: &'a str, headings: &'a [Heading]) -> Vec<Section<'a>> {
         sections.push(Section { heading: Some(heading), body: text[heading.range.end..end].trim() });
     }
     sections
-}
-
-/// Returns the question that a section answers.
-fn question(title: &str, heading: Option<&Heading>, settings: &Settings) -> String {
-    let templates = &settings.questions;
-    let heading = heading.map(|heading| heading.text.trim()).filter(|heading| !heading.is_empty());
-    let Some(heading) = heading.filter(|heading| !heading.eq_ignore_ascii_case(title)) else {
-        return templates.page.replace("{title}", title);
-    };
-    if heading.ends_with('?') {
-        return heading.to_owned();
-    }
-    let (template, heading) = match first_word(heading) {
-        (word, rest) if word.eq_ignore_ascii_case("how") && rest.to_lowercase().starts_with("to ") => {
-            (&templates.how_to, rest[3..].trim().to_owned())
-        }
-        (word, rest) if is_gerund(word) && !rest.is_empty() => (&templates.task, lower_first(heading)),
-        _ => (&templates.section, heading.to_owned()),
-    };
-    template.replace("{heading}", &heading).replace("{title}", title)
-}
-
-fn first_word(heading: &str) -> (&str, &str) {
-    heading.split_once(char::is_whitespace).unwrap_or((heading, ""))
-}
-
-/// Returns whether a heading's first word names an action, such as `Installing`.
-fn is_gerund(word: &str) -> bool {
-    const NOUNS: [&str; 15] = [
-        "Anything",
-        "Building",
-        "Existing",
-        "Incoming",
-        "Logging",
-        "Meeting",
-        "Missing",
-        "Networking",
-        "Nothing",
-        "Steering",
-        "String",
-        "Thing",
-        "Tracing",
-        "Troubleshooting",
-        "Warning",
-    ];
-    word.len() > 5 && word.ends_with("ing") && !NOUNS.contains(&word) && word.chars().all(|c| c.is_ascii_alphabetic())
-}
-
-fn lower_first(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// Returns the name of a heading as GitHub's anchors have it.

@@ -1,30 +1,40 @@
 //! `filter.conversations`: conversations from records of any kind.
 //!
-//! Issues become a question and the best answer of somebody else, and a dialogue in order of time where there was one;
-//! pull requests become the motivation of their change; documents become their sections; rows pass through; corrections
-//! supersede. Every record that gives no row is counted with its reason. It does not look for near duplicates and does not
-//! judge quality beyond what is said here.
+//! Issues and discussions become a question and the answer of somebody else, and a dialogue in order of time where there was
+//! one; pull requests become the motivation of their change and what was said in reviews; documents become their sections;
+//! rows pass through; corrections supersede. Every record that gives no row is counted with its reason. It does not look for
+//! near duplicates and does not judge quality beyond what is said here.
 
+mod answer;
+mod dialogue;
 mod document;
+mod heading;
 mod issue;
+mod length;
+mod noise;
+mod outline;
 mod people;
 mod pull;
 mod questions;
 mod reduce;
 mod row;
+mod rules;
+mod settings;
 mod text;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use questions::Questions;
+use length::Measure;
 use row::Rows;
+use rules::Rules;
+use settings::Settings;
 
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
-    settings,
+    settings::canonical,
 };
 use crate::record::{Counts, Line, Mapped, Record, RecordError, map_records, merge};
 use crate::store::{Artifact, Digest, RecordsRef};
@@ -33,8 +43,10 @@ use crate::store::{Artifact, Digest, RecordsRef};
 #[derive(Debug)]
 pub(super) struct Conversations;
 
-/// History: 1, the first.
-const VERSION: u32 = 1;
+/// History: 1, the first. 2, markers are opened by visible spaces, and control and invisible characters are looked after;
+/// answers that the asker confirmed and those marked as such come first; reviews of pull requests; questions have several
+/// wordings; long lists are cut between items.
+const VERSION: u32 = 2;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Filter,
@@ -52,56 +64,6 @@ static INFO: KindInfo = KindInfo {
     effect: false,
 };
 
-/// Settings of `filter.conversations`. All lengths are in characters; four make about one token of English.
-#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Settings {
-    /// The system prompt of rows that have none; from `[model]` unless set here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    system: Option<String>,
-    /// An issue's answer that is shorter is no answer.
-    #[serde(default = "default_min_answer")]
-    min_answer_characters: usize,
-    /// A pull request's body that is shorter explains nothing.
-    #[serde(default = "default_min_body")]
-    min_body_characters: usize,
-    /// A document's section that is shorter is left out.
-    #[serde(default = "default_min_section")]
-    min_section_characters: usize,
-    /// A longer question is cut between paragraphs.
-    #[serde(default = "default_max_question")]
-    max_question_characters: usize,
-    /// A longer answer is cut between paragraphs; a longer section of a document becomes several rows.
-    #[serde(default = "default_max_answer")]
-    max_answer_characters: usize,
-    /// Logins of programs, beside the well-known ones and all that end with `[bot]` or `-bot`.
-    #[serde(default)]
-    bots: Vec<String>,
-    /// How questions are worded where nobody asked one.
-    #[serde(default)]
-    questions: Questions,
-}
-
-const fn default_min_answer() -> usize {
-    120
-}
-
-const fn default_min_body() -> usize {
-    100
-}
-
-const fn default_min_section() -> usize {
-    120
-}
-
-const fn default_max_question() -> usize {
-    4_000
-}
-
-const fn default_max_answer() -> usize {
-    6_000
-}
-
 impl Kind for Conversations {
     fn info(&self) -> &'static KindInfo {
         &INFO
@@ -112,14 +74,20 @@ impl Kind for Conversations {
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        let value = settings::canonical::<Settings>(settings)?;
-        let questions = Settings::deserialize(&value).map(|settings| settings.questions).unwrap_or_default();
-        let problems = questions.problems();
+        let value = canonical::<Settings>(settings)?;
+        let problems = Settings::deserialize(&value).map(|read| read.problems(settings)).unwrap_or_default();
         if problems.is_empty() { Ok(value) } else { Err(problems) }
+    }
+
+    fn reads_model(&self, settings: &Value) -> bool {
+        Settings::deserialize(settings).is_ok_and(|settings| settings.counts_tokens())
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
+        let noise = settings.noise().map_err(|error| run.bad_job(error.to_string()))?;
+        let rules = Rules { measure: Measure::of(run, &settings)?, noise, settings: &settings };
+        let model = if settings.counts_tokens() { run.model()?.artifact.digest().to_string() } else { String::new() };
         let mut inputs: Vec<(&str, RecordsRef)> = Vec::new();
         for input in run.inputs() {
             let Artifact::Records(records) = input.artifact else {
@@ -131,11 +99,11 @@ impl Kind for Conversations {
         let mut processed = 0;
         for (node, records) in &mut inputs {
             // The name of the input only keeps the memos of a node's inputs apart.
-            let scope = format!("filter.conversations {VERSION} {} {node}", run.job.settings);
+            let scope = format!("filter.conversations {VERSION} {} {model} {node}", run.job.settings);
             let scope = Digest::of(scope.as_bytes());
             let result = map_records::<1, NodeError, _>(run.store, scope, records, |line| {
                 run.check_cancelled()?;
-                Ok(converted(line, &settings)?)
+                Ok(converted(line, &rules)?)
             })?;
             counts.add_all(&result.counts);
             processed += result.processed;
@@ -161,12 +129,13 @@ fn count(artifact: &Artifact) -> u64 {
 }
 
 /// Returns the candidate rows of a record.
-fn converted(line: &Line<'_>, settings: &Settings) -> Result<Mapped, RecordError> {
-    let mut rows = Rows::of(line, settings.system.as_deref());
+fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> {
+    let mut rows = Rows::of(line, rules.settings.system.as_deref(), &rules.settings.keep_markers);
     match line.record()? {
-        Record::Issue(thread) => issue::rows(&thread, settings, &mut rows),
-        Record::Pull(thread) => pull::rows(&thread, settings, &mut rows),
-        Record::Document(document) => document::rows(&document, settings, &mut rows),
+        Record::Issue(thread) => issue::rows(&thread, "issue", rules, &mut rows),
+        Record::Discussion(thread) => issue::rows(&thread, "discussion", rules, &mut rows),
+        Record::Pull(thread) => pull::rows(&thread, rules, &mut rows),
+        Record::Document(document) => document::rows(&document, rules, &mut rows),
         Record::Row(row) => rows.row(row),
         Record::Correction(correction) => rows.correction(correction),
     }

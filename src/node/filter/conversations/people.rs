@@ -4,13 +4,14 @@
 //!
 //! - Both known: by the login.
 //! - One known, one not: they are taken for two people, unless the comment's words are an asker's ("that worked", "in my
-//!   cluster", "I still see"), which a maintainer's are not taken for.
+//!   cluster", "I still see", "more findings"), which a maintainer's are not taken for.
 //! - Both unknown: it cannot be told, and the comment is no answer.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::noise::sentences;
 use super::text::pattern;
 use crate::record::{Author, Comment, Thread};
 
@@ -58,6 +59,76 @@ static ASKING: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// Words that tell the asker only where one of the two is unknown: helpers say them, too.
+static REPORTING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?xi)(?:^|[.!\n]\s*)(?:
+        (?:some\ )?more\ (?:findings|context|info(?:rmation)?|details|logs)\b
+        |(?:so\ |and\ )?(?:i|we)\ (?:did\ |have\ |just\ |also\ )*(?:observed?|noticed?|ran|need|see|saw|use|have)\b
+        |.{0,80}\bso\ i\ ran\b|.{0,160}\b(?:i|we)\ did\ observe\b
+        )",
+    )
+});
+
+/// Sentences in which an asker says that an answer was right.
+static CONFIRMING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?xi)\b(?:
+        (?:that|this|it|which|your\ (?:suggestion|fix|answer|solution|workaround|advice))\ (?:has\ |did\ |really\ |indeed\ |totally\ |just\ |actually\ )*
+            (?:worked|works|fixed|fixes|solved|solves|resolved|resolves|helped|the\ trick)
+        |(?:works|working|solved|fixed|resolved)\ (?:now|for\ me|for\ us|perfectly|as\ expected|like\ a\ charm|great|fine)
+        |(?:problem|issue)\ (?:is\ )?(?:now\ )?(?:solved|fixed|resolved|gone)
+        )\b",
+    )
+});
+static DOUBTING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)\b(?:not|never|unfortunately|until|but|except|partially|before|still|again|if|would|doubt)\b|n't\b|n’t\b|\?",
+    )
+});
+
+/// Sentences that say what fixed it.
+static FIXING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?xi)\b(?:
+        (?:fixed|resolved|addressed|solved)\ (?:by|in|with|via|as\ of|since)\ (?:\#\d|https?:|[\w./-]+\#\d|v?\d|`?(?:stable|edge)-|the\ (?:latest|next|newest))
+        |fix(?:es)?\ (?:for\ (?:this|it)\ )?(?:is|was|were|are|has\ been|have\ been)\ (?:now\ )?(?:released|shipped|available|included|merged)
+        |(?:includes?|contains?|ships?|released?|have)\ (?:with\ )?(?:a|the|this|that)\ fix
+        )",
+    )
+});
+
+/// Sentences in which an asker tells the own solution.
+static SOLVING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?xi)\b(?:
+        (?:i|we)(?:'ve|\ have)?\ (?:finally\ |just\ )?(?:fixed|solved|resolved|figured\ (?:it|this|that)\ out|found\ (?:the|a)\ (?:fix|solution|cause|problem|root\ cause|workaround))
+        |(?:the\ )?(?:solution|fix|root\ cause|cause|culprit|workaround|answer)\ (?:is|was|turned\ out)
+        |(?:it\ )?turn(?:s|ed)\ out
+        |solved\ (?:it\ )?by|fixed\ (?:it\ )?by
+        )\b",
+    )
+});
+
+/// Returns whether an asker says that the answer before was right, without a doubt in the sentence.
+pub(super) fn confirms(comment: &str) -> bool {
+    comment
+        .lines()
+        .filter(|line| !line.starts_with('>'))
+        .flat_map(sentences)
+        .any(|sentence| CONFIRMING.is_match(sentence) && !DOUBTING.is_match(sentence))
+}
+
+/// Returns whether a comment says what fixed it.
+pub(super) fn names_a_fix(comment: &str) -> bool {
+    FIXING.is_match(comment)
+}
+
+/// Returns whether an asker tells the own solution.
+pub(super) fn tells_a_solution(comment: &str) -> bool {
+    SOLVING.is_match(comment)
+}
+
 /// Returns whether a login is a program's.
 pub(super) fn is_bot(author: &Author, more: &[String]) -> bool {
     let login = author.login.as_deref().unwrap_or_default();
@@ -78,13 +149,43 @@ pub(super) fn speaker(thread: &Thread, comment: &Comment, bots: &[String]) -> Sp
     if is_bot(&comment.author, bots) {
         return Speaker::Bot;
     }
-    let sounds_asking = !is_maintainer(&comment.author) && ASKING.is_match(&comment.body);
+    let is_maintainer = is_maintainer(&comment.author);
+    let sounds_asking = !is_maintainer && ASKING.is_match(&comment.body);
+    let sounds_reporting = sounds_asking || !is_maintainer && REPORTING.is_match(&comment.body);
     match (&thread.author.login, &comment.author.login) {
         (Some(asker), Some(author)) if asker == author => Speaker::Asker,
         (Some(_), Some(_)) if sounds_asking => Speaker::FellowAsker,
         (Some(_), Some(_)) => Speaker::Other,
         (None, None) => Speaker::Unknown,
-        _ if sounds_asking => Speaker::Asker,
+        _ if sounds_reporting => Speaker::Asker,
         _ => Speaker::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubt_is_no_confirmation() {
+        for yes in
+            ["Thanks, that worked!", "Yep.\nSetting the port fixed it. Works now.", "The issue is resolved in 2.9."]
+        {
+            assert!(confirms(yes), "{yes}");
+        }
+        for no in ["That worked for an hour, but then failed", "It doesn't work; this fixed nothing?", "> that worked"]
+        {
+            assert!(!confirms(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_fix_is_told_by_what_it_names() {
+        assert!(names_a_fix("This was fixed by #734, please upgrade."));
+        assert!(names_a_fix("We believe it is fixed by https://github.com/o/r/pull/1"));
+        assert!(names_a_fix("The fix is released."));
+        assert!(!names_a_fix("It would be nice to have this fixed."));
+        assert!(tells_a_solution("It turned out that the port was wrong"));
+        assert!(!tells_a_solution("I still look for a solution"));
     }
 }

@@ -1,7 +1,10 @@
 //! The rows of one record while they are made.
 
-use super::text::neutralised;
-use crate::record::{Conversation, Correction, Counts, Line, Mapped, Record, RecordError, Role, SourceRef, Turn};
+use std::borrow::Cow;
+
+use crate::record::{
+    Conversation, Correction, Counts, Line, Mapped, Record, RecordError, Role, SourceRef, Turn, neutralised,
+};
 
 /// Takes the rows and remarks of one record.
 pub(super) struct Rows<'a> {
@@ -9,14 +12,16 @@ pub(super) struct Rows<'a> {
     id: &'a str,
     source: SourceRef,
     system: Option<&'a str>,
+    /// Markers that stay as they are.
+    kept: &'a [String],
     made: Vec<Record>,
     counts: Counts,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn of(line: &'a Line<'_>, system: Option<&'a str>) -> Self {
+    pub(super) fn of(line: &'a Line<'_>, system: Option<&'a str>, kept: &'a [String]) -> Self {
         let source = SourceRef { id: line.id().to_owned(), digest: line.digest() };
-        Self { id: line.id(), source, system, made: Vec::new(), counts: Counts::default() }
+        Self { id: line.id(), source, system, kept, made: Vec::new(), counts: Counts::default() }
     }
 
     /// Counts why the record gave no row.
@@ -69,17 +74,17 @@ impl<'a> Rows<'a> {
         self.made.push(Record::Correction(Correction { conversation, ..correction }));
     }
 
-    /// Gives a row its system prompt and its source, and takes template markers their power.
+    /// Gives a row its system prompt and its source, and takes the power from what is in its texts.
     fn finished(&mut self, mut row: Conversation) -> Conversation {
-        let mut markers = 0;
         for turn in &mut row.turns {
-            let (text, count) = neutralised(&turn.text);
-            if count > 0 {
+            let (text, changed) = neutralised(&turn.text, self.kept);
+            self.counts.add("template markers neutralised", changed.markers);
+            self.counts.add("control characters neutralised", changed.controls);
+            self.counts.add("invisible characters taken out", changed.invisible);
+            if let Cow::Owned(text) = text {
                 turn.text = text;
-                markers += count;
             }
         }
-        self.counts.add("template markers made powerless", markers);
         if let Some(system) = self.system
             && row.turns.first().is_none_or(|turn| turn.role != Role::System)
         {

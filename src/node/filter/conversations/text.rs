@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
+
+use super::outline::headings;
 
 /// Compiles a pattern of this program's own.
 pub(super) fn pattern(text: &str) -> Regex {
@@ -33,18 +35,56 @@ pub(super) fn clean(text: &str) -> String {
     EMPTY_LINES.replace_all(&text, "\n\n").trim().to_owned()
 }
 
-/// Takes out what has a meaning only on the page: Hugo's shortcodes, images, HTML tags that only lay out, and links whose
-/// target is relative. A link that is defined elsewhere on the page gets its target; the definitions go.
-pub(super) fn clean_document(markdown: &str) -> String {
-    let text = clean(&SHORTCODE.replace_all(markdown, ""));
+/// The list of files that `DeepWiki` puts at the head of a page.
+static SOURCE_FILES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?is)<details>\s*<summary>\s*Relevant source files\s*</summary>.*?</details>"));
+/// A paragraph of links to where something was found, and one that names the diagram below.
+static SOURCES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?is)^\W*Sources?\W*:\W*(?:\[[^\]]*\](?:\([^)]*\))?[,;.\s*_]*)+$"));
+static CAPTION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)^[*_]*(?:Title|Diagram|Figure)\b[^\n]*$"));
+
+/// Takes off the metadata block at the head of a document, and returns the title that it gives.
+pub(super) fn without_metadata(markdown: &str) -> (Option<String>, &str) {
+    let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
+    let markdown = markdown.trim_start();
+    let first = Parser::new_ext(markdown, options).into_offset_iter().next();
+    let Some((Event::Start(Tag::MetadataBlock(_)), block)) = first else { return (None, markdown) };
+    let line = markdown[block.clone()].lines().find_map(|line| line.strip_prefix("title"));
+    let value = line.and_then(|line| line.trim_start().strip_prefix([':', '=']));
+    let title = value.map(|value| value.trim().trim_matches(['"', '\'']).to_owned()).filter(|title| !title.is_empty());
+    (title, &markdown[block.end..])
+}
+
+/// Takes out what has a meaning only on the page: Hugo's shortcodes, images, HTML tags that only lay out, a wiki's lists of
+/// sources, and links whose target is relative. A link that is defined elsewhere on the page gets its target; the
+/// definitions go. Mermaid's diagrams go with their captions, unless they are kept.
+pub(super) fn clean_document(markdown: &str, keep_diagrams: bool) -> String {
+    let text = clean(&SOURCE_FILES.replace_all(&SHORTCODE.replace_all(markdown, ""), ""));
     let parser = Parser::new_ext(&text, options());
     let definitions: Vec<Range<usize>> =
         parser.reference_definitions().iter().map(|(_, definition)| definition.span.clone()).collect();
     let mut edits: Vec<(Range<usize>, String)> = definitions.into_iter().map(|span| (span, String::new())).collect();
     let mut link: Option<(Range<usize>, String, Range<usize>)> = None;
     let mut image: Option<Range<usize>> = None;
+    let mut paragraph = 0..0;
     for (event, range) in parser.into_offset_iter() {
         match event {
+            Event::Start(Tag::Paragraph) => {
+                paragraph = range.clone();
+                if SOURCES.is_match(text[range.clone()].trim()) {
+                    edits.push((range, String::new()));
+                }
+            }
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language)))
+                if !keep_diagrams && is_diagram(&language) =>
+            {
+                if CAPTION.is_match(text[paragraph.clone()].trim())
+                    && text[paragraph.end..range.start].trim().is_empty()
+                {
+                    edits.push((paragraph.clone(), String::new()));
+                }
+                edits.push((range, String::new()));
+            }
             Event::Start(Tag::Image { .. }) if image.is_none() => image = Some(range),
             Event::End(TagEnd::Image) if image.as_ref() == Some(&range) => {
                 edits.extend(image.take().map(|range| (range, String::new())));
@@ -69,6 +109,10 @@ pub(super) fn clean_document(markdown: &str) -> String {
     clean(&edited(&text, edits))
 }
 
+fn is_diagram(language: &str) -> bool {
+    language.split([' ', '{', ',']).next().is_some_and(|name| name.eq_ignore_ascii_case("mermaid"))
+}
+
 /// Returns the change that a link needs, if any.
 fn relink(text: &str, range: Range<usize>, target: &str, label: Range<usize>) -> Option<(Range<usize>, String)> {
     let source = &text[range.clone()];
@@ -81,6 +125,25 @@ fn relink(text: &str, range: Range<usize>, target: &str, label: Range<usize>) ->
         (true, false) => Some((range, format!("[{}]({target})", &text[label]))),
         (false, _) => Some((range, text[label].to_owned())),
     }
+}
+
+/// Headings of issue templates, with nothing below them.
+fn is_blank_answer(body: &str) -> bool {
+    let word = body.trim().trim_matches(['*', '_', '.', '-']).to_lowercase();
+    word.is_empty() || matches!(word.as_str(), "nope" | "no" | "none" | "n/a" | "na" | "no response" | "nothing")
+}
+
+/// Takes out sections that nobody filled in, as issue templates leave them: a heading with nothing below it.
+pub(super) fn without_empty_sections(markdown: &str) -> String {
+    let headings = headings(markdown);
+    let edits = headings.iter().enumerate().filter_map(|(n, heading)| {
+        let next = headings.get(n + 1);
+        let end = next.map_or(markdown.len(), |next| next.range.start);
+        let has_sections = next.is_some_and(|next| next.level > heading.level);
+        let is_empty = !has_sections && is_blank_answer(&markdown[heading.range.end..end]);
+        is_empty.then(|| (heading.range.start..end, String::new()))
+    });
+    clean(&edited(markdown, edits.collect()))
 }
 
 /// Applies edits of ranges; of two that overlap the first counts.
@@ -100,232 +163,37 @@ fn edited(text: &str, mut edits: Vec<(Range<usize>, String)>) -> String {
 }
 
 /// The extensions that GitHub and the common manuals have.
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS
         | Options::ENABLE_HEADING_ATTRIBUTES
 }
 
-/// A heading outside code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Heading {
-    /// 1 to 6.
-    pub(super) level: u8,
-    /// Its plain text.
-    pub(super) text: String,
-    /// Where it stands in the Markdown.
-    pub(super) range: Range<usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Returns the headings of Markdown, and the ranges of its blocks: nothing in a fence is a heading, and no fence, list or
-/// table is more than one block.
-pub(super) fn outline(markdown: &str) -> (Vec<Heading>, Vec<Range<usize>>) {
-    let (mut headings, mut blocks) = (Vec::new(), Vec::new());
-    let mut depth = 0_u32;
-    let mut open: Option<Heading> = None;
-    for (event, range) in Parser::new_ext(markdown, options()).into_offset_iter() {
-        if depth == 0 && !matches!(event, Event::End(_)) {
-            blocks.push(range.clone());
-        }
-        match event {
-            Event::Start(tag) => {
-                depth += 1;
-                if let Tag::Heading { level, .. } = tag
-                    && depth == 1
-                {
-                    open = Some(Heading { level: level as u8, text: String::new(), range });
-                }
-            }
-            Event::End(tag) => {
-                depth = depth.saturating_sub(1);
-                if let (TagEnd::Heading(_), Some(mut heading)) = (tag, open.take_if(|_| depth == 0)) {
-                    heading.text.truncate(heading.text.trim_end().len());
-                    headings.push(heading);
-                }
-            }
-            Event::Text(text) | Event::Code(text) => {
-                if let Some(heading) = &mut open {
-                    heading.text.push_str(&text);
-                }
-            }
-            Event::SoftBreak | Event::HardBreak => {
-                if let Some(heading) = &mut open {
-                    heading.text.push(' ');
-                }
-            }
-            _ => {}
-        }
+    #[test]
+    fn a_wiki_loses_its_lists_of_sources_and_its_diagrams() {
+        let page = "<details>\n<summary>Relevant source files</summary>\n\n- [a.rs](a.rs)\n\n</details>\n\nText [b](b.rs).\n\n\
+                    **Title: Flow**\n\n```mermaid\ngraph TD\n```\n\nSources: [a.rs:1-20](), [b.rs:3](b.rs)\n\n\
+                    Sources: what a source is.\n";
+        assert_eq!(clean_document(page, false), "Text b.\n\nSources: what a source is.");
+        assert!(clean_document(page, true).contains("**Title: Flow**\n\n```mermaid\ngraph TD\n```"));
     }
-    (headings, blocks)
-}
 
-/// Cuts Markdown into parts of at most `limit` characters between blocks. A block that is longer is a part of its own.
-pub(super) fn parts(markdown: &str, limit: usize) -> Vec<String> {
-    if characters(markdown) <= limit {
-        return vec![markdown.trim().to_owned()];
+    #[test]
+    fn metadata_goes_only_at_the_head() {
+        assert_eq!(without_metadata("---\ntitle: \"A b\"\nweight: 1\n---\n\n# C\n"), (Some("A b".into()), "\n\n# C\n"));
+        assert_eq!(without_metadata("+++\ntitle = 'A'\n+++\ntext"), (Some("A".into()), "\ntext"));
+        let rules = "text\n\n---\na\n\n---\n";
+        assert_eq!(without_metadata(rules), (None, rules));
     }
-    let (_, blocks) = outline(markdown);
-    let starts: Vec<usize> = blocks.iter().map(|block| line_start(markdown, block.start)).collect();
-    let mut parts = Vec::new();
-    let mut from = 0;
-    let mut end = 0;
-    for (n, _) in starts.iter().enumerate() {
-        let next = starts.get(n + 1).copied().unwrap_or(markdown.len());
-        if end > from && characters(markdown[from..next].trim()) > limit {
-            parts.push(markdown[from..end].trim().to_owned());
-            from = end;
-        }
-        end = next;
+
+    #[test]
+    fn sections_that_nobody_filled_in_go() {
+        let body = "## Bug\n\n### What?\n\nIt fails.\n\n### Anything else?\n\n_No response_\n\n### Logs\n";
+        assert_eq!(without_empty_sections(body), "## Bug\n\n### What?\n\nIt fails.");
     }
-    parts.push(markdown[from..].trim().to_owned());
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-/// Returns where the line of a byte starts.
-pub(super) fn line_start(text: &str, at: usize) -> usize {
-    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
-}
-
-/// Returns the length in characters, by which all limits count; four make about one token of English.
-pub(super) fn characters(text: &str) -> usize {
-    text.chars().count()
-}
-
-/// What chat templates know as control text. All `<|…|>` are: Llama 3's `<|eot_id|>`, `ChatML`'s `<|im_end|>`, Phi's
-/// `<|end|>`. The others are of Llama 2, Mistral, Gemma, `DeepSeek`.
-static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"<\|[A-Za-z0-9_ -]{1,40}\|>|</?s>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>|<｜[^｜\n]{1,40}｜>",
-    )
-});
-
-/// Takes the power from template markers by a zero-width joiner after their first character, and counts them. The text
-/// looks the same, and no renderer that parses special tokens takes it for one.
-pub(super) fn neutralised(text: &str) -> (String, u64) {
-    let mut count = 0;
-    let result = MARKER.replace_all(text, |found: &regex::Captures<'_>| {
-        count += 1;
-        let (first, rest) = found[0].split_at(1);
-        format!("{first}\u{200d}{rest}")
-    });
-    (result.into_owned(), count)
-}
-
-/// Sentences that say nothing to a reader of the answer: workflow, thanks, impatience. Each pattern fits the whole
-/// sentence, so an answer that merely ends with `please reopen if it comes back` keeps the rest.
-static NOISE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r"(?xi)^(?:
-        (?:(?:i'?m|i\ am|i'?ll|i\ will|we'?ll|we\ will|let'?s|going\ to|gonna|so|ok(?:ay)?|and|but|for\ now|in\ the\ meantime|with\ that|as\ such|will\ be)[,\s]+){0,4}
-            (?:go\ ahead\ and\ )?(?:close|closing|closed)\b.{0,200}
-        |(?:this\ |it\ )?(?:is\ |looks\ like\ |seems\ |appears\ |to\ be\ |it'?s\ |i\ think\ ){0,4}(?:a\ |the\ )?(?:dup|duplicate)\b.{0,80}
-        |duplicates?\s+(?:of\s+)?\#\d+
-        |(?:please|feel\ free\ to|(?:please\ )?do\ not\ hesitate\ to).{0,20}\b(?:re-?open|comment|file\ a\ new|open\ a\ new|let\ us\ know|reach\ out)\b.{0,120}
-        |(?:please\ )?let\ (?:me|us)\ know\b.{0,100}
-        |this\ (?:issue|pr|pull\ request|thread)\ (?:has\ been|was|is)\ (?:automatically|being|now).{0,160}
-        |it\ will\ be\ closed\b.{0,120}
-        |marked\ this\ as\b.{0,60}
-        |/[a-z][a-z-]*(?:\s.{0,60})?
-        |\+1.{0,40}|me\ too.{0,40}|same\ (?:here|issue|problem).{0,60}|bump.{0,10}|ping.{0,20}|lgtm.{0,20}
-        |any\ (?:update|news|progress|eta)s?\b.{0,60}
-        |(?:hi|hey|hello)[\s,]*(?:@[\w-]+|all|there|folks|everyone)?[!.,]?
-        |(?:please\ )?(?:be\ sure\ to\ )?join\ (?:the|us|our)\b.{0,200}
-        |(?:(?:many|big|great|awesome|nice|cool|perfect|ok|yes|ah|oh)[,!.]?\ )?(?:thanks|thank\ you|thx|ty|cheers)\b.{0,100}
-        )[.!?:)\s]*$",
-    )
-});
-static GREETING: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^(?i:hi|hey|hello|thanks|thank you|ok|yes|no)[\s,]+@[\w-]+[,:!.]?\s+"));
-
-/// Words that begin a sentence to somebody; after others, as in `@ann reported`, a name is the subject.
-const OPENERS: &[&str] = &[
-    "a", "and", "are", "as", "can", "could", "did", "do", "for", "have", "hi", "how", "i", "if", "in", "it", "just",
-    "no", "ok", "so", "sorry", "thank", "thanks", "that", "the", "there", "this", "to", "we", "what", "which", "yes",
-    "you",
-];
-
-/// Takes off whom a comment speaks to: `@ann`, `Hi @ann,`.
-fn without_address(comment: &str) -> &str {
-    let mut text = comment;
-    if let Some(greeting) = GREETING.find(text) {
-        text = &text[greeting.end()..];
-    }
-    while let Some(rest) = text.strip_prefix('@') {
-        let after = rest.trim_start_matches(|character: char| character.is_alphanumeric() || character == '-');
-        let next = after.trim_start_matches([',', ':', '!', '.']).trim_start();
-        let word: String = next.chars().take_while(|character| character.is_alphabetic()).collect();
-        let is_address = after.starts_with([',', ':', '!', '\n', '\r'])
-            || next.starts_with('@')
-            || word.starts_with(char::is_uppercase)
-            || OPENERS.contains(&word.as_str());
-        if !is_address {
-            break;
-        }
-        text = next;
-    }
-    text
-}
-
-/// Takes noise sentences out of a comment's prose; code, quotes, lists and tables stay.
-pub(super) fn without_noise(comment: &str) -> String {
-    // A quotation at the head repeats what stands in the thread; one further down is answered piece by piece.
-    let quoted: usize = comment
-        .split_inclusive('\n')
-        .take_while(|line| line.starts_with('>') || line.trim().is_empty())
-        .map(str::len)
-        .sum();
-    let mut lines = Vec::new();
-    let mut fence: Option<&str> = None;
-    for line in without_address(&comment[quoted..]).lines() {
-        let start = line.trim_start();
-        match fence {
-            Some(mark) if start.starts_with(mark) => fence = None,
-            Some(_) => {}
-            None if start.starts_with("```") => fence = Some("```"),
-            None if start.starts_with("~~~") => fence = Some("~~~"),
-            None => {
-                lines.push(prose_without_noise(line));
-                continue;
-            }
-        }
-        lines.push(line.to_owned());
-    }
-    without_address(&clean(&lines.join("\n"))).to_owned()
-}
-
-fn prose_without_noise(line: &str) -> String {
-    if line.starts_with("    ") || line.trim_start().starts_with(['>', '|', '#']) {
-        return line.to_owned();
-    }
-    sentences(line)
-        .into_iter()
-        .filter(|sentence| !NOISE.is_match(sentence.trim()))
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
-}
-
-/// Cuts a line after `.`, `!` and `?` that white space follows; the pieces together are the line.
-pub(super) fn sentences(line: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    let mut characters = line.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        let ends =
-            matches!(character, '.' | '!' | '?') && characters.peek().is_some_and(|(_, next)| next.is_whitespace());
-        if ends {
-            let mut end = at + character.len_utf8();
-            while let Some((space, character)) = characters.next_if(|(_, next)| next.is_whitespace()) {
-                end = space + character.len_utf8();
-            }
-            pieces.push(&line[from..end]);
-            from = end;
-        }
-    }
-    if from < line.len() {
-        pieces.push(&line[from..]);
-    }
-    pieces
 }

@@ -129,6 +129,8 @@ impl WireComment {
             created_at: self.created_at,
             updated_at: self.updated_at,
             reactions: self.reactions.map_or(0, |reactions| reactions.total_count),
+            reply_to: None,
+            accepted: false,
         };
         let on_pull = self.html_url.is_some_and(|url| url.contains("/pull/"));
         Posted { id: self.id, issue_url: self.issue_url, on_pull, comment }

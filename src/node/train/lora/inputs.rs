@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use super::error::TrainError;
 use super::settings::Settings;
 use crate::model::rows::{Remark, RowMaker, TokenRow};
-use crate::model::weights::{Base, WeightFiles};
+use crate::model::weights::Base;
 use crate::node::{Count, NodeError, Run};
 use crate::record::{Conversation, Record, RecordSet};
-use crate::store::{Artifact, Store};
+use crate::store::Artifact;
+
+/// Said of rows that no epoch has.
+const NO_WEIGHT: &str = "dropped: its weight is 0";
 
 /// A row to train, and how often it counts.
 #[derive(Debug)]
@@ -16,15 +19,6 @@ pub(super) struct Row {
     pub(super) tokens: TokenRow,
     /// How often an epoch has it, on average.
     pub(super) weight: f64,
-}
-
-/// Returns the paths of a base model's files.
-pub(super) fn weight_files(store: &Store, artifact: &Artifact) -> Result<Option<WeightFiles>, NodeError> {
-    Ok(match artifact {
-        Artifact::File(file) => Some(WeightFiles::Gguf(store.path(file)?)),
-        Artifact::Folder { files } => Some(WeightFiles::Folder(store.paths(files)?)),
-        Artifact::Records(_) => None,
-    })
 }
 
 /// Reads all rows as tokens, with a counted remark for each that is cut or left out.
@@ -41,6 +35,7 @@ pub(super) fn rows(run: &Run<'_>, base: &Base, settings: &Settings) -> Result<(V
         over_length: settings.over_length,
     };
     let mut rows = Vec::new();
+    let mut weightless = 0;
     let mut remarks: BTreeMap<Remark, u64> = BTreeMap::new();
     let conversations = conversations(run)?;
     for (done, conversation) in conversations.iter().enumerate() {
@@ -48,20 +43,23 @@ pub(super) fn rows(run: &Run<'_>, base: &Base, settings: &Settings) -> Result<(V
             run.check_cancelled()?;
             run.progress(done as u64, Some(conversations.len() as u64), "rows", "tokenising");
         }
-        let (row, remark) = maker.row(conversation)?;
         let weight = conversation.weight.filter(|weight| weight.is_finite()).unwrap_or(1.0).clamp(0.0, 1000.0);
+        weightless += u64::from(weight == 0.0);
+        let (row, remark) = maker.row(conversation)?;
         rows.extend(row.map(|tokens| Row { tokens, weight }));
         if let Some(remark) = remark {
             *remarks.entry(remark).or_insert(0) += 1;
         }
     }
-    if rows.is_empty() {
+    if rows.iter().all(|row| row.weight == 0.0) {
         let most = remarks.iter().max_by_key(|(_, count)| **count);
-        let why = most.map_or_else(|| "there are none".to_owned(), |(remark, _)| remark.to_string());
+        let none = if weightless > 0 { NO_WEIGHT } else { "there are none" };
+        let why = most.map_or_else(|| none.to_owned(), |(remark, _)| remark.to_string());
         return Err(TrainError::NoRows { count: conversations.len(), why }.into());
     }
     let report = remarks.into_iter().map(|(remark, count)| Count { what: remark.to_string(), count });
-    Ok((rows, report.collect()))
+    let weightless = (weightless > 0).then(|| Count { what: NO_WEIGHT.into(), count: weightless });
+    Ok((rows, report.chain(weightless).collect()))
 }
 
 /// Reads the conversations of all inputs, in the manifest's order.

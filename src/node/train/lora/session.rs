@@ -42,8 +42,7 @@ struct Session<'a> {
 /// Runs the node.
 pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
     let settings: Settings = run.settings()?;
-    let files = inputs::weight_files(run.store, &run.model()?.artifact)?;
-    let base = Base::open(&files.ok_or_else(|| run.bad_job("the base model is no file".into()))?)?;
+    let base = Base::open(&run.weight_files()?)?;
     let (rows, report) = inputs::rows(run, &base, &settings)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;

@@ -1,0 +1,76 @@
+//! Conversations of several turns, in order of time.
+//!
+//! The asker's turns are the user's, those of all others who can answer the assistant's. Bots and people who report the same
+//! trouble are left out, and what one side says twice in a row is one turn. It ends on an answer that explains something.
+
+use super::noise::{only_asks, substance};
+use super::people::Speaker;
+use super::rules::Rules;
+use crate::record::{Comment, Role, Thread, Turn};
+
+/// Returns a thread as a dialogue. Nothing when the asker did not come back, or when somebody is unknown. Of a discussion,
+/// whose replies stand below a comment, it is the branch of the answer.
+pub(super) fn dialogue(
+    thread: &Thread,
+    speakers: &[Speaker],
+    question: String,
+    answer: &Comment,
+    rules: &Rules<'_>,
+) -> Option<Vec<Turn>> {
+    let comments = branch(thread, answer, speakers);
+    if comments.iter().any(|(_, speaker)| *speaker == Speaker::Unknown) {
+        return None;
+    }
+    let said = comments.into_iter().filter_map(|(comment, speaker)| match speaker {
+        Speaker::Asker => Some((Role::User, comment)),
+        Speaker::Other => Some((Role::Assistant, comment)),
+        Speaker::FellowAsker | Speaker::Bot | Speaker::Unknown => None,
+    });
+    turns(question, said, rules).filter(|turns| turns.len() >= 4)
+}
+
+/// Returns the comments that belong to an answer, with who speaks: all of them where none is a reply.
+fn branch<'a>(thread: &'a Thread, answer: &Comment, speakers: &[Speaker]) -> Vec<(&'a Comment, Speaker)> {
+    let has_replies = thread.comments.iter().any(|comment| comment.reply_to.is_some());
+    let root = answer.reply_to.or(answer.id);
+    let belongs = |comment: &Comment| !has_replies || comment.id == root || comment.reply_to == root;
+    let comments = thread.comments.iter().zip(speakers.iter().copied());
+    comments.filter(|(comment, _)| belongs(comment)).collect()
+}
+
+/// Returns a question and what follows as turns that end on an answer; nothing when no answer explains something.
+pub(super) fn turns<'a>(
+    question: String,
+    said: impl Iterator<Item = (Role, &'a Comment)>,
+    rules: &Rules<'_>,
+) -> Option<Vec<Turn>> {
+    let limit = rules.settings.max_conversation();
+    let mut length = rules.measure.length(&question, limit);
+    let mut turns = vec![Turn { role: Role::User, text: question }];
+    for (role, comment) in said {
+        let text = rules.without_noise(&comment.body);
+        if text.is_empty() {
+            continue;
+        }
+        length = length.saturating_add(rules.measure.length(&text, limit));
+        if length > limit.most() {
+            break;
+        }
+        match turns.last_mut() {
+            Some(last) if last.role == role => {
+                last.text.push_str("\n\n");
+                last.text.push_str(&text);
+            }
+            _ => turns.push(Turn { role, text }),
+        }
+    }
+    while turns.last().is_some_and(|turn| !is_answer(turn, rules)) {
+        turns.pop();
+    }
+    (!turns.is_empty()).then_some(turns)
+}
+
+fn is_answer(turn: &Turn, rules: &Rules<'_>) -> bool {
+    let least = rules.settings.min_answer_characters;
+    turn.role == Role::Assistant && substance(&turn.text) >= least && !only_asks(&turn.text)
+}

@@ -1,0 +1,45 @@
+//! The rules of one run: its settings, and what is made of them once.
+
+use regex::RegexSet;
+
+use super::length::{Limit, Measure};
+use super::noise::without_noise;
+use super::outline::parts;
+use super::people::is_maintainer;
+use super::row::Rows;
+use super::settings::{Answerers, Settings};
+use super::text::clean;
+use crate::record::Comment;
+
+/// The rules of one run.
+pub(super) struct Rules<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) measure: Measure,
+    /// The user's noise sentences.
+    pub(super) noise: RegexSet,
+}
+
+impl Rules<'_> {
+    /// Returns what a comment says.
+    pub(super) fn without_noise(&self, comment: &str) -> String {
+        without_noise(&clean(comment), &self.noise)
+    }
+
+    /// Returns whether the settings let the author of a comment answer.
+    pub(super) fn may_answer(&self, comment: &Comment) -> bool {
+        self.settings.answerers == Answerers::Anyone || is_maintainer(&comment.author)
+    }
+
+    /// Returns the first paragraphs of a text that is too long, and counts that it was cut.
+    pub(super) fn shortened(&self, text: &str, limit: Limit, what: &str, rows: &mut Rows<'_>) -> String {
+        let mut parts = parts(text, limit, &self.measure, 0).into_iter();
+        let first = parts.next().unwrap_or_default();
+        if parts.next().is_some() {
+            rows.count(&format!("{what} cut between paragraphs: longer than {limit}"), 1);
+        }
+        if self.measure.exceeds(&first, limit) {
+            rows.count(&format!("{what} longer than {limit}: its first block cannot be cut"), 1);
+        }
+        first
+    }
+}
