@@ -132,6 +132,31 @@ pub enum CliError {
         /// The output.
         output: String,
     },
+    /// A row that an output does not have.
+    #[error("output `{output}` of node `{node}` has no row `{row}`")]
+    #[diagnostic(code(cli::no_such_row), help("`tunesmith show {node} --rows 5` shows how its rows are named"))]
+    NoSuchRow {
+        /// The node.
+        node: String,
+        /// The output.
+        output: String,
+        /// The id.
+        row: String,
+    },
+    /// Tokens of a project without a base model.
+    #[error("the manifest has no `[model]`, whose tokenizer makes the tokens")]
+    #[diagnostic(code(cli::no_model), help("name one: `[model]` with `base = \"…\"`"))]
+    NoModel,
+    /// Tokens in a program that was built without tokenizers.
+    #[cfg(not(feature = "train"))]
+    #[error("this tunesmith was built without the feature `train`, so it has no tokenizer")]
+    #[diagnostic(code(cli::no_tokenizer), help("build it with its default features"))]
+    NoTokenizer,
+    /// The base model's files.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// `get` would overwrite a file.
     #[error("`{path}` is there already")]
     #[diagnostic(code(cli::target_exists), help("`--force` overwrites it"))]
@@ -172,6 +197,7 @@ impl CliError {
             | Self::RecordGone { .. }
             | Self::NeverBuilt { .. }
             | Self::Stale { .. }
+            | Self::NoSuchRow { .. }
             | Self::TargetExists { .. }
             | Self::TargetIsFolder { .. } => Exit::Failed,
             _ => Exit::Wrong,

@@ -5,7 +5,7 @@
 //!                        └─→ Transformer (frozen) + Adapter (trained) ─→ loss, gradient ─→ optimiser
 //! ```
 //!
-//! It knows records, but no node, no manifest and no store. What it computes depends on its inputs and the seed alone:
+//! It knows records and stored files, but no node and no manifest. What it computes depends on its inputs and the seed alone:
 //! not on the number of threads or on the width of the machine's vectors. Without the feature `train` only the file
 //! format of llama.cpp, [`gguf`], is there.
 

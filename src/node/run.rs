@@ -104,14 +104,8 @@ impl Run<'_> {
     /// [`BadJob`] when the job has no base model; errors of the store.
     #[cfg(feature = "train")]
     pub fn weight_files(&self) -> Result<crate::model::weights::WeightFiles, NodeError> {
-        use crate::model::weights::WeightFiles;
-        use crate::store::Artifact;
-
-        match &self.model()?.artifact {
-            Artifact::File(file) => Ok(WeightFiles::Gguf(self.store.path(file)?)),
-            Artifact::Folder { files } => Ok(WeightFiles::Folder(self.store.paths(files)?)),
-            Artifact::Records(_) => Err(self.bad_job("the base model is no file".into())),
-        }
+        let files = crate::model::weights::WeightFiles::of(self.store, &self.model()?.artifact)?;
+        files.ok_or_else(|| self.bad_job("the base model is no file".into()))
     }
 
     /// Returns the local files that `setting` names, sorted by name.

@@ -4,10 +4,14 @@
 //! that turn's tokens. The assistant's turns are trained whole, the token that ends a turn included, so that the model
 //! learns to stop. The mask goes by place, never by token id.
 
+mod audit;
+
 use super::Result;
 use super::template::{ChatTemplate, Ending, Message};
 use super::tokenizer::Tokenizer;
 use crate::record::{Conversation, Role};
+
+pub use audit::Audit;
 
 /// One conversation as the transformer reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,11 @@ pub struct RowMaker<'a> {
 }
 
 impl RowMaker<'_> {
+    /// Starts an audit of rows that this maker makes.
+    pub fn audit(&self) -> Audit {
+        Audit::new(self.template.eos().and_then(|end| self.tokenizer.id(end)))
+    }
+
     /// Returns the row of one conversation, and the remark that it was cut; or the remark why there is none.
     ///
     /// # Errors

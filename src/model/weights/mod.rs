@@ -15,6 +15,7 @@ use super::config::LlamaConfig;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::{ModelError, Result};
+use crate::store::{Artifact, Store, StoreError};
 
 pub(super) use folder::Folder;
 pub(super) use gguf::gguf_name;
@@ -27,6 +28,20 @@ pub enum WeightFiles {
     Gguf(PathBuf),
     /// A folder's files by their relative names; the names in the file system may be others, such as digests.
     Folder(BTreeMap<String, PathBuf>),
+}
+
+impl WeightFiles {
+    /// Returns where the files of a stored base model are; `None` when the artifact is none.
+    ///
+    /// # Errors
+    /// Those of [`Store::path`].
+    pub fn of(store: &Store, artifact: &Artifact) -> std::result::Result<Option<Self>, StoreError> {
+        Ok(match artifact {
+            Artifact::File(file) => Some(Self::Gguf(store.path(file)?)),
+            Artifact::Folder { files } => Some(Self::Folder(store.paths(files)?)),
+            Artifact::Records(_) => None,
+        })
+    }
 }
 
 /// An open base model: its hyperparameters are read, its tensors are read when they are asked for.

@@ -10,6 +10,17 @@ pub(super) enum TrainError {
     #[diagnostic(code(train::no_rows), help("rows need an answer by the assistant within `max-tokens` tokens"))]
     NoRows { count: usize, why: String },
 
+    /// A row that would teach nothing.
+    #[error("no token of row `{row}` would be trained, within {max_tokens} tokens: {text}")]
+    #[diagnostic(
+        code(train::untrained_row),
+        help(
+            "`tunesmith show NODE --row '{row}' --tokens` shows what training sees of it; shorten questions in the \
+             filter (`max-question-tokens`), raise `max-tokens`, or leave such rows out with `untrained-rows = \"drop\"`"
+        )
+    )]
+    Untrained { row: String, max_tokens: usize, text: String },
+
     /// The loss or the gradient is no number any more.
     #[error("training diverged in step {step}: the loss is {loss}, the gradient's norm is {norm}")]
     #[diagnostic(code(train::diverged), help("set a lower `learning-rate` (it is {rate}), or a longer warm-up"))]

@@ -49,6 +49,19 @@ pub(super) struct Settings {
     pub(super) max_tokens: usize,
     /// What happens to longer rows.
     pub(super) over_length: OverLength,
+    /// What happens when no token of a row would be trained: its answer is empty, or begins after `max-tokens`.
+    pub(super) untrained_rows: UntrainedRows,
+}
+
+/// What happens when no token of a row would be trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum UntrainedRows {
+    /// The training does not begin, and the row is shown.
+    #[default]
+    Fail,
+    /// It is left out and counted.
+    Drop,
 }
 
 impl Default for Settings {
@@ -69,6 +82,7 @@ impl Default for Settings {
             seed: 42,
             max_tokens: 2048,
             over_length: OverLength::Truncate,
+            untrained_rows: UntrainedRows::Fail,
         }
     }
 }

@@ -2,7 +2,13 @@
 //!
 //! `--json` writes one object `show`: `node`, `kind`, `state` (`fresh`, `stale`, `never-built`), `key`, `outputs` (each
 //! `output`, `digest`, `bytes`, and `records` or `files` where it has them), `fields`, `report` (each `what`, `count`),
-//! `provenance`, `reads`, `settings`. With `--rows`, one object `row` for each: the record in its stored form.
+//! `provenance`, `reads`, `settings`. With `--rows` or `--row`, one object `row` for each: the record in its stored form;
+//! with `--tokens` also what training sees of it: see the submodule `tokens`.
+
+#[cfg(not(feature = "train"))]
+mod absent;
+#[cfg(feature = "train")]
+mod tokens;
 
 use std::fmt::Write as _;
 
@@ -16,6 +22,11 @@ use crate::graph::NodeIndex;
 use crate::record::{Conversation, Record, RecordSet, Role};
 use crate::store::{Artifact, Provenance};
 
+#[cfg(not(feature = "train"))]
+use absent::Inspector;
+#[cfg(feature = "train")]
+use tokens::Inspector;
+
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
@@ -24,6 +35,12 @@ pub(super) struct Show {
     /// Show this many of its rows too
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
+    /// Show the row with this id; can be given several times
+    #[arg(long, value_name = "ID")]
+    row: Vec<String>,
+    /// Show the rows' tokens and which are trained, and count over all rows
+    #[arg(long)]
+    tokens: bool,
     /// The output whose rows are shown
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
@@ -42,11 +59,49 @@ impl Execute for Show {
         let shown = Shown { session: &session, index, explanation: &explanation, provenance };
         shown.for_people(context);
         context.output.json(&json!({ "show": shown.for_programs() }));
-        if let Some(count) = self.rows {
+        if self.rows.is_some() || self.tokens || !self.row.is_empty() {
             let output = output.map_or_else(|| session.output(index, None), Ok)?;
-            rows(context, &session, &explanation, index, &output, count)?;
+            self.show_rows(context, &session, &explanation, index, &output)?;
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Show {
+    /// Shows the rows of an output that were asked for.
+    fn show_rows(
+        &self,
+        context: &mut Context<'_>,
+        session: &Session<'_>,
+        explanation: &Explanation,
+        index: NodeIndex,
+        output: &str,
+    ) -> Result<(), CliError> {
+        let node = session.project.graph[index].name.clone();
+        let Some(known) = &explanation.known else { return Err(CliError::NeverBuilt { node }) };
+        let Some(Artifact::Records(records)) = known.outputs.get(output) else {
+            return Err(CliError::NoRows { node, output: output.to_owned() });
+        };
+        let set = RecordSet::open(&session.store, records).map_err(EngineError::from)?;
+        let mut shown = Vec::new();
+        for id in &self.row {
+            let record = set.get(id).map_err(EngineError::from)?;
+            shown.push(record.ok_or_else(|| CliError::NoSuchRow {
+                node: node.clone(),
+                output: output.to_owned(),
+                row: id.escape_debug().to_string(),
+            })?);
+        }
+        for record in set.records().take(self.rows.unwrap_or(0)) {
+            shown.push(record.map_err(EngineError::from)?);
+        }
+        let inspector = if self.tokens { Some(Inspector::open(session)?) } else { None };
+        for record in &shown {
+            context.output.line(format_args!("\n{}", plain(&text(record))));
+            context.output.json(&json!({ "row": record }));
+            inspector.as_ref().map_or(Ok(()), |inspector| inspector.show(context, record))?;
+        }
+        inspector.map_or(Ok(()), |inspector| inspector.audit(context, &set))
     }
 }
 
@@ -158,29 +213,6 @@ fn object((name, artifact): (&String, &Artifact)) -> Value {
         Artifact::File(_) => {}
     }
     object
-}
-
-/// Shows the first `count` rows of an output.
-fn rows(
-    context: &mut Context<'_>,
-    session: &Session<'_>,
-    explanation: &Explanation,
-    index: NodeIndex,
-    output: &str,
-    count: usize,
-) -> Result<(), CliError> {
-    let node = session.project.graph[index].name.clone();
-    let Some(known) = &explanation.known else { return Err(CliError::NeverBuilt { node }) };
-    let Some(Artifact::Records(records)) = known.outputs.get(output) else {
-        return Err(CliError::NoRows { node, output: output.to_owned() });
-    };
-    let set = RecordSet::open(&session.store, records).map_err(EngineError::from)?;
-    for record in set.records().take(count) {
-        let record = record.map_err(EngineError::from)?;
-        context.output.line(format_args!("\n{}", plain(&text(&record))));
-        context.output.json(&json!({ "row": record }));
-    }
-    Ok(())
 }
 
 /// Returns a record as people read it: conversations by turn, the rest by title.
