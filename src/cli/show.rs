@@ -192,7 +192,7 @@ fn text(record: &Record) -> String {
             let note = if superseded.is_empty() { String::new() } else { format!("\nsupersedes {superseded}") };
             format!("{}{note}", conversation(&correction.conversation))
         }
-        Record::Issue(thread) | Record::Pull(thread) => {
+        Record::Issue(thread) | Record::Pull(thread) | Record::Discussion(thread) => {
             let comments = thread.comments.len() + thread.reviews.iter().map(Vec::len).sum::<usize>();
             format!("{}: {} ({}, {comments} comments)", thread.id, thread.title, thread.state)
         }

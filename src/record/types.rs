@@ -14,6 +14,8 @@ pub enum Record {
     Issue(Thread),
     /// A pull request with its comments and review threads.
     Pull(Thread),
+    /// A discussion with its comments and their replies.
+    Discussion(Thread),
     /// A Markdown document.
     Document(Document),
     /// A conversation to train on.
@@ -22,7 +24,7 @@ pub enum Record {
     Correction(Correction),
 }
 
-/// An issue or a pull request.
+/// An issue, a pull request or a discussion; they share the numbers of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Thread {
     /// `owner/name#number`.
@@ -106,6 +108,12 @@ pub struct Comment {
     /// Reactions in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reactions: u64,
+    /// The id of the comment that it replies to, in reviews and discussions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+    /// Whether it was marked as the answer of its discussion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
 }
 
 /// A Markdown document.
@@ -198,7 +206,7 @@ impl Record {
     /// Returns the record's id.
     pub fn id(&self) -> &str {
         match self {
-            Self::Issue(thread) | Self::Pull(thread) => &thread.id,
+            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => &thread.id,
             Self::Document(document) => &document.id,
             Self::Row(row) => &row.id,
             Self::Correction(correction) => &correction.conversation.id,

@@ -28,7 +28,7 @@ pub fn export_jsonl(store: &Store, records: &RecordsRef, writer: &mut dyn Write)
 
 fn line(record: &Record) -> serde_json::Result<String> {
     match record {
-        Record::Issue(thread) => serde_json::to_string(&RawThread::of(thread)),
+        Record::Issue(thread) | Record::Discussion(thread) => serde_json::to_string(&RawThread::of(thread)),
         Record::Pull(thread) => serde_json::to_string(&RawPull::of(thread)),
         Record::Document(document) => serde_json::to_string(&RawDocument::of(document)),
         Record::Row(row) => serde_json::to_string(&ShareGpt::of(row)),

@@ -259,6 +259,7 @@ struct RawComment {
     created_at: Option<String>,
     updated_at: Option<String>,
     reactions: Option<RawReactions>,
+    in_reply_to_id: Option<u64>,
 }
 
 impl RawThread {
@@ -305,6 +306,8 @@ impl RawComment {
             created_at: self.created_at,
             updated_at: self.updated_at,
             reactions: count(self.reactions.as_ref()),
+            reply_to: self.in_reply_to_id,
+            accepted: false,
         }
     }
 }

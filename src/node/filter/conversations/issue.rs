@@ -62,7 +62,8 @@ pub(super) fn shortened(text: &str, limit: usize, what: &str, rows: &mut Rows<'_
     first
 }
 
-/// Returns the best answer, or why there is none. Maintainers come first, then the score, then the earlier one.
+/// Returns the best answer, or why there is none. What was marked as the answer comes first, then maintainers, then the
+/// score, then the earlier one.
 fn best<'a>(thread: &'a Thread, speakers: &[Speaker], settings: &Settings) -> Result<Answer<'a>, &'static str> {
     let of = |wanted: Speaker| speakers.iter().filter(|speaker| **speaker == wanted).count();
     if of(Speaker::Other) == 0 {
@@ -90,7 +91,9 @@ fn best<'a>(thread: &'a Thread, speakers: &[Speaker], settings: &Settings) -> Re
     }
     let mut best: Option<Answer<'_>> = None;
     for answer in long.into_iter().filter(|answer| !only_asks(&answer.text)) {
-        let rank = |answer: &Answer<'_>| (is_maintainer(&answer.comment.author), answer.score);
+        let rank = |answer: &Answer<'_>| {
+            (answer.comment.accepted, is_maintainer(&answer.comment.author), answer.score)
+        };
         if best.as_ref().is_none_or(|best| rank(&answer) > rank(best)) {
             best = Some(answer);
         }

@@ -164,7 +164,7 @@ fn count(artifact: &Artifact) -> u64 {
 fn converted(line: &Line<'_>, settings: &Settings) -> Result<Mapped, RecordError> {
     let mut rows = Rows::of(line, settings.system.as_deref());
     match line.record()? {
-        Record::Issue(thread) => issue::rows(&thread, settings, &mut rows),
+        Record::Issue(thread) | Record::Discussion(thread) => issue::rows(&thread, settings, &mut rows),
         Record::Pull(thread) => pull::rows(&thread, settings, &mut rows),
         Record::Document(document) => document::rows(&document, settings, &mut rows),
         Record::Row(row) => rows.row(row),

@@ -220,7 +220,7 @@ fn summary(record: &Record) -> Summary {
         Record::Row(row) => (row, None),
         Record::Correction(correction) => (&correction.conversation, Some(&correction.supersedes)),
         // The record-wise part yields nothing else.
-        Record::Issue(_) | Record::Pull(_) | Record::Document(_) => return Summary::default(),
+        Record::Issue(_) | Record::Pull(_) | Record::Discussion(_) | Record::Document(_) => return Summary::default(),
     };
     let mut names: Vec<u64> = [&row.id, &row.thread]
         .into_iter()
