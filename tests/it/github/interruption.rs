@@ -21,7 +21,7 @@ fn world(kills: usize) -> FakeGithub {
     let github = FakeGithub::start();
     github.change(|world| {
         world.latency = Duration::from_millis(3);
-        let issues = kills as u64 * 4 + 20;
+        let issues = kills as u64 * 12 + 20;
         for number in 1..=issues {
             world.issue(number, number as u32, json!({}));
         }

@@ -82,3 +82,23 @@ fn a_refresh_brings_replies_and_edits_into_their_threads() {
     project.fetch();
     assert_eq!(project.records(), incremental);
 }
+
+#[test]
+fn a_sweep_takes_out_deleted_pull_requests_and_deleted_comments_of_reviews() {
+    let mut project = project();
+    project.more = json!({"sweep": "always"});
+    project.fetch();
+    project.github.change(|world| {
+        world.delete_issue(3);
+        world.repo("o/r").delete_review(21);
+        world.repo("o/r").delete_review(22);
+    });
+    project.fetch();
+    assert!(project.issue(3).is_none());
+    assert_eq!(reviews(&project, 2), [vec![20]]);
+    // A list that lacks them all takes none out.
+    let before = project.records();
+    project.github.change(|world| world.instead.insert("sort=created", super::fault(200, &[], "[]")));
+    project.fetch();
+    assert_eq!(project.records(), before);
+}

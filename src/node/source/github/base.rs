@@ -1,7 +1,5 @@
 //! What a fetch goes on from: the last snapshot, or a user's own file.
 
-use std::collections::BTreeMap;
-
 use super::cursor::{Cursor, Place};
 use super::error::Result;
 use super::seed::{self, Seed};
@@ -57,17 +55,13 @@ impl<'a> Base<'a> {
         Ok(set.get(&thread_id(repo, number))?.and_then(|record| self.subject.thread(record)))
     }
 
-    /// Returns the numbers of all threads of a repository, each with its number of comments.
-    pub(super) fn numbers(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
-        let mut numbers = BTreeMap::new();
-        for record in self.set.iter().flat_map(RecordSet::records) {
-            if let Some(thread) = self.subject.thread(record?)
-                && thread.repo == repo
-            {
-                numbers.insert(thread.number, thread.comments.len() as u64);
-            }
-        }
-        Ok(numbers)
+    /// Returns all threads of a repository.
+    pub(super) fn threads(&self, repo: &str) -> impl Iterator<Item = Result<Thread>> {
+        let threads = self.set.iter().flat_map(RecordSet::records);
+        threads.filter_map(move |record| match record.map(|record| self.subject.thread(record)) {
+            Ok(thread) => thread.filter(|thread| thread.repo == repo).map(Ok),
+            Err(error) => Some(Err(error.into())),
+        })
     }
 
     /// Returns the ids of records that belong to none of these repositories.

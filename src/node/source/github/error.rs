@@ -32,6 +32,15 @@ pub(super) enum GithubError {
         /// Where it says it belongs.
         address: String,
     },
+    /// An answer from somewhere else.
+    #[error("`{asked}` is answered by `{origin}`, which is not the API")]
+    #[diagnostic(code(source::github::elsewhere), help("the token was not sent there; if that is the API now, name it by `api`"))]
+    Elsewhere {
+        /// The API's origin.
+        asked: String,
+        /// Who answered.
+        origin: String,
+    },
     /// GraphQL answered with an error.
     #[error("GitHub's GraphQL answered for `{repo}`: {message}")]
     #[diagnostic(code(source::github::graphql), help("{help}"))]

@@ -101,15 +101,19 @@ impl Fetch<'_, '_> {
         Ok(())
     }
 
-    /// Returns what is kept of a fetch that did not come to its end, by repository; empty when that is nothing.
-    pub(super) fn kept(&self, repos: &[String]) -> String {
+    /// Returns what is kept of a fetch that did not come to its end, by repository; nothing when that is nothing.
+    pub(super) fn kept(&self, repos: &[String]) -> Option<String> {
         let of = |repo: &String| {
             let counts = self.units().map(|unit| (self.journal(repo, unit).count(), unit));
             let counts: Vec<String> =
                 counts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
-            if counts.is_empty() { None } else { Some(format!("{repo}: {}", counts.join(", "))) }
+            (!counts.is_empty()).then(|| counts.join(", "))
         };
-        repos.iter().filter_map(of).collect::<Vec<_>>().join("; ")
+        let kept: Vec<Option<String>> = repos.iter().map(of).collect();
+        let told = |(repo, kept): (&String, &Option<String>)| {
+            format!("{repo}: {}", kept.as_deref().unwrap_or("all is still to come"))
+        };
+        kept.iter().any(Option::is_some).then(|| repos.iter().zip(&kept).map(told).collect::<Vec<_>>().join("; "))
     }
 
     /// Returns the journal of one listing. Another node, or another server, keeps its own.
@@ -237,10 +241,16 @@ impl Fetch<'_, '_> {
             place.threads = later(before.threads, whole.newest);
             place.comments = place.comments.or(whole.begun);
             join.comments += whole.threads.iter().map(|thread| thread.comments.len() as u64).sum::<u64>();
-            join.threads.extend(whole.threads.into_iter().map(|thread| (thread.number, thread)));
+            for thread in whole.threads {
+                join.counts.insert(thread.number, thread.comments.len() as u64);
+                join.threads.insert(thread.number, thread);
+            }
         }
         if self.is_sweep_due(repo, date) {
             seen = Some(self.all_numbers(repo)?);
+            if self.subject == Subject::Pulls {
+                join.sweep_reviews()?;
+            }
         }
         let gone = seen.as_ref().map(|seen| join.sweep(seen)).transpose()?.unwrap_or_default();
         if seen.is_some() || self.base.place(repo).is_none() {

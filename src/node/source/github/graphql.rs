@@ -20,8 +20,10 @@ use super::subject::Subject;
 use crate::net::{Request, Url};
 use crate::record::{Comment, Thread};
 
-/// Threads of a first batch: 5,000 nodes with a hundred comments each, well below GraphQL's ten seconds.
+/// Threads of a batch: 5,000 nodes with a hundred comments each, well below GraphQL's ten seconds.
 pub(super) const BATCH: u64 = 50;
+/// After so many good batches of a lesser size a greater one is tried: the server may just have been busy.
+const GOOD_BATCHES: u32 = 8;
 
 const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
 const COMMENT: &str = "body createdAt updatedAt authorAssociation author { __typename login } reactions { totalCount }";
@@ -141,7 +143,7 @@ impl Fetch<'_, '_> {
         if !threads.is_empty() {
             self.run.note(format!("{repo}: going on after {} {unit} of an earlier try", threads.len()));
         }
-        let (mut size, mut date) = (BATCH, None);
+        let (mut size, mut good, mut date) = (BATCH, 0, None);
         let is_newest_first = self.is_newest_first(since);
         loop {
             let variables = json!({"first": size, "after": journal.after(), "since": since});
@@ -151,7 +153,7 @@ impl Fetch<'_, '_> {
                 Err(error) if !error.is_too_much() || size == 1 => return Err(error),
                 Ok(_) if size == 1 => return Err(gap(repo)),
                 _ => {
-                    size = (size / 2).max(1);
+                    (size, good) = ((size / 2).max(1), 0);
                     continue;
                 }
             };
@@ -168,6 +170,10 @@ impl Fetch<'_, '_> {
             journal.push(&page, newest.map(from_time), end)?;
             threads.extend(page);
             date = at.or(date);
+            good += 1;
+            if good >= GOOD_BATCHES {
+                (size, good) = ((size * 2).min(BATCH), 0);
+            }
             self.watch.read(format!("{repo}: {unit}"), threads.len() as u64, total);
             let is_past = is_newest_first && oldest < since.and_then(time);
             if next.is_none() || is_past {

@@ -3,9 +3,10 @@
 //! Pages come in order of their last change, so a fetch that goes on later asks for what changed since the last page:
 //! whatever changed meanwhile comes again with its new content. That makes an old journal as good as a new one.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::rest::PAGE;
 use crate::net::{Cached, Replies};
 use crate::store::{Digest, Store, StoreError};
 
@@ -136,7 +137,11 @@ impl Replies for LastReply<'_> {
         Some(Cached { etag: kept.etag, link: kept.link, body: self.store.get(&kept.body).ok()? })
     }
 
+    /// A full page may be followed by another one the next time and be the same, so only short ones are kept.
     fn put(&self, key: &str, reply: &Cached) {
+        if serde_json::from_slice::<Vec<IgnoredAny>>(&reply.body).is_ok_and(|page| page.len() as u64 >= PAGE) {
+            return;
+        }
         let Ok(body) = self.store.put(&reply.body) else { return };
         let kept = Kept { key: key.to_owned(), etag: reply.etag.clone(), link: reply.link.clone(), body };
         self.store.put_state(&self.name, &kept).ok();

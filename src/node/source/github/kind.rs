@@ -122,8 +122,7 @@ impl Kind for Github {
         let settings: Settings = run.settings()?;
         let fetch = self.fetch(run, &settings).map_err(failure)?;
         let news = fetch.all(&settings.repos).map_err(|error| {
-            let kept = fetch.kept(&settings.repos);
-            if !kept.is_empty() {
+            if let Some(kept) = fetch.kept(&settings.repos) {
                 run.note(format!("kept for the next run, which goes on from there: {kept}"));
             }
             failure(error)

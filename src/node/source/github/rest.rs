@@ -1,13 +1,13 @@
 //! Asking by REST: listings page by page, kept as they come, and single threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cursor::{from_time, later, time};
-use super::error::Result;
+use super::error::{GithubError, Result};
 use super::fetch::Fetch;
 use super::journal::{Journal, LastReply};
 use super::subject::Subject;
@@ -121,7 +121,7 @@ impl Fetch<'_, '_> {
         let mut total = None;
         for response in self.client.pages(request, &self.watch) {
             let response = response?;
-            let page: Vec<E> = read_page(&response, repo, self.subject)?;
+            let page: Vec<E> = self.read_page(&response, repo)?;
             let last = page.iter().filter_map(E::updated_at).filter_map(time).max().map(from_time);
             journal.push(&page, last, None)?;
             listing.entries.extend(page);
@@ -152,6 +152,7 @@ impl Fetch<'_, '_> {
         let url = Url::parse(&format!("{}/repos/{repo}/issues/{number}", self.api))?;
         match self.client.send(&api_request(url), &self.watch) {
             Ok(response) => {
+                self.check_origin(&response)?;
                 let listed = response.json::<WireIssue>()?.listed(repo, self.subject);
                 Ok(Some(listed).filter(|listed| listed.number == number))
             }
@@ -167,7 +168,7 @@ impl Fetch<'_, '_> {
         for page in self.client.pages(api_request(url), &self.watch) {
             match page {
                 Ok(page) => {
-                    let posted: Vec<Posted> = read_page(&page, repo, self.subject)?;
+                    let posted: Vec<Posted> = self.read_page(&page, repo)?;
                     comments.extend(posted.into_iter().map(|posted| posted.comment));
                 }
                 Err(NetError::Refused { status: 404 | 410, .. }) => return Ok(None),
@@ -177,13 +178,46 @@ impl Fetch<'_, '_> {
         Ok(Some(comments))
     }
 
+    /// Lists the ids of all comments of reviews that are there.
+    pub(super) fn all_reviews(&self, repo: &str) -> Result<BTreeSet<u64>> {
+        let order = format!("sort=created&direction=asc&per_page={PAGE}");
+        let url = Url::parse(&format!("{}/repos/{repo}/pulls/comments?{order}", self.api))?;
+        let mut there = BTreeSet::new();
+        for page in self.client.pages(api_request(url), &self.watch) {
+            there.extend(self.read_page::<Posted>(&page?, repo)?.into_iter().map(|posted| posted.id));
+            self.watch.read(format!("{repo}: sweep of reviews"), there.len() as u64, None);
+        }
+        Ok(there)
+    }
+
+    /// Returns whether a comment of a review is still there.
+    pub(super) fn is_review_there(&self, repo: &str, id: u64) -> Result<bool> {
+        let url = Url::parse(&format!("{}/repos/{repo}/pulls/comments/{id}", self.api))?;
+        match self.client.send(&api_request(url), &self.watch) {
+            Ok(_) => Ok(true),
+            Err(NetError::Refused { status: 404 | 410, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_page<E: Entry>(&self, page: &Response, repo: &str) -> Result<Vec<E>> {
+        self.check_origin(page)?;
+        Ok(page.json::<Vec<E::Wire>>()?.into_iter().map(|wire| E::read(wire, repo, self.subject)).collect())
+    }
+
+    /// Refuses an answer that a redirect to another host brought.
+    fn check_origin(&self, response: &Response) -> Result<()> {
+        let (asked, origin) = (Url::parse(&self.api)?.origin(), response.url.origin());
+        if asked == origin { Ok(()) } else { Err(GithubError::Elsewhere { asked, origin }) }
+    }
+
     /// Lists all threads that are there: numbers of the subject, each with its number of comments.
     pub(super) fn all_by_rest(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
         let order = format!("sort=created&direction=asc&per_page={PAGE}");
         let url = Url::parse(&format!("{}/repos/{repo}/issues?state=all&{order}", self.api))?;
         let mut seen = BTreeMap::new();
         for page in self.client.pages(api_request(url), &self.watch) {
-            let listed: Vec<Listed> = read_page(&page?, repo, self.subject)?;
+            let listed: Vec<Listed> = self.read_page(&page?, repo)?;
             seen.extend(listed.iter().filter(|it| it.thread.is_some()).map(|it| (it.number, it.comments)));
             self.watch.read(format!("{repo}: sweep"), seen.len() as u64, None);
         }
@@ -196,10 +230,6 @@ impl<E> Listing<E> {
     pub(super) fn up_to(&self, before: Option<&String>) -> Option<String> {
         later(before.cloned(), self.newest.clone())
     }
-}
-
-fn read_page<E: Entry>(page: &Response, repo: &str, subject: Subject) -> Result<Vec<E>> {
-    Ok(page.json::<Vec<E::Wire>>()?.into_iter().map(|wire| E::read(wire, repo, subject)).collect())
 }
 
 fn api_request<'a>(url: Url) -> Request<'a> {

@@ -10,6 +10,7 @@ use super::join::Join;
 use super::settings::Sweep;
 use super::subject::Subject;
 use super::wire::thread_id;
+use crate::record::Thread;
 
 impl Fetch<'_, '_> {
     /// Returns whether a sweep is due for a repository, at the server's time of day.
@@ -48,10 +49,14 @@ impl Join<'_, '_, '_> {
     /// Compares what is known with all that is there, and returns the ids of what is gone. Each one is asked for alone
     /// before it counts as gone: a list that lacks something must not take it out.
     pub(super) fn sweep(&mut self, seen: &BTreeMap<u64, u64>) -> Result<BTreeSet<String>> {
-        let known = self.fetch.base.numbers(self.repo)?;
+        let count = |thread: Thread| (thread.number, thread.comments.len() as u64);
+        let known = self.fetch.base.threads(self.repo).map(|thread| Ok(count(thread?)));
+        let known: BTreeMap<u64, u64> = known.collect::<Result<_>>()?;
         let mut gone = BTreeSet::new();
         for number in known.keys().filter(|number| !seen.contains_key(number)) {
-            if !self.threads.contains_key(number) && !self.is_there(*number)? {
+            // What was listed just now is there; what only its comments brought may be gone.
+            if !self.counts.contains_key(number) && !self.is_there(*number)? {
+                self.threads.remove(number);
                 gone.insert(thread_id(self.repo, *number));
             }
         }
@@ -70,6 +75,30 @@ impl Join<'_, '_, '_> {
             }
         }
         Ok(gone)
+    }
+
+    /// Takes out the comments of reviews that are not there any more; each one is asked for alone before.
+    pub(super) fn sweep_reviews(&mut self) -> Result<()> {
+        let there = self.fetch.all_reviews(self.repo)?;
+        for thread in self.fetch.base.threads(self.repo) {
+            let thread = thread?;
+            let ids = thread.reviews.iter().flatten().filter_map(|comment| comment.id);
+            let mut gone = BTreeSet::new();
+            for id in ids.filter(|id| !there.contains(id)) {
+                if !self.fetch.is_review_there(self.repo, id)? {
+                    gone.insert(id);
+                }
+            }
+            if gone.is_empty() {
+                continue;
+            }
+            let thread = self.threads.entry(thread.number).or_insert(thread);
+            for review in &mut thread.reviews {
+                review.retain(|comment| comment.id.is_none_or(|id| !gone.contains(&id)));
+            }
+            thread.reviews.retain(|review| !review.is_empty());
+        }
+        Ok(())
     }
 
     /// Returns whether a thread is still there.

@@ -51,7 +51,7 @@ impl World {
         let comments = self.repos.values().flat_map(|repo| repo.discussions.values());
         let mut comments = comments.flat_map(|discussion| discussion["comments"].as_array().unwrap());
         let Some(comment) = comments.find(|comment| comment["id"] == variables["id"]) else { return absent("node") };
-        let list = slice(comment["replies"].as_array().unwrap().clone(), 100, &variables["after"]);
+        let list = slice(replies(comment), 100, &variables["after"]);
         Answer::new(200, &json!({"data": {"node": {"replies": list}}}).to_string())
     }
 }
@@ -150,8 +150,7 @@ fn comments(repo: &Repo, thread: &Value, of_discussions: bool) -> Vec<Value> {
         let comments = thread["comments"].as_array().unwrap().iter().cloned();
         return comments
             .map(|mut comment| {
-                let replies = comment["replies"].as_array().cloned().unwrap_or_default();
-                comment["replies"] = slice(replies, 20, &Value::Null);
+                comment["replies"] = slice(replies(&comment), 20, &Value::Null);
                 comment
             })
             .collect();
@@ -166,6 +165,15 @@ fn comments(repo: &Repo, thread: &Value, of_discussions: bool) -> Vec<Value> {
         })
     };
     of.into_iter().map(|(_, it)| comment(it)).collect()
+}
+
+/// Returns the replies to a comment, which have none themselves.
+fn replies(comment: &Value) -> Vec<Value> {
+    let mut replies = comment["replies"].as_array().cloned().unwrap_or_default();
+    for reply in &mut replies {
+        reply.as_object_mut().unwrap().remove("replies");
+    }
+    replies
 }
 
 /// Returns a page of a list whose places are numbers.

@@ -210,6 +210,10 @@ impl World {
                 let issue = repo.issues.get(&number.parse().unwrap());
                 return issue.map_or_else(not_found, |issue| Answer::new(200, &repo.counted(issue).to_string()));
             }
+            ["pulls", "comments", id] => {
+                let review = repo.reviews.get(&id.parse().unwrap());
+                return review.map_or_else(not_found, |review| Answer::new(200, &review.to_string()));
+            }
             ["issues", number, "comments"] => repo::of(&repo.comments, number.parse().unwrap()),
             ["pulls", number, "comments"] => repo::of(&repo.reviews, number.parse().unwrap()),
             _ => return not_found(),
@@ -247,7 +251,8 @@ impl World {
         let ids = page.iter().map(|(id, _)| *id).collect();
         let values = page.iter().map(|(_, entry)| if path == "issues" { repo.counted(entry) } else { (*entry).clone() });
         let body = serde_json::to_string(&values.collect::<Vec<_>>()).unwrap();
-        let etag = format!("W/\"{}\"", tunesmith::store::Digest::of(body.as_bytes()).short());
+        let has_more = at + size < entries.len();
+        let etag = format!("W/\"{}-{has_more}\"", tunesmith::store::Digest::of(body.as_bytes()).short());
         if asked.headers.get("if-none-match").is_some_and(|asked| asked == etag.as_str()) {
             return (Answer::new(304, ""), Vec::new());
         }
@@ -256,7 +261,7 @@ impl World {
         let own = format!("/repositories/{}/{path}", repo.id);
         if self.endless {
             answer = answer.with("link", format!("<{own}?{}>; rel=\"next\"", asked.query));
-        } else if at + size < entries.len() {
+        } else if has_more {
             let after = page.last().map(place).unwrap_or_default();
             let last = entries.len().div_ceil(size);
             answer = answer.with(

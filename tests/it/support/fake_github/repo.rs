@@ -89,11 +89,16 @@ impl Repo {
     pub(crate) fn delete_issue(&mut self, number: u64) {
         self.issues.remove(&number);
         self.comments.retain(|_, comment| !is_of(comment, number));
+        self.reviews.retain(|_, comment| !is_of(comment, number));
         self.counts.remove(&number);
     }
 
     pub(crate) fn delete_discussion(&mut self, number: u64) {
         self.discussions.remove(&number);
+    }
+
+    pub(crate) fn delete_review(&mut self, id: u64) {
+        self.reviews.remove(&id);
     }
 
     pub(crate) fn delete_comment(&mut self, id: u64) {
