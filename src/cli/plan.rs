@@ -8,6 +8,7 @@ use super::settled::{Answer, Question};
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
+use crate::node::Forecast;
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -37,13 +38,17 @@ impl Execute for PlanCommand {
         let graph = &session.project.graph;
         let mut runs = 0;
         for (index, planned) in &plan.nodes {
-            let (word, why) = describe(&session, *index, planned)?;
+            let (word, mut why) = describe(&session, *index, planned)?;
+            let forecast = forecast(context, &session, *index, planned)?;
+            if let Some(forecast) = &forecast {
+                why = format!("{why}; {forecast}");
+            }
             runs += usize::from(!matches!(planned, Planned::Fresh(_) | Planned::NotDeployed));
             if !matches!(planned, Planned::Fresh(_)) {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
             }
-            context.output.json(&entry(&session, *index, planned)?);
+            context.output.json(&entry(&session, *index, planned, forecast)?);
         }
         let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count();
         context.output.line(match runs {
@@ -158,7 +163,25 @@ fn state(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(
     })
 }
 
-fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<serde_json::Value, CliError> {
+/// Returns what a node that would run is going to ask of the network.
+fn forecast(
+    context: &Context<'_>,
+    session: &Session<'_>,
+    index: NodeIndex,
+    planned: &Planned,
+) -> Result<Option<Forecast>, CliError> {
+    let Planned::Run(prepared, _) = planned else { return Ok(None) };
+    let kind = session.resolver().kind(&session.project.graph[index])?;
+    let secrets = &context.surroundings.environment;
+    Ok(kind.forecast(&prepared.settings, &prepared.previous, secrets))
+}
+
+fn entry(
+    session: &Session<'_>,
+    index: NodeIndex,
+    planned: &Planned,
+    forecast: Option<Forecast>,
+) -> Result<serde_json::Value, CliError> {
     let node = &session.project.graph[index];
     let (action, why) = describe(session, index, planned)?;
     let (key, reason) = match planned {
@@ -168,6 +191,7 @@ fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<s
     };
     Ok(json!({"plan": {
         "node": node.name, "kind": node.kind_name, "action": action, "why": why, "key": key, "reason": reason,
+        "forecast": forecast,
     }}))
 }
 

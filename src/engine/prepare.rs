@@ -100,7 +100,9 @@ impl Resolver<'_> {
         let settings = substitute(node, self.graph, known)?;
         let inputs = self.input_parts(node, kind, known)?;
         let files = self.files(node, kind.files(&settings))?;
-        let file_digests = files.iter().map(|file| (format!("{} {}", file.setting, file.name), file.digest)).collect();
+        let shapes_key = |file: &&JobFile| !kind.first_files().contains(&file.setting.as_str());
+        let named = |file: &JobFile| (format!("{} {}", file.setting, file.name), file.digest);
+        let file_digests = files.iter().filter(shapes_key).map(named).collect();
         let tools = kind.tools(&settings);
         Ok(KeyParts { node, kind, settings, inputs, files, file_digests, tools })
     }

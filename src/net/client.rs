@@ -7,8 +7,8 @@ use ureq::http::HeaderMap;
 use ureq::{Agent, http};
 
 use super::exchange::{Broken, Reply, TICK, exchange};
-use super::policy::{Verdict, judge};
-use super::{Cached, NetError, Pages, Policy, Replies, Result, Secret, Url, cached};
+use super::policy::{Verdict, date, judge};
+use super::{Cached, NetError, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
 
 /// What a caller is asked and told while a request goes on.
 pub trait Watch {
@@ -16,6 +16,8 @@ pub trait Watch {
     fn is_cancelled(&self) -> bool;
     /// Takes that the request pauses, and why: one phrase that names the host.
     fn waits(&self, wait: Duration, why: &str);
+    /// Takes that something is sent; each try and each redirect counts.
+    fn asks(&self) {}
 }
 
 /// A request. Asking twice must do no harm: what fails is sent again.
@@ -26,6 +28,7 @@ pub struct Request<'a> {
     body: Option<Vec<u8>>,
     replies: Option<&'a dyn Replies>,
     wants_json: bool,
+    pub(super) is_graphql: bool,
 }
 
 /// A whole answer with a status of 200 to 299.
@@ -37,6 +40,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Whether the server said that it is what the caller kept.
     pub unchanged: bool,
+    /// The server's time of day.
+    pub date: Option<SystemTime>,
     pub(super) link: Option<String>,
 }
 
@@ -51,7 +56,7 @@ pub struct Client {
 impl<'a> Request<'a> {
     /// Asks for a page.
     pub fn get(url: Url) -> Self {
-        Self { url, headers: Vec::new(), body: None, replies: None, wants_json: false }
+        Self { url, headers: Vec::new(), body: None, replies: None, wants_json: false, is_graphql: false }
     }
 
     /// Sends a question as JSON.
@@ -169,6 +174,7 @@ impl Client {
         let mut tries = Tries::default();
         loop {
             let message = self.message(request, token, kept.as_ref())?;
+            watch.asks();
             let reply = match exchange(&self.agent, message, &self.policy, watch) {
                 Ok(reply) => reply,
                 Err(broken) => {
@@ -178,7 +184,11 @@ impl Client {
             };
             let excerpt = excerpt(&reply.body, token);
             let url = request.url.to_string();
-            match judge(reply.status, &reply.headers, &reply.body, clock()) {
+            let verdict = match judge(reply.status, &reply.headers, &reply.body, clock()) {
+                Verdict::Accept if request.is_graphql => graphql::judge(&reply.headers, &reply.body, clock()),
+                verdict => verdict,
+            };
+            match verdict {
                 Verdict::Accept => match unreadable(request, &reply) {
                     None => return Ok(Step::Answer(answer(request, &key, reply))),
                     Some(cause) => {
@@ -187,8 +197,8 @@ impl Client {
                 },
                 Verdict::NotModified => {
                     let kept = kept.ok_or(NetError::UnaskedNotModified { url })?;
-                    let url = request.url.clone();
-                    return Ok(Step::Answer(Response { url, body: kept.body, unchanged: true, link: kept.link }));
+                    let (url, date) = (request.url.clone(), date(&reply.headers, "date"));
+                    return Ok(Step::Answer(Response { url, body: kept.body, unchanged: true, date, link: kept.link }));
                 }
                 Verdict::Redirect => {
                     let location = joined(&reply.headers, "location").unwrap_or_default();
@@ -341,7 +351,8 @@ fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
     if let (Some(replies), Some(etag), 200) = (request.replies, joined(&reply.headers, "etag"), reply.status) {
         replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
     }
-    Response { url: request.url.clone(), body: reply.body, unchanged: false, link }
+    let date = date(&reply.headers, "date");
+    Response { url: request.url.clone(), body: reply.body, unchanged: false, date, link }
 }
 
 /// Returns all values of a header as one list.

@@ -15,6 +15,7 @@ mod cached;
 mod client;
 mod error;
 mod exchange;
+mod graphql;
 mod pages;
 mod policy;
 mod secret;

@@ -21,7 +21,7 @@ impl<'a> Pages<'a> {
     fn page(&mut self, request: &Request<'a>) -> Result<Response> {
         self.seen.insert(request.url().clone());
         let response = self.client.send(request, self.watch)?;
-        self.next = match response.link.as_deref().and_then(next_link) {
+        self.next = match response.link.as_deref().and_then(|header| link(header, "next")) {
             Some(link) => Some(request.at(self.checked(&response.url, link)?)),
             None => None,
         };
@@ -54,13 +54,22 @@ impl Iterator for Pages<'_> {
     }
 }
 
-/// Returns the target of the first link with the relation `next` (RFC 8288).
-fn next_link(header: &str) -> Option<&str> {
+impl Response {
+    /// Returns how many pages the listing has that this is a page of, where its `Link: rel="last"` counts them.
+    pub fn last_page(&self) -> Option<u64> {
+        let last = link(self.link.as_deref()?, "last")?;
+        let query = last.split_once('?')?.1;
+        query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
+    }
+}
+
+/// Returns the target of the first link with this relation (RFC 8288).
+fn link<'h>(header: &'h str, relation: &str) -> Option<&'h str> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;
         let end = end_of_parameters(after);
-        if is_next(&after[..end]) {
+        if has_relation(&after[..end], relation) {
             return Some(target.trim());
         }
         rest = &after[end..];
@@ -81,17 +90,21 @@ fn end_of_parameters(text: &str) -> usize {
     text.len()
 }
 
-fn is_next(parameters: &str) -> bool {
+fn has_relation(parameters: &str, wanted: &str) -> bool {
     parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
         let relations = value.trim().trim_matches('"');
         name.trim().eq_ignore_ascii_case("rel")
-            && relations.split_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
+            && relations.split_whitespace().any(|relation| relation.eq_ignore_ascii_case(wanted))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::next_link;
+    use super::link;
+
+    fn next_link(header: &str) -> Option<&str> {
+        link(header, "next")
+    }
 
     #[test]
     fn the_next_link_is_found_among_foreign_relations() {

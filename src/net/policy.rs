@@ -75,7 +75,7 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTi
 
 /// GitHub's order: `retry-after`, then `x-ratelimit-reset` where nothing remains, else a minute. A secondary limit may
 /// be told by the body's text alone.
-fn limited(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
+pub(super) fn limited(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
     if let Some(wait) = retry_after(headers, now) {
         return Verdict::Limited(Some(wait));
     }
@@ -100,11 +100,13 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date(headers, "retry-after")?.duration_since(now).unwrap_or_default())
 }
 
-fn date(headers: &HeaderMap, name: &str) -> Option<SystemTime> {
+/// Reads a header that is a date.
+pub(super) fn date(headers: &HeaderMap, name: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text(headers, name)?.trim()).ok()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Reads a header that is text.
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 

@@ -1,10 +1,12 @@
 //! What a kind of node is: facts for the graph and the engine, its settings, and its run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{NodeError, Outcome, Run};
+use super::{Forecast, NodeError, Outcome, Run, Secrets};
+use crate::store::Artifact;
 
 /// The table of a manifest that a node stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,6 +213,12 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
+    /// Returns the settings whose files only a first run of a pinned kind begins with: what they hold is in the snapshot
+    /// from then on, so they shape no key and may go.
+    fn first_files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Returns the fields of other nodes that canonical `settings` read, such as a gate's metrics.
     fn references(&self, settings: &Value) -> Vec<FieldReference> {
         let _ = settings;
@@ -244,6 +252,18 @@ pub trait Kind: Sync {
     fn tools(&self, settings: &Value) -> Vec<(String, String)> {
         let _ = settings;
         Vec::new()
+    }
+
+    /// Returns what a run with canonical `settings` is going to ask of the network, from what the last snapshot had and
+    /// whether tokens are set. It opens no socket.
+    fn forecast(
+        &self,
+        settings: &Value,
+        previous: &BTreeMap<String, Artifact>,
+        secrets: &dyn Secrets,
+    ) -> Option<Forecast> {
+        let _ = (settings, previous, secrets);
+        None
     }
 
     /// Runs the node.

@@ -14,6 +14,7 @@ pub mod train;
 pub(crate) mod bench;
 mod command;
 mod error;
+mod forecast;
 mod job;
 mod kind;
 pub(crate) mod process;
@@ -24,6 +25,7 @@ mod table;
 pub(crate) mod testing;
 
 pub use error::{FailureClass, NodeError};
+pub use forecast::Forecast;
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
 pub use kind::{
     Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,

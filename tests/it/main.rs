@@ -9,7 +9,7 @@ mod command;
 mod corpora;
 #[cfg(feature = "llama")]
 mod examples;
-mod github_issues;
+mod github;
 #[cfg(feature = "llama")]
 mod golden;
 mod hostile;

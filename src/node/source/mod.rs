@@ -1,7 +1,7 @@
 //! Kinds of the family `source`.
 
 mod corrections;
-mod github_issues;
+mod github;
 mod jsonl;
 mod markdown;
 
@@ -15,7 +15,9 @@ use super::{FileInput, Kind};
 pub(super) const KINDS: &[&dyn Kind] = &[
     &jsonl::Jsonl,
     &markdown::Markdown,
-    &github_issues::GithubIssues,
+    &github::ISSUES,
+    &github::PULLS,
+    &github::DISCUSSIONS,
     &corrections::Corrections,
     &super::command::SOURCE,
 ];

@@ -7,7 +7,6 @@ pub(crate) mod program;
 pub(crate) mod tiny;
 
 /// Returns how often a test of chance is repeated: the first number, or under `make test-long` the second.
-#[cfg(feature = "llama")]
 #[expect(clippy::disallowed_methods, reason = "`make test-long` says by the environment that time is no matter")]
 pub(crate) fn count((short, long): (usize, usize)) -> usize {
     if std::env::var_os("TUNESMITH_LONG_TESTS").is_some() { long } else { short }

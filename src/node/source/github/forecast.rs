@@ -1,0 +1,79 @@
+//! What a fetch or a refresh is going to ask, from the last snapshot alone.
+
+use std::collections::BTreeMap;
+
+use super::rest::PAGE;
+use super::settings::{Settings, Sweep};
+use super::subject::Subject;
+use crate::node::{Forecast, Secrets};
+use crate::store::Artifact;
+
+/// Requests that GitHub answers in an hour without a token.
+const AN_HOUR: u64 = 60;
+/// Requests in a second, a few of them at once: GitHub takes about half a second for a page.
+const A_SECOND: u64 = 4;
+
+/// Forecasts the requests of a run.
+pub(super) fn forecast(
+    subject: Subject,
+    settings: &Settings,
+    previous: &BTreeMap<String, Artifact>,
+    secrets: &dyn Secrets,
+) -> Forecast {
+    let has_token = settings.token_name().is_some_and(|name| secrets.environment(name).is_some());
+    let advice = match settings.token_name() {
+        _ if has_token => String::new(),
+        Some(name) => format!("`{name}` is not set, and without a token GitHub answers {AN_HOUR} requests an hour"),
+        None => format!(
+            "without a token GitHub answers {AN_HOUR} requests an hour, with `token = \"env:GITHUB_TOKEN\"` 5,000"
+        ),
+    };
+    let join = |parts: [String; 2]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+    let (Some(Artifact::Records(records)), true) = (previous.get("records"), previous.contains_key("cursor")) else {
+        return Forecast { requests: None, seconds: None, note: join([first(subject, settings, has_token), advice]) };
+    };
+    let repos = settings.repos.len() as u64;
+    let lists = match subject {
+        Subject::Issues => 2,
+        Subject::Pulls => 3,
+        Subject::Discussions => 1,
+    };
+    let sweep = records.count / PAGE + repos;
+    let (more, note) = match settings.sweep() {
+        Some(Sweep::Always) => (sweep, String::new()),
+        Some(Sweep::Every(period)) => {
+            (0, format!("every {} about {sweep} more to find what is gone", humantime::format_duration(period)))
+        }
+        _ => (0, String::new()),
+    };
+    let requests = repos * lists + more;
+    let note = join([format!("one more for each {PAGE} changes"), note]);
+    let seconds =
+        if has_token { requests.div_ceil(A_SECOND) } else { hours(requests) * 3600 + requests.div_ceil(A_SECOND) };
+    let advice = if requests > AN_HOUR { advice } else { String::new() };
+    Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]) }
+}
+
+/// Returns what can be said before anything was fetched.
+fn first(subject: Subject, settings: &Settings, has_token: bool) -> String {
+    let example = "5,000 threads with 20,000 comments";
+    if let Some(seed) = settings.seed.as_deref() {
+        return format!("one request for each {PAGE} threads, and what `{seed}` lacks");
+    }
+    match (subject, has_token) {
+        (Subject::Discussions, false) => "discussions cannot be read without a token".to_owned(),
+        (Subject::Pulls, _) | (_, true) => {
+            format!("how many requests is known after the first answer: {example} take 100 to 250")
+        }
+        (_, false) => format!(
+            "how many requests is known after the first answer: {example} take 250, about {} hours; stop and go on at \
+             any time",
+            hours(250)
+        ),
+    }
+}
+
+/// Returns how many hours requests wait without a token: the first sixty do not.
+fn hours(requests: u64) -> u64 {
+    requests.saturating_sub(1) / AN_HOUR
+}

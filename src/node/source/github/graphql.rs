@@ -1,0 +1,412 @@
+//! Asking by GraphQL: whole threads in batches, their further comments by a second cursor, and bare numbers.
+//!
+//! A batch that is too much for the server, by a timeout or by an answer with gaps, is asked again at half the size. What
+//! comes with an error in it is never taken for whole.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::cursor::{from_time, time};
+use super::error::{GithubError, Result};
+use super::fetch::Fetch;
+use super::join::in_order;
+use super::nodes::{CommentNode, Connection, Node};
+use super::rest::PAGE;
+use super::subject::Subject;
+use crate::net::{Request, Url};
+use crate::record::{Comment, Thread};
+
+/// Threads of a batch: 5,000 nodes with a hundred comments each, well below GraphQL's ten seconds.
+pub(super) const BATCH: u64 = 50;
+/// After so many good batches of a lesser size a greater one is tried: the server may just have been busy.
+const GOOD_BATCHES: u32 = 8;
+
+const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
+const COMMENT: &str = "body createdAt updatedAt authorAssociation author { __typename login } reactions { totalCount }";
+
+/// All threads of a repository that were read.
+pub(super) struct Walked {
+    pub(super) threads: Vec<Thread>,
+    /// The newest change in them.
+    pub(super) newest: Option<String>,
+    /// The newest change that there was before the first batch of a first fetch.
+    pub(super) begun: Option<String>,
+    /// The server's time of day at the last batch.
+    pub(super) date: Option<SystemTime>,
+}
+
+/// How much there is.
+#[derive(Debug)]
+pub(super) struct Totals {
+    /// Of the subject.
+    pub(super) threads: u64,
+    /// Pull requests, which stand in the lists of REST.
+    pub(super) pulls: u64,
+    /// The newest change.
+    pub(super) newest: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Answer<T> {
+    data: Option<Data<T>>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Data<T> {
+    repository: Option<T>,
+}
+
+#[derive(Deserialize)]
+struct Problems {
+    #[serde(default)]
+    errors: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    message: String,
+    /// Where the schema does not have what was asked for.
+    extensions: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct OfThreads {
+    threads: Connection<Node>,
+}
+
+#[derive(Deserialize)]
+struct OfNumbers {
+    threads: Connection<Bare>,
+}
+
+#[derive(Deserialize)]
+struct Bare {
+    number: u64,
+    comments: Option<Connection<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct One<T> {
+    thread: Option<T>,
+}
+
+#[derive(Deserialize)]
+struct Comments {
+    comments: Connection<CommentNode>,
+}
+
+#[derive(Deserialize)]
+struct OfTotals {
+    threads: Connection<Value>,
+    pulls: Connection<Value>,
+    newest: Connection<Changed>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Changed {
+    updated_at: Option<String>,
+}
+
+impl Fetch<'_, '_> {
+    /// Asks how much there is.
+    pub(super) fn totals(&self, repo: &str) -> Result<Totals> {
+        let list = self.subject.connection();
+        let query = format!(
+            "query Totals($owner: String!, $name: String!) {{ repository(owner: $owner, name: $name) {{ \
+             threads: {list} {{ totalCount }} pulls: pullRequests {{ totalCount }} \
+             newest: {list}(first: 1, orderBy: {{field: UPDATED_AT, direction: DESC}}) {{ nodes {{ updatedAt }} }} }} }}"
+        );
+        let (totals, _): (OfTotals, _) = self.ask(repo, &query, json!({}))?;
+        Ok(Totals {
+            threads: totals.threads.total_count.unwrap_or_default(),
+            pulls: totals.pulls.total_count.unwrap_or_default(),
+            newest: totals.newest.entries().next().and_then(|newest| newest.updated_at),
+        })
+    }
+
+    /// Reads all threads that changed since a time, whole, from where an earlier try stopped.
+    pub(super) fn threads(&self, repo: &str, since: Option<&str>, total: Option<u64>) -> Result<Walked> {
+        let unit = self.subject.plural();
+        let mut journal = self.journal(repo, self.whole_unit());
+        let mut threads: Vec<Thread> = journal.entries()?;
+        if !threads.is_empty() {
+            self.run.note(format!("{repo}: going on after {} {unit} of an earlier try", threads.len()));
+        }
+        let (mut size, mut good, mut date) = (BATCH, 0, None);
+        let is_newest_first = self.is_newest_first(since);
+        loop {
+            let variables = json!({"first": size, "after": journal.after(), "since": since});
+            let asked: Result<(OfThreads, _)> = self.ask(repo, &self.batch_query(is_newest_first), variables);
+            let (batch, at) = match asked {
+                Ok((OfThreads { threads }, at)) if !threads.has_gap() => (threads, at),
+                Err(error) if !error.is_too_much() || size == 1 => return Err(error),
+                Ok(_) if size == 1 => return Err(gap(repo)),
+                _ => {
+                    (size, good) = ((size / 2).max(1), 0);
+                    continue;
+                }
+            };
+            let (next, end) = (batch.next(), batch.end().or(journal.after().map(str::to_owned)));
+            if next.is_some() && next.as_deref() == journal.after() {
+                return Err(problem(repo, Problem::of("the list leads back to where it was".into())));
+            }
+            let mut page = Vec::new();
+            for node in batch.entries() {
+                page.push(self.whole(repo, node)?);
+            }
+            let times = page.iter().filter_map(|thread| thread.updated_at.as_deref().and_then(time));
+            let (newest, oldest) = (times.clone().max(), times.min());
+            journal.push(&page, newest.map(from_time), end)?;
+            threads.extend(page);
+            date = at.or(date);
+            good += 1;
+            if good >= GOOD_BATCHES {
+                (size, good) = ((size * 2).min(BATCH), 0);
+            }
+            self.watch.read(format!("{repo}: {unit}"), threads.len() as u64, total);
+            let is_past = is_newest_first && oldest < since.and_then(time);
+            if next.is_none() || is_past {
+                break;
+            }
+        }
+        let newest = threads.iter().filter_map(|thread| thread.updated_at.as_deref().and_then(time)).max();
+        Ok(Walked { threads, newest: newest.map(from_time), begun: journal.begun().map(str::to_owned), date })
+    }
+
+    /// Returns whether a list must be read from its newest end: discussions cannot be asked for by time.
+    fn is_newest_first(&self, since: Option<&str>) -> bool {
+        self.subject == Subject::Discussions && since.is_some()
+    }
+
+    fn batch_query(&self, is_newest_first: bool) -> String {
+        let direction = if is_newest_first { "DESC" } else { "ASC" };
+        let (since, filter) = match self.subject {
+            Subject::Discussions => ("", ""),
+            _ => (", $since: DateTime", ", filterBy: {since: $since}"),
+        };
+        format!(
+            "query Threads($owner: String!, $name: String!, $first: Int!, $after: String{since}) {{ \
+             repository(owner: $owner, name: $name) {{ threads: {}(first: $first, after: $after, \
+             orderBy: {{field: UPDATED_AT, direction: {direction}}}{filter}) {{ {PAGE_INFO} nodes {{ {} }} }} }} }}",
+            self.subject.connection(),
+            self.fields()
+        )
+    }
+
+    /// Returns what is asked of a thread.
+    fn fields(&self) -> String {
+        let (own, first) = match self.subject {
+            Subject::Discussions => ("closed stateReason", 50),
+            _ => ("state stateReason(enableDuplicate: true)", 100),
+        };
+        format!(
+            "number title body createdAt updatedAt closedAt url authorAssociation author {{ __typename login }} \
+             labels(first: 100) {{ nodes {{ name }} }} reactions {{ totalCount }} {own} \
+             comments(first: {first}) {{ {PAGE_INFO} nodes {{ {} }} }}",
+            self.comment_fields()
+        )
+    }
+
+    /// Returns what is asked of a comment.
+    fn comment_fields(&self) -> String {
+        match self.subject {
+            Subject::Discussions => format!(
+                "id databaseId isAnswer {COMMENT} \
+                 replies(first: 20) {{ {PAGE_INFO} nodes {{ databaseId isAnswer {COMMENT} }} }}"
+            ),
+            _ => format!("fullDatabaseId {COMMENT}"),
+        }
+    }
+
+    /// Makes a thread with all its comments, those that did not fit into the batch among them.
+    fn whole(&self, repo: &str, mut node: Node) -> Result<Thread> {
+        let number = node.number;
+        let mut comments = Vec::new();
+        let mut page = node.comments.take();
+        while let Some(list) = page {
+            if list.has_gap() {
+                return Err(gap(repo));
+            }
+            let next = list.next();
+            for comment in list.entries() {
+                self.add_with_replies(repo, number, comment, &mut comments)?;
+            }
+            page = next.map(|after| self.more_comments(repo, number, &after)).transpose()?.flatten();
+        }
+        in_order(&mut comments);
+        let mut thread = node.thread(repo);
+        thread.comments = comments;
+        Ok(thread)
+    }
+
+    fn add_with_replies(
+        &self,
+        repo: &str,
+        number: u64,
+        mut comment: CommentNode,
+        comments: &mut Vec<Comment>,
+    ) -> Result<()> {
+        let (id, name) = (comment.number(), comment.id.take());
+        let mut page = comment.replies.take();
+        comments.push(comment.comment(None));
+        while let Some(list) = page {
+            if list.has_gap() {
+                return Err(gap(repo));
+            }
+            let next = list.next();
+            comments.extend(list.entries().map(|reply| reply.comment(id)));
+            page = match (next, &name) {
+                (Some(after), Some(name)) => Some(self.more_replies(repo, number, name, &after)?),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Option<Connection<CommentNode>>> {
+        let query = format!(
+            "query Comments($owner: String!, $name: String!, $number: Int!, $after: String) {{ \
+             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ \
+             comments(first: 100, after: $after) {{ {PAGE_INFO} nodes {{ {} }} }} }} }} }}",
+            self.subject.singular(),
+            self.comment_fields()
+        );
+        let asked = self.ask::<One<Comments>>(repo, &query, json!({"number": number, "after": after}))?;
+        Ok(asked.0.thread.map(|thread| thread.comments))
+    }
+
+    /// Asks for further replies to a comment; `repository` comes along, so that every answer has one form.
+    fn more_replies(&self, repo: &str, number: u64, name: &str, after: &str) -> Result<Connection<CommentNode>> {
+        #[derive(Deserialize)]
+        struct Replies {
+            replies: Connection<CommentNode>,
+        }
+        #[derive(Deserialize)]
+        struct Told {
+            data: Option<OfNode>,
+        }
+        #[derive(Deserialize)]
+        struct OfNode {
+            node: Option<Replies>,
+        }
+        let query = format!(
+            "query Replies($id: ID!, $after: String) {{ node(id: $id) {{ ... on DiscussionComment {{ \
+             replies(first: 100, after: $after) {{ {PAGE_INFO} \
+             nodes {{ databaseId isAnswer {COMMENT} }} }} }} }} }}"
+        );
+        let response = self.post(repo, &query, &json!({"id": name, "after": after}))?;
+        let told: Told = response.json()?;
+        told.data
+            .and_then(|data| data.node)
+            .map(|node| node.replies)
+            .ok_or_else(|| problem(repo, Problem::of(format!("no replies to a comment of #{number}"))))
+    }
+
+    /// Lists all threads that are there: numbers, each with its number of comments.
+    pub(super) fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
+        let list = self.subject.connection();
+        let query = format!(
+            "query Numbers($owner: String!, $name: String!, $first: Int!, $after: String) {{ \
+             repository(owner: $owner, name: $name) {{ threads: {list}(first: $first, after: $after, \
+             orderBy: {{field: CREATED_AT, direction: ASC}}) {{ totalCount {PAGE_INFO} \
+             nodes {{ number comments {{ totalCount }} }} }} }} }}"
+        );
+        let mut seen = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let variables = json!({"first": PAGE, "after": after});
+            let (OfNumbers { threads }, _) = self.ask(repo, &query, variables)?;
+            if threads.has_gap() {
+                return Err(gap(repo));
+            }
+            let (next, total) = (threads.next(), threads.total_count);
+            let count = |bare: &Bare| bare.comments.as_ref().and_then(|list| list.total_count).unwrap_or_default();
+            seen.extend(threads.entries().map(|bare| (bare.number, count(&bare))));
+            self.watch.read(format!("{repo}: sweep"), seen.len() as u64, total);
+            match next {
+                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
+                _ => return Ok(seen),
+            }
+        }
+    }
+
+    /// Fetches one thread with all its comments; nothing when it was deleted or moved to another repository.
+    pub(super) fn single_whole(&self, repo: &str, number: u64) -> Result<Option<Thread>> {
+        let query = format!(
+            "query Thread($owner: String!, $name: String!, $number: Int!) {{ \
+             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ {} }} }} }}",
+            self.subject.singular(),
+            self.fields()
+        );
+        match self.ask::<One<Node>>(repo, &query, json!({"number": number})) {
+            Ok((One { thread }, _)) => thread.map(|node| self.whole(repo, node)).transpose(),
+            Err(GithubError::GraphQl { is_absent: true, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks a question about a repository.
+    fn ask<T: DeserializeOwned>(
+        &self,
+        repo: &str,
+        query: &str,
+        mut variables: Value,
+    ) -> Result<(T, Option<SystemTime>)> {
+        let (owner, name) = repo.split_once('/').unwrap_or((repo, ""));
+        variables["owner"] = owner.into();
+        variables["name"] = name.into();
+        let response = self.post(repo, query, &variables)?;
+        let answer: Answer<T> = response.json()?;
+        let repository = answer.data.and_then(|data| data.repository);
+        let repository = repository.ok_or_else(|| problem(repo, Problem::of("it has no such repository".into())))?;
+        Ok((repository, response.date))
+    }
+
+    /// Sends a question; an answer with an error in it is none.
+    fn post(&self, repo: &str, query: &str, variables: &Value) -> Result<crate::net::Response> {
+        let api = self.api.strip_suffix("/v3").unwrap_or(&self.api);
+        let request = Request::graphql(Url::parse(&format!("{api}/graphql"))?, query, variables);
+        let response = self.graphql.send(&request, &self.watch)?;
+        let problems: Problems = response.json()?;
+        match problems.errors.into_iter().next() {
+            None => Ok(response),
+            Some(found) => Err(problem(repo, found)),
+        }
+    }
+}
+
+impl Problem {
+    fn of(message: String) -> Self {
+        Self { kind: None, message, extensions: None }
+    }
+}
+
+fn gap(repo: &str) -> GithubError {
+    problem(repo, Problem::of("an entry of the list is missing".into()))
+}
+
+fn problem(repo: &str, problem: Problem) -> GithubError {
+    let kind = problem.kind.as_deref();
+    let is_absent = kind == Some("NOT_FOUND");
+    // A timeout has neither a type nor a code.
+    let is_too_much = kind.is_none() && problem.extensions.is_none();
+    let help = match kind {
+        Some("NOT_FOUND") => "the name is misspelt, or the repository is private and the token may not see it",
+        Some("FORBIDDEN" | "INSUFFICIENT_SCOPES") => "the token may not read this: check what it is allowed to do",
+        _ if is_too_much => "run the command again: it goes on where it stopped",
+        _ => "the server does not know the question: set `via = \"rest\"` where the source has it",
+    };
+    let message = problem.message.chars().take(300).collect();
+    GithubError::GraphQl { repo: repo.to_owned(), message, help, is_too_much, is_absent }
+}

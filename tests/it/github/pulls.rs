@@ -1,0 +1,108 @@
+//! `source.github-pulls`: descriptions, discussion, review threads.
+
+use serde_json::json;
+
+use super::{Project, counts};
+use crate::support::fake_github::{FakeGithub, time};
+
+fn world() -> FakeGithub {
+    let github = FakeGithub::start();
+    github.change(|world| {
+        world.issue(1, 1, json!({}));
+        let merged = json!({"pull_request": {"merged_at": time(3)}, "state": "closed", "closed_at": time(3)});
+        world.issue(2, 3, merged);
+        world.issue(
+            3,
+            4,
+            json!({"pull_request": {"merged_at": null}, "user": {"login": "dependabot[bot]", "type": "Bot"}}),
+        );
+        world.comment(10, 1, 10, json!({}));
+        world.comment(11, 2, 11, json!({}));
+        let repo = world.repo("o/r");
+        repo.review(20, 2, 20, json!({"author_association": "OWNER"}));
+        repo.review(21, 2, 21, json!({}));
+        repo.review(22, 2, 22, json!({"in_reply_to_id": 20, "user": null}));
+        repo.review(23, 3, 23, json!({"in_reply_to_id": 99}));
+    });
+    github
+}
+
+fn project() -> Project {
+    Project::of("github-pulls", world(), json!({}))
+}
+
+/// Returns the ids in the review threads of a pull request.
+fn reviews(project: &Project, number: u64) -> Vec<Vec<u64>> {
+    let pull = project.issue(number).unwrap();
+    pull.reviews.iter().map(|thread| thread.iter().filter_map(|comment| comment.id).collect()).collect()
+}
+
+#[test]
+fn a_pull_request_has_its_discussion_and_its_review_threads() {
+    let mut project = project();
+    let outcome = project.fetch();
+    assert_eq!(outcome.fields["pulls"], 2);
+    assert_eq!(
+        counts(&outcome)[..4],
+        [
+            ("pull requests that are new or changed", 2),
+            ("comments read", 1),
+            ("review comments read", 4),
+            ("issues left out", 1)
+        ]
+    );
+    let merged = project.issue(2).unwrap();
+    assert_eq!((merged.merged_at, merged.state.as_str()), (Some(time(3)), "closed"));
+    assert_eq!(project.comments(2), [11]);
+    assert_eq!(reviews(&project, 2), [vec![20, 22], vec![21]]);
+    assert_eq!(merged.reviews[0][0].author.association.as_deref(), Some("OWNER"));
+    assert_eq!(merged.reviews[0][1].author.login, None);
+    assert_eq!(reviews(&project, 3), [vec![23]]);
+    assert!(project.issue(3).unwrap().author.bot);
+    assert!(project.issue(1).is_none());
+}
+
+#[test]
+fn a_refresh_brings_replies_and_edits_into_their_threads() {
+    let mut project = project();
+    project.fetch();
+    project.github.log();
+    project.github.change(|world| {
+        let repo = world.repo("o/r");
+        repo.review(24, 2, 40, json!({"in_reply_to_id": 20}));
+        repo.review(21, 2, 41, json!({"body": "edited"}));
+        repo.review(25, 3, 42, json!({"in_reply_to_id": 99}));
+        world.comment(12, 3, 43, json!({}));
+    });
+    project.fetch();
+    let log = project.github.log();
+    assert!(log.iter().all(|path| path.contains("since=")), "{log:#?}");
+    assert_eq!(reviews(&project, 2), [vec![20, 22, 24], vec![21]]);
+    assert_eq!(project.issue(2).unwrap().reviews[1][0].body, "edited");
+    assert_eq!(reviews(&project, 3), [vec![23, 25]]);
+    assert_eq!(project.comments(3), [12]);
+    let incremental = project.records();
+    project.bench.previous.clear();
+    project.fetch();
+    assert_eq!(project.records(), incremental);
+}
+
+#[test]
+fn a_sweep_takes_out_deleted_pull_requests_and_deleted_comments_of_reviews() {
+    let mut project = project();
+    project.more = json!({"sweep": "always"});
+    project.fetch();
+    project.github.change(|world| {
+        world.delete_issue(3);
+        world.repo("o/r").delete_review(21);
+        world.repo("o/r").delete_review(22);
+    });
+    project.fetch();
+    assert!(project.issue(3).is_none());
+    assert_eq!(reviews(&project, 2), [vec![20]]);
+    // A list that lacks them all takes none out.
+    let before = project.records();
+    project.github.change(|world| world.instead.insert("sort=created", super::fault(200, &[], "[]")));
+    project.fetch();
+    assert_eq!(project.records(), before);
+}

@@ -1,0 +1,96 @@
+//! What no cursor can see: threads that were deleted, moved, or missed.
+
+use serde_json::json;
+
+use super::{Project, counts, small_world};
+
+fn project(sweep: &str) -> Project {
+    Project::of("github-issues", small_world(), json!({"via": "rest", "sweep": sweep}))
+}
+
+/// Deletes one issue, and adds one that no question by time finds.
+fn behind_the_cursor(project: &Project) {
+    project.github.change(|world| {
+        world.delete_issue(5);
+        world.issue(8, 1, json!({}));
+        world.repo("o/r").delete_comment(12);
+    });
+    project.github.log();
+}
+
+#[test]
+fn a_sweep_takes_out_what_is_gone_and_finds_what_was_missed() {
+    for graphql in [false, true] {
+        let mut project = project("always");
+        project.fetch();
+        project.github.change(|world| world.graphql = graphql);
+        behind_the_cursor(&project);
+        let outcome = project.fetch();
+        assert!(counts(&outcome).contains(&("issues that are gone upstream", 1)), "{outcome:?}");
+        assert!(project.issue(5).is_none());
+        assert_eq!(project.issue(8).unwrap().title, "title 8");
+        assert_eq!(project.comments(3), [] as [u64; 0], "a comment that was deleted without a trace");
+        assert!(project.github.log().contains(&"/graphql".to_owned()));
+        let swept = project.records();
+        project.bench.previous.clear();
+        project.fetch();
+        assert_eq!(project.records(), swept);
+    }
+}
+
+#[test]
+fn a_sweep_comes_when_its_time_has_come_by_the_servers_clock() {
+    let mut project = project("30d");
+    let date = |text: &str| Some(httpdate::fmt_http_date(humantime::parse_rfc3339(text).unwrap()));
+    project.github.change(|world| world.date = date("2024-06-01T00:00:00Z"));
+    project.fetch();
+    behind_the_cursor(&project);
+    project.github.change(|world| world.date = date("2024-06-30T00:00:00Z"));
+    project.fetch();
+    let before = project.bench.previous.clone();
+    assert!(project.issue(5).is_some() && project.issue(8).is_none());
+    project.github.change(|world| world.date = date("2024-07-02T00:00:00Z"));
+    project.fetch();
+    assert!(project.issue(5).is_none() && project.issue(8).is_some());
+    // The time of the sweep is pinned beside the records.
+    assert_ne!(project.bench.previous["cursor"], before["cursor"]);
+    project.github.log();
+    project.fetch();
+    assert!(project.github.log().len() <= 4);
+}
+
+#[test]
+fn without_sweeps_nothing_is_taken_out() {
+    let mut project = project("never");
+    project.fetch();
+    behind_the_cursor(&project);
+    project.github.change(|world| world.date = Some("Fri, 01 Jan 2100 00:00:00 GMT".into()));
+    project.fetch();
+    assert!(project.issue(5).is_some());
+}
+
+#[test]
+fn a_list_that_lacks_an_issue_does_not_take_it_out() {
+    let mut project = project("always");
+    project.fetch();
+    // The sweep's own list ends too early: an empty page, as if nothing were there.
+    project.github.change(|world| world.instead.insert("sort=created", super::fault(200, &[], "[]")));
+    let before = project.records();
+    project.fetch();
+    assert_eq!(project.records(), before);
+}
+
+#[test]
+fn an_issue_that_moved_to_another_repository_is_gone() {
+    let mut project = project("always");
+    project.fetch();
+    project.github.change(|world| {
+        world.delete_issue(5);
+        world.repo("o/other").issue(77, 5, json!({}));
+        let moved = super::fault(301, &[("location", "/repos/o/other/issues/77")], "{}");
+        world.instead.insert("/repos/o/r/issues/5", moved);
+    });
+    project.fetch();
+    assert!(project.issue(5).is_none());
+    assert!(project.issue(77).is_none(), "it belongs to a repository that is not named");
+}
