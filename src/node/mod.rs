@@ -17,6 +17,7 @@ mod error;
 mod job;
 mod kind;
 pub(crate) mod process;
+mod questions;
 mod run;
 pub mod settings;
 mod table;

@@ -6,11 +6,7 @@ use std::sync::LazyLock;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
-/// Compiles a pattern of this program's own.
-pub(super) fn pattern(text: &str) -> Regex {
-    #[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
-    Regex::new(text).expect("a valid pattern")
-}
+pub(super) use crate::node::filter::text::{characters, pattern, sentences};
 
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)<!--.*?-->"));
 static TRAILER: LazyLock<Regex> =
@@ -188,11 +184,6 @@ pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// Returns the length in characters, by which all limits count; four make about one token of English.
-pub(super) fn characters(text: &str) -> usize {
-    text.chars().count()
-}
-
 /// What chat templates know as control text. All `<|…|>` are: Llama 3's `<|eot_id|>`, `ChatML`'s `<|im_end|>`, Phi's
 /// `<|end|>`. The others are of Llama 2, Mistral, Gemma, `DeepSeek`.
 static MARKER: LazyLock<Regex> = LazyLock::new(|| {
@@ -305,27 +296,4 @@ fn prose_without_noise(line: &str) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
-}
-
-/// Cuts a line after `.`, `!` and `?` that white space follows; the pieces together are the line.
-pub(super) fn sentences(line: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    let mut characters = line.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        let ends =
-            matches!(character, '.' | '!' | '?') && characters.peek().is_some_and(|(_, next)| next.is_whitespace());
-        if ends {
-            let mut end = at + character.len_utf8();
-            while let Some((space, character)) = characters.next_if(|(_, next)| next.is_whitespace()) {
-                end = space + character.len_utf8();
-            }
-            pieces.push(&line[from..end]);
-            from = end;
-        }
-    }
-    if from < line.len() {
-        pieces.push(&line[from..]);
-    }
-    pieces
 }
