@@ -13,6 +13,7 @@
 //! | [`node`] | the trait of a kind, the serialised job, and all kinds: a folder a family, a file a kind |
 //! | [`model`] | tensors: GGUF and safetensors, tokenizer, chat template, transformer, LoRA, optimiser, conversion |
 //! | [`llama`] | llama.cpp behind one small API: load, tokenize, log-probabilities, generate, quantise |
+//! | [`secret`] | what secrets look like, for the manifest and for rows |
 //! | [`net`] | the only user of the HTTP client: retries, limits, conditional requests, caps |
 //!
 //! # From a manifest to a model
@@ -66,4 +67,5 @@ pub mod model;
 pub mod net;
 pub mod node;
 pub mod record;
+pub mod secret;
 pub mod store;

@@ -2,15 +2,13 @@
 //!
 //! A literal secret is a problem, and its characters are masked in the texts, so that no report echoes it.
 
-use std::sync::LazyLock;
-
 use miette::SourceSpan;
-use regex::Regex;
 
 use super::error::ManifestError;
 use super::field::Sink;
 use super::source::Sources;
 use super::value::{Data, Table, Value};
+use crate::secret::{find, is_in};
 
 /// What takes a literal secret's place in the settings, so that later messages cannot hold it.
 const WITHHELD: &str = "env:WITHHELD";
@@ -35,25 +33,6 @@ fn is_reference(text: &str) -> bool {
     })
 }
 
-/// What the tokens of well-known services look like, wherever they stand, and a password in a URL. The prefixes are
-/// those that the services gave their tokens so that scanners find them.
-static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
-    let github = r"gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,}";
-    let models = r"hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{20,}";
-    let others =
-        r"glpat-[A-Za-z0-9_-]{20}|npm_[A-Za-z0-9]{36}|pypi-AgEI[A-Za-z0-9_-]{50,}|xox[abprs]-[A-Za-z0-9-]{10,}";
-    let keys = r"(?:AKIA|ASIA)[A-Z0-9]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|[a-z]://[^\s/:@]+:[^\s/@]+@";
-    #[expect(clippy::expect_used, reason = "the pattern is a constant, and a test compiles it")]
-    Regex::new(&format!(r"(?:^|[^A-Za-z0-9])(?:{github}|{models}|{others})|{keys}")).expect("a valid pattern")
-});
-
-/// A shorter text is none of these tokens.
-const SHORTEST: usize = 10;
-
-fn holds_token(text: &str) -> bool {
-    text.len() >= SHORTEST && TOKEN.is_match(text)
-}
-
 /// Finds literal secrets at any depth, reports them and takes them out of the table and the texts.
 pub(super) fn withhold(table: &mut Table, sources: &mut Sources, problems: &mut Sink) {
     for (key, value) in table.iter_mut() {
@@ -70,7 +49,7 @@ fn withhold_value(key: &str, value: &mut Value, sources: &mut Sources, problems:
                 withhold_value(key, item, sources, problems);
             }
         }
-        Data::String(text) if (is_secret(key) && !is_reference(text)) || holds_token(text) => {
+        Data::String(text) if (is_secret(key) && !is_reference(text)) || is_in(text) => {
             sources.mask(at);
             let in_url = text.contains("://");
             (if in_url { WITHHELD_URL } else { WITHHELD }).clone_into(text);
@@ -89,8 +68,8 @@ fn withhold_value(key: &str, value: &mut Value, sources: &mut Sources, problems:
 /// Masks what may be a secret in a text that is no TOML: everything after `token =` and its like to the end of the line,
 /// and what looks like a token.
 pub(super) fn mask_text(text: &str, start: usize, sources: &mut Sources) {
-    for token in TOKEN.find_iter(text) {
-        sources.mask((start + token.start(), token.len()).into());
+    for token in find(text) {
+        sources.mask((start + token.range.start, token.range.len()).into());
     }
     let mut offset = start;
     for line in text.split_inclusive('\n') {

@@ -18,6 +18,7 @@ mod forecast;
 mod job;
 mod kind;
 pub(crate) mod process;
+mod questions;
 mod run;
 pub mod settings;
 mod table;

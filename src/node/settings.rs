@@ -1,5 +1,6 @@
 //! Settings from the manifest's values to their canonical form, with every problem found in one go.
 
+use globset::Glob;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -85,6 +86,35 @@ fn described(settings: &Value, path: Vec<String>, message: &str) -> SettingProbl
     let message = format!("`{key}` must be {expected}, not {}", found_in_toml(found));
     let help = value_at(settings, &path).and_then(|value| quotes(&key, value, &expected));
     SettingProblem { label: format!("expected {expected}"), help, ..problem(path, message) }
+}
+
+/// Returns the problem of a value out of its range; `range` says which values are in it.
+pub fn out_of_range(path: &[&str], range: &str) -> SettingProblem {
+    SettingProblem {
+        path: path.iter().map(|step| (*step).to_owned()).collect(),
+        code: "settings::out_of_range",
+        message: format!("`{}` is out of its range", path.last().unwrap_or(&"")),
+        label: "here".into(),
+        help: Some(format!("give {range}")),
+    }
+}
+
+/// Returns the problems of a list of globs under `key`.
+pub fn glob_problems(key: &str, globs: &Value) -> Vec<SettingProblem> {
+    let globs = globs.as_array().into_iter().flatten().filter_map(Value::as_str).enumerate();
+    globs.filter_map(|(at, glob)| glob_problem(vec![key.to_owned(), at.to_string()], glob)).collect()
+}
+
+/// Returns what is wrong with a glob, which stands at `path`.
+pub fn glob_problem(path: Vec<String>, glob: &str) -> Option<SettingProblem> {
+    let error = Glob::new(glob).err()?;
+    Some(SettingProblem {
+        path,
+        code: "settings::bad_glob",
+        message: format!("`{glob}` is not a glob: {}", error.kind()),
+        label: "here".into(),
+        help: Some("globs are like `**/*.md`, `docs/{a,b}/*.md`".into()),
+    })
 }
 
 /// Returns serde's words for a type in the manifest's.

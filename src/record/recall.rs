@@ -76,7 +76,7 @@ fn size(diffs: &[ChunkDiff]) -> u64 {
 }
 
 /// Returns what changed from a former set, when that is less than half of it and the former one is still there.
-pub(crate) fn near_diff(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<Option<SetDiff>> {
+pub(super) fn near_diff(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<Option<SetDiff>> {
     let Some((_, diffs)) = nearest(store, &[*new], &[std::slice::from_ref(old)])? else { return Ok(None) };
     let mut changed = Vec::new();
     for diff in diffs {

@@ -28,6 +28,11 @@ impl<'s> RecordSet<'s> {
         Ok(Self { store, reference: *reference, chunks, nodes })
     }
 
+    /// Returns what names the set.
+    pub fn reference(&self) -> RecordsRef {
+        self.reference
+    }
+
     /// Returns the number of records.
     pub fn count(&self) -> u64 {
         self.reference.count

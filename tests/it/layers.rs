@@ -7,13 +7,14 @@ use regex::Regex;
 
 /// Which modules of this crate each module may use, beside itself. `cli` and the crate's root may use all.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("manifest", &[]),
+    ("secret", &[]),
+    ("manifest", &["secret"]),
     ("store", &[]),
     ("net", &[]),
     ("record", &["store"]),
     ("llama", &[]),
     ("model", &["llama", "record", "store"]),
-    ("node", &["llama", "model", "net", "record", "store"]),
+    ("node", &["llama", "model", "net", "record", "secret", "store"]),
     ("graph", &["manifest"]),
     ("engine", &["graph", "manifest", "node", "record", "store"]),
     ("cli", &["engine", "graph", "llama", "manifest", "model", "net", "node", "record", "store"]),

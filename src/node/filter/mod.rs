@@ -1,9 +1,23 @@
 //! Kinds of the family `filter`.
 
 mod conversations;
+mod decontaminate;
+mod dedup;
+mod mix;
+mod rows;
+mod scrub;
 mod split;
+mod text;
 
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&conversations::Conversations, &split::Split, &super::command::FILTER];
+pub(super) const KINDS: &[&dyn Kind] = &[
+    &conversations::Conversations,
+    &scrub::Scrub,
+    &dedup::Dedup,
+    &decontaminate::Decontaminate,
+    &mix::Mix,
+    &split::Split,
+    &super::command::FILTER,
+];

@@ -10,7 +10,7 @@ use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
     settings,
 };
-use crate::record::{Line, Mapped, Record, map_records, merge};
+use crate::record::{Line, Mapped, Record, map_records};
 use crate::store::{Artifact, Digest};
 
 /// The kind.
@@ -95,14 +95,7 @@ impl Kind for Split {
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
-        let mut inputs = Vec::new();
-        for input in run.inputs() {
-            let Artifact::Records(rows) = input.artifact else {
-                return Err(run.bad_job(format!("input `{}` is no record set", input.node)));
-            };
-            inputs.push((input.node.as_str(), rows));
-        }
-        let rows = merge(run.store, &inputs)?;
+        let rows = super::rows::merged(run, run.inputs())?;
         let scope = Digest::of(format!("filter.split {VERSION} {}", run.job.settings).as_bytes());
         let result = map_records::<2, NodeError, _>(run.store, scope, &rows, |line| {
             run.check_cancelled()?;

@@ -5,8 +5,6 @@ mod candidate;
 #[cfg(feature = "llama")]
 mod error;
 #[cfg(feature = "llama")]
-mod questions;
-#[cfg(feature = "llama")]
 mod report;
 
 use std::path::PathBuf;

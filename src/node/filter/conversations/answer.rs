@@ -8,11 +8,11 @@
 //! 4. one that says what fixed it ("fixed by #12", "the fix is released"),
 //! 5. the one that explains most: its length, code, commands, reactions; of equal ones the first.
 
-use super::length::characters;
 use super::noise::{only_asks, substance};
 use super::people::{Speaker, confirms, is_maintainer, names_a_fix, tells_a_solution};
 use super::rules::Rules;
 use super::settings::Answerers;
+use crate::node::filter::text::characters;
 use crate::record::{Comment, Thread};
 
 /// A comment that may be an answer.

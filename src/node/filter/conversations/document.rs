@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::heading::question;
-use super::length::characters;
 use super::outline::{Heading, headings, parts};
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean_document, without_metadata};
+use crate::node::filter::text::characters;
 use crate::record::Document;
 
 /// A piece of a document under one heading.

@@ -2,11 +2,11 @@
 
 use super::answer::best;
 use super::dialogue::dialogue;
-use super::length::characters;
 use super::people::{Speaker, is_bot, speaker};
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, without_empty_sections};
+use crate::node::filter::text::characters;
 use crate::record::Thread;
 
 /// A title that is shorter says nothing without a body.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::settings::Settings;
+use crate::node::filter::text::characters;
 use crate::node::{NodeError, Run};
 
 /// The most that a text may have.
@@ -61,11 +62,6 @@ impl Measure {
     pub(super) fn exceeds(&self, text: &str, limit: Limit) -> bool {
         self.length(text, limit) > limit.most()
     }
-}
-
-/// Returns the length in characters.
-pub(super) fn characters(text: &str) -> usize {
-    text.chars().count()
 }
 
 /// Reads the base model's tokenizer.

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
 
-use super::length::characters;
 use super::text::{clean, pattern};
+use crate::node::filter::text::{characters, sentences};
 
 /// Sentences that say nothing to a reader of the answer: workflow, thanks, impatience, promises.
 static NOISE: LazyLock<Regex> = LazyLock::new(|| {
@@ -98,29 +98,6 @@ fn prose_without_noise(line: &str, more: &RegexSet) -> String {
         .collect::<String>()
         .trim_end()
         .to_owned()
-}
-
-/// Cuts a line after `.`, `!` and `?` that white space follows; the pieces together are the line.
-pub(super) fn sentences(line: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    let mut characters = line.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        let ends =
-            matches!(character, '.' | '!' | '?') && characters.peek().is_some_and(|(_, next)| next.is_whitespace());
-        if ends {
-            let mut end = at + character.len_utf8();
-            while let Some((space, character)) = characters.next_if(|(_, next)| next.is_whitespace()) {
-                end = space + character.len_utf8();
-            }
-            pieces.push(&line[from..end]);
-            from = end;
-        }
-    }
-    if from < line.len() {
-        pieces.push(&line[from..]);
-    }
-    pieces
 }
 
 /// Sentences that ask without a question mark.

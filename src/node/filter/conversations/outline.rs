@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
-use super::length::{Limit, Measure, characters};
+use super::length::{Limit, Measure};
 use super::text::options;
+use crate::node::filter::text::characters;
 
 /// A heading outside code.
 #[derive(Clone, Debug, PartialEq, Eq)]

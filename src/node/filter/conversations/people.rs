@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::noise::sentences;
 use super::text::pattern;
+use crate::node::filter::text::sentences;
 use crate::record::{Author, Comment, Thread};
 
 /// Programs that write comments, beside those whose login ends with `[bot]` or `-bot`.

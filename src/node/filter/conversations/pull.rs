@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::dialogue::turns;
-use super::length::characters;
 use super::people::is_bot;
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, pattern};
+use crate::node::filter::text::characters;
 use crate::record::{Comment, Role, Thread};
 
 /// Titles of updates of dependencies, whoever made them.

@@ -7,12 +7,7 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
 use super::outline::headings;
-
-/// Compiles a pattern of this program's own.
-pub(super) fn pattern(text: &str) -> Regex {
-    #[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
-    Regex::new(text).expect("a valid pattern")
-}
+pub(super) use crate::node::filter::text::pattern;
 
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)<!--.*?-->"));
 static TRAILER: LazyLock<Regex> =

@@ -85,7 +85,8 @@ impl Kind for Markdown {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let canonical = settings::canonical::<Settings>(settings)?;
-        let problems: Vec<SettingProblem> = bad_globs(&canonical).collect();
+        let problems: Vec<SettingProblem> =
+            ["include", "exclude"].iter().flat_map(|key| settings::glob_problems(key, &canonical[*key])).collect();
         if problems.is_empty() { Ok(canonical) } else { Err(problems) }
     }
 
@@ -116,24 +117,6 @@ impl Kind for Markdown {
             report: Vec::new(),
         })
     }
-}
-
-/// Returns a problem for each glob that cannot be read.
-fn bad_globs(settings: &Value) -> impl Iterator<Item = SettingProblem> {
-    let globs = ["include", "exclude"].into_iter().flat_map(|key| {
-        let globs = settings.get(key).and_then(Value::as_array).into_iter().flatten();
-        globs.enumerate().filter_map(move |(index, glob)| Some((key, index, glob.as_str()?)))
-    });
-    globs.filter_map(|(key, index, glob)| {
-        let error = globset::Glob::new(glob).err()?;
-        Some(SettingProblem {
-            path: vec![key.to_owned(), index.to_string()],
-            code: "settings::bad_glob",
-            message: format!("`{glob}` is not a glob: {}", error.kind()),
-            label: "here".into(),
-            help: Some("globs are like `**/*.md`, `docs/{a,b}/*.md`".into()),
-        })
-    })
 }
 
 fn read(file: &JobFile, repo: &str) -> Result<Document, MarkdownError> {

@@ -1,4 +1,4 @@
-//! A file of questions, and whether an answer holds what it must.
+//! A file of questions, and whether an answer holds what it must: what evaluations ask, and what rows must not hold.
 //!
 //! ```toml
 //! [[question]]
@@ -13,15 +13,36 @@
 
 use std::path::Path;
 
+use miette::Diagnostic;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::error::CompareError;
+/// What can be wrong with a file of questions.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(crate) enum QuestionsError {
+    /// It cannot be used.
+    #[error("the questions in `{file}` cannot be used: {what}")]
+    #[diagnostic(
+        code(eval::bad_questions),
+        help("a question is `[[question]]` with `ask = \"…\"` and `expect = [\"…\"]`; see the README")
+    )]
+    Bad {
+        /// The file's name.
+        file: String,
+        /// Why, and where in it.
+        what: String,
+    },
+
+    /// It cannot be read.
+    #[error(transparent)]
+    #[diagnostic(code(eval::io), help("check that the file can be read"))]
+    Io(#[from] std::io::Error),
+}
 
 /// One question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// What is asked.
     pub ask: String,
     /// All of these must be in the answer.
@@ -49,9 +70,9 @@ struct File {
 ///
 /// # Errors
 /// What is no TOML of this form, an empty file, a question that expects nothing, a pattern that does not compile.
-pub(super) fn read(name: &str, path: &Path) -> Result<Vec<Question>, CompareError> {
+pub(crate) fn read(name: &str, path: &Path) -> Result<Vec<Question>, QuestionsError> {
     let text = fs_err::read_to_string(path)?;
-    let bad = |what: String| CompareError::BadQuestions { file: name.into(), what };
+    let bad = |what: String| QuestionsError::Bad { file: name.into(), what };
     let file: File = toml::from_str(&text).map_err(|error| bad(error.to_string().trim().to_owned()))?;
     if file.question.is_empty() {
         return Err(bad("it asks nothing".into()));
@@ -77,7 +98,8 @@ pub(super) fn read(name: &str, path: &Path) -> Result<Vec<Question>, CompareErro
 
 impl Question {
     /// Returns whether `answer` is right.
-    pub(super) fn passes(&self, answer: &str) -> bool {
+    #[cfg(any(feature = "llama", test))]
+    pub(crate) fn passes(&self, answer: &str) -> bool {
         let text = normal(answer);
         let has = |wanted: &String| holds(&text, &normal(wanted));
         self.expect.iter().all(has)
@@ -87,7 +109,8 @@ impl Question {
     }
 
     /// Returns whether repeating the question would be a right answer.
-    pub(super) fn gives_itself_away(&self) -> bool {
+    #[cfg(feature = "llama")]
+    pub(crate) fn gives_itself_away(&self) -> bool {
         self.passes(&self.ask)
     }
 
@@ -103,6 +126,7 @@ fn normal(text: &str) -> String {
 }
 
 /// Returns whether `wanted` stands in `text` as whole words: `3` is not in `30`.
+#[cfg(any(feature = "llama", test))]
 fn holds(text: &str, wanted: &str) -> bool {
     let joined =
         |a: Option<char>, b: Option<char>| a.is_some_and(char::is_alphanumeric) && b.is_some_and(char::is_alphanumeric);
