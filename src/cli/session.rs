@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::project::lock_name;
+use super::project::{exclusions_name, lock_name};
 use super::{CliError, Context, Project};
-use crate::engine::{EngineError, KindCatalog, Lockfile, Mode, Resolver};
+use crate::engine::{EngineError, Exclusions, KindCatalog, Lockfile, Mode, Resolver};
 use crate::graph::NodeIndex;
 use crate::manifest::Input;
 use crate::store::{FileLock, Store};
@@ -17,6 +17,8 @@ pub(super) struct Session<'a> {
     pub(super) project: Project,
     /// The store.
     pub(super) store: Store,
+    /// The records that no reader sees.
+    pub(super) exclusions: Exclusions,
     lock: Mutex<Lockfile>,
     catalog: &'a KindCatalog,
     mode: Mode,
@@ -44,12 +46,18 @@ impl<'a> Session<'a> {
         let lock = Mutex::new(Lockfile::read(
             &project.root.join(lock_name(&project.file, project.manifest.profile.as_deref())),
         )?);
+        let exclusions = Exclusions::read(&project.root.join(exclusions_name(&project.file)))?;
         mode.now = now();
-        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
+        Ok(Self { project, store, exclusions, lock, catalog: &context.surroundings.catalog, mode, in_use: None })
     }
 
     /// Returns what decides about nodes.
     pub(super) fn resolver(&self) -> Resolver<'_> {
+        self.resolver_with(&self.exclusions)
+    }
+
+    /// Returns what decides about nodes where these records are excluded.
+    pub(super) fn resolver_with<'s>(&'s self, exclusions: &'s Exclusions) -> Resolver<'s> {
         Resolver {
             catalog: self.catalog,
             graph: &self.project.graph,
@@ -58,6 +66,7 @@ impl<'a> Session<'a> {
             root: &self.project.root,
             profile: self.project.manifest.profile.as_deref(),
             mode: &self.mode,
+            exclusions,
         }
     }
 

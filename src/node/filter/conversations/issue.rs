@@ -36,12 +36,15 @@ pub(super) fn rows(thread: &Thread, settings: &Settings, rows: &mut Rows<'_>) {
         thread.comments.iter().map(|comment| speaker(thread, comment, &settings.bots)).collect();
     match best(thread, &speakers, settings) {
         Ok(answer) => {
+            let comment = answer.comment.id;
             let answer = shortened(&answer.text, settings.max_answer_characters, "answer", rows);
+            rows.cite(comment);
             rows.pair("answer", question.clone(), answer);
         }
         Err(reason) => return rows.dropped(reason),
     }
-    if let Some(turns) = dialogue(thread, &speakers, question, settings) {
+    if let Some((turns, comments)) = dialogue(thread, &speakers, question, settings) {
+        rows.cite(comments);
         rows.conversation("thread", turns);
     }
 }
@@ -125,12 +128,18 @@ fn only_asks(text: &str) -> bool {
 }
 
 /// Returns the thread as a dialogue in order of time: the asker's turns and those of all others, merged where one side
-/// speaks twice. Nothing when the asker did not come back, or when somebody is unknown.
-fn dialogue(thread: &Thread, speakers: &[Speaker], question: String, settings: &Settings) -> Option<Vec<Turn>> {
+/// speaks twice; with the ids of the comments in it. Nothing when the asker did not come back, or when somebody is unknown.
+fn dialogue(
+    thread: &Thread,
+    speakers: &[Speaker],
+    question: String,
+    settings: &Settings,
+) -> Option<(Vec<Turn>, Vec<u64>)> {
     if speakers.contains(&Speaker::Unknown) {
         return None;
     }
     let mut turns = vec![Turn { role: Role::User, text: question }];
+    let mut said_in: Vec<Vec<Option<u64>>> = vec![Vec::new()];
     for (comment, speaker) in thread.comments.iter().zip(speakers) {
         let role = match speaker {
             Speaker::Asker => Role::User,
@@ -150,13 +159,18 @@ fn dialogue(thread: &Thread, speakers: &[Speaker], question: String, settings: &
                 last.text.push_str("\n\n");
                 last.text.push_str(&text);
             }
-            _ => turns.push(Turn { role, text }),
+            _ => {
+                turns.push(Turn { role, text });
+                said_in.push(Vec::new());
+            }
         }
+        said_in.last_mut()?.push(comment.id);
     }
     while turns.last().is_some_and(|turn| {
         turn.role == Role::User || characters(&turn.text) < settings.min_answer_characters || only_asks(&turn.text)
     }) {
         turns.pop();
     }
-    (turns.len() >= 4).then_some(turns)
+    let comments = said_in.into_iter().take(turns.len()).flatten().flatten().collect();
+    (turns.len() >= 4).then_some((turns, comments))
 }

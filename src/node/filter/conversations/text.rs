@@ -203,7 +203,7 @@ static MARKER: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Takes the power from template markers by a zero-width joiner after their first character, and counts them. The text
 /// looks the same, and no renderer that parses special tokens takes it for one.
-pub(super) fn neutralised(text: &str) -> (String, u64) {
+pub(in crate::node::filter) fn neutralised(text: &str) -> (String, u64) {
     let mut count = 0;
     let result = MARKER.replace_all(text, |found: &regex::Captures<'_>| {
         count += 1;
