@@ -36,6 +36,7 @@
 //! | --- | --- |
 //! | `pipeline.toml` | the user; only `tunesmith init` ever writes one |
 //! | `pipeline.lock`, `pipeline.PROFILE.lock` | [`engine::Lockfile`]: pinned snapshots of remote sources |
+//! | `pipeline.excluded.jsonl` | [`engine::Exclusions`]: records that no output has; `tunesmith purge` writes it |
 //! | `cache/` | [`store`]: see there for what lies in it |
 //! | `cache/runs/` | [`engine::RunLog`]: one file a build |
 //! | what `out` names | [`engine::OutState`]: written by a rename, never over a person's edit |

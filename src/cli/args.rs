@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
-    build, cache, check, completions, diff, doctor, explain, get, graph, init, log, plan, schema, show, verify, worker,
+    build, cache, check, completions, diff, doctor, explain, get, graph, init, lineage, log, plan, purge, schema, show,
+    verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -77,8 +78,8 @@ commands! {
     Plan(plan::PlanCommand),
     /// Run what is stale
     #[command(
-        after_help = "With --json: `node` with `said` for each event, then one object `build` with \
-                      the counts. Ends with 1 when a node failed or an edited `out` was left alone, with 3 when only a \
+        after_help = "With --json: `node` with `said` for each event, then `counts` for each source and \
+                      filter and one object `build` with the totals. Ends with 1 when a node failed or an edited `out` was left alone, with 3 when only a \
                       gate was not met."
     )]
     Build(build::Build),
@@ -109,6 +110,18 @@ commands! {
                       metrics, outputs), then one object `diff-runs`."
     )]
     Diff(diff::Diff),
+    /// Follow a record to its rows and models, a row to its record, a model to its rows
+    #[command(
+        after_help = "With --json: one object `lineage`: for a record or row asked, is, excluded, held, from, \
+                      reached, dropped; for a model asked, is, node, kind, outputs, sets."
+    )]
+    Lineage(lineage::Lineage),
+    /// Exclude records or rows from everything that is built from now on
+    #[command(
+        after_help = "With --json: one object `purge`: ids, note, undone, file, stale (nodes), models (each node, \
+                      kind, rows)."
+    )]
+    Purge(purge::Purge),
     /// Show what a build did, how long it took, and what made it take that long
     #[command(
         after_help = "With --json: one object `log`: run, began, duration-ms, profile, nodes, \

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::selection::Selection;
 use super::session::{Session, now};
 use super::settled::{Answer, Question};
-use super::{CliError, Context, Execute, Exit, interrupt};
+use super::{CliError, Context, Execute, Exit, interrupt, table};
 use crate::engine::{BuildOptions, BuildReport, OutWrite, Outcome, RunLog, build};
 use crate::node::{Cancel, FailureClass};
 
@@ -165,6 +165,7 @@ fn summary(
         duration: report.duration,
         interrupted,
     };
+    table::tell(context, graph, report);
     tell(context, &totals);
     for (index, error) in report.failures() {
         context.output.note(format_args!("in node `{}`:", graph[index].name));

@@ -87,6 +87,25 @@ pub enum CliError {
         /// The run.
         run: u64,
     },
+    /// The id of no record, the digest of no output.
+    #[error("no output has a record `{id}`, and nothing that was built is called that")]
+    #[diagnostic(code(cli::unknown_record))]
+    UnknownRecord {
+        /// What was asked for.
+        id: String,
+        /// What may be meant.
+        #[help]
+        help: String,
+    },
+    /// An exclusion is undone that is none.
+    #[error("`{id}` is not in {file}")]
+    #[diagnostic(code(cli::not_excluded), help("a row is excluded with its record: undo the record's line"))]
+    NotExcluded {
+        /// The id.
+        id: String,
+        /// The list.
+        file: String,
+    },
     /// A node without a result.
     #[error("node `{node}` was never built")]
     #[diagnostic(code(cli::never_built), help("`tunesmith build {node}` builds it"))]

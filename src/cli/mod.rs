@@ -28,13 +28,15 @@
 //! | `init` | `init`: `manifest`, `sources`, `notes` |
 //! | `check` | `check`: `manifest`, `nodes`, `families` (count by name), `notes` (each `node`, `note`) |
 //! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason` |
-//! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
+//! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end where something ran `counts` a source or filter, see `table.rs`, and `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
 //! | `status` | `status` a node: `node`, `state`, `why` |
 //! | `explain` | `explain`, see `explain.rs` |
 //! | `graph` | `graph` a node, see `graph.rs` |
 //! | `show` | `show`, and `row` a row, see `show.rs` |
 //! | `get` | `get`, see `get.rs` |
-//! | `diff` | `diff` a node that differs, `diff-runs`, see `diff.rs` |
+//! | `diff` | `diff` a node that differs, `diff-runs`, see `diff/mod.rs` |
+//! | `lineage` | `lineage`, see `lineage/mod.rs` |
+//! | `purge` | `purge`, see `purge.rs` |
 //! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
 //! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
 //! | `verify` | `verify`, see `verify.rs` |
@@ -57,17 +59,21 @@ mod get;
 mod graph;
 mod init;
 mod interrupt;
+mod lineage;
 mod log;
 mod machine;
 mod output;
 mod plan;
 mod progress;
 mod project;
+mod purge;
+mod rows;
 mod schema;
 mod selection;
 mod session;
 mod settled;
 mod show;
+mod table;
 #[cfg(test)]
 mod testing;
 mod verify;

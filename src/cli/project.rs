@@ -113,6 +113,11 @@ pub(super) fn lock_name(manifest: &Path, profile: Option<&str>) -> String {
     profile.map_or_else(|| format!("{stem}.lock"), |profile| format!("{stem}.{profile}.lock"))
 }
 
+/// Returns the name of the list of excluded records beside a manifest; all profiles share it.
+pub(super) fn exclusions_name(manifest: &Path) -> String {
+    format!("{}.excluded.jsonl", manifest.file_stem().unwrap_or_default().to_string_lossy())
+}
+
 /// Returns the nearest manifest upwards, and how to name it from `folder`.
 fn find(folder: &Path) -> Result<(PathBuf, String), CliError> {
     for (steps, ancestor) in folder.ancestors().enumerate() {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::project::lock_name;
+use super::project::{exclusions_name, lock_name};
 use super::settled::Part;
 use super::{CliError, Context, Project};
-use crate::engine::{EngineError, KindCatalog, Lockfile, Mode, Resolver};
+use crate::engine::{EngineError, Exclusions, KindCatalog, Lockfile, Mode, Resolver};
 use crate::graph::NodeIndex;
 use crate::manifest::Input;
 use crate::store::{FileLock, Opening, Settled, Store};
@@ -18,6 +18,8 @@ pub(super) struct Session<'a> {
     pub(super) project: Project,
     /// The store.
     pub(super) store: Store,
+    /// The records that no reader sees.
+    pub(super) exclusions: Exclusions,
     lock: Mutex<Lockfile>,
     catalog: &'a KindCatalog,
     mode: Mode,
@@ -70,8 +72,10 @@ impl<'a> Session<'a> {
         let lock = Mutex::new(Lockfile::read(
             &project.root.join(lock_name(&project.file, project.manifest.profile.as_deref())),
         )?);
+        let exclusions = Exclusions::read(&project.root.join(exclusions_name(&project.file)))?;
         mode.now = now();
-        Ok(Self { project, store, lock, catalog: &context.surroundings.catalog, mode, in_use: None, others: 0 })
+        let catalog = &context.surroundings.catalog;
+        Ok(Self { project, store, exclusions, lock, catalog, mode, in_use: None, others: 0 })
     }
 
     /// Returns how many nodes of the manifest are left out, all of them fresh.
@@ -81,6 +85,11 @@ impl<'a> Session<'a> {
 
     /// Returns what decides about nodes.
     pub(super) fn resolver(&self) -> Resolver<'_> {
+        self.resolver_with(&self.exclusions)
+    }
+
+    /// Returns what decides about nodes where these records are excluded.
+    pub(super) fn resolver_with<'s>(&'s self, exclusions: &'s Exclusions) -> Resolver<'s> {
         Resolver {
             catalog: self.catalog,
             graph: &self.project.graph,
@@ -89,6 +98,7 @@ impl<'a> Session<'a> {
             root: &self.project.root,
             profile: self.project.manifest.profile.as_deref(),
             mode: &self.mode,
+            exclusions,
         }
     }
 

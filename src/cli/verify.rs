@@ -57,6 +57,9 @@ impl Execute for Verify {
             };
             rebuild(&resolver, index, prepared, &options)?
         };
+        // What readers do not see was given all the same.
+        let given = session.store.hit(&known.key).map_err(EngineError::from)?;
+        let known = given.as_deref().unwrap_or(known);
         match rebuilt {
             Rebuilt::Outcome(outcome) => compare(context, &session, index, known, &outcome),
             Rebuilt::Failed(failure) => {

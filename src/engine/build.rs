@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::execute::{Executor, Failure, Ran, objects_of};
-use super::out::OutState;
+use super::out::{OutState, OutWrite};
 use super::plan::{Deploy, as_they_are, is_held_effect};
 use super::prepare::Prepared;
 use super::ready::Ready;
@@ -330,18 +330,13 @@ impl<'a> Builder<'a> {
         started: Duration,
         duration: Duration,
     ) -> Result<(), EngineError> {
-        let known = match &outcome {
-            Outcome::Fresh(known) | Outcome::Built { known, .. } => Arc::clone(known),
-            _ => return Ok(()),
-        };
-        let node = &self.resolver.graph[index];
-        let state = node.out.as_ref().map(|path| OutState { resolver: self.resolver, node, path });
-        let out = match state.map(|state| state.write(&known, self.options.overwrite)).transpose() {
-            Ok(out) => out,
+        let Some(given) = outcome.known().cloned() else { return Ok(()) };
+        let (known, out) = match self.hand_on(index, &given) {
+            Ok(handed_on) => handed_on,
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 let error = error.into_failure();
-                if is_about_bytes(&error) && self.distrust_broken(&known) && self.healed.insert(index) {
+                if is_about_bytes(&error) && self.distrust_broken(&given) && self.healed.insert(index) {
                     self.ready.wait(index);
                 } else {
                     self.fail(index, error, started, duration);
@@ -352,15 +347,24 @@ impl<'a> Builder<'a> {
         if matches!(outcome, Outcome::Fresh(_)) {
             self.say(index, &Said::Fresh);
         }
-        if let (Some(path), Some(what)) = (&node.out, &out) {
+        if let (Some(path), Some(what)) = (&self.resolver.graph[index].out, &out) {
             self.say(index, &Said::Out { path: path.clone(), what: what.clone() });
         }
-        self.known[index.get()] = Some(known);
-        self.settle(index, outcome, started, duration);
+        self.known[index.get()] = Some(Arc::clone(&known));
+        self.settle(index, outcome.with(known), started, duration);
         if let Some(report) = self.reports.get_mut(&index) {
             report.out = out;
         }
         Ok(())
+    }
+
+    /// Returns what readers see of a result, after writing its `out`.
+    fn hand_on(&self, index: NodeIndex, given: &Arc<Known>) -> Result<(Arc<Known>, Option<OutWrite>), EngineError> {
+        let known = self.resolver.admitted(Arc::clone(given))?;
+        let node = &self.resolver.graph[index];
+        let state = node.out.as_ref().map(|path| OutState { resolver: self.resolver, node, path });
+        let out = state.map(|state| state.write(&known, self.options.overwrite)).transpose()?;
+        Ok((known, out))
     }
 
     fn settle(&mut self, index: NodeIndex, outcome: Outcome, started: Duration, duration: Duration) {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{EngineError, RunLog, Trace};
-use crate::record::{RecordError, diff};
+use crate::record::{Changed, Conversation, Line, RecordError, changes, diff};
 use crate::store::{Artifact, Explained, RecordsRef, Store, StoreError};
 
 /// Ids that are named of each sort of change; the rest is counted.
@@ -147,6 +147,42 @@ pub fn differences(store: &Store, old: &Trace, new: &Trace) -> Result<Vec<Differ
 pub fn record_changes(store: &Store, old: &Artifact, new: &Artifact) -> Result<Option<RecordChanges>, EngineError> {
     let (Artifact::Records(old), Artifact::Records(new)) = (old, new) else { return Ok(None) };
     changes_of_sets(store, old, new)
+}
+
+/// A row that differs between two builds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RowChange {
+    /// Its id.
+    pub id: String,
+    /// The row before.
+    pub old: Option<Conversation>,
+    /// The row now.
+    pub new: Option<Conversation>,
+}
+
+/// Returns the rows and corrections that differ between two record sets, in order of their ids; none where one is no
+/// record set or is gone.
+///
+/// # Errors
+/// Errors of the store.
+pub fn row_changes(store: &Store, old: &Artifact, new: &Artifact) -> Result<Vec<RowChange>, EngineError> {
+    let (Artifact::Records(old), Artifact::Records(new)) = (old, new) else { return Ok(Vec::new()) };
+    let changed = match changes(store, old, new) {
+        Err(RecordError::Store(StoreError::Missing { .. } | StoreError::Damaged { .. })) => return Ok(Vec::new()),
+        changed => changed?,
+    };
+    let row = |line: Option<Line<'_>>| -> Result<Option<Conversation>, RecordError> {
+        Ok(line.map(|line| line.record()).transpose()?.and_then(|record| record.conversation().cloned()))
+    };
+    let mut rows = Vec::new();
+    for Changed { old, new } in changed {
+        let id = new.as_ref().or(old.as_ref()).map(|line| line.id().to_owned()).unwrap_or_default();
+        let (old, new) = (row(old)?, row(new)?);
+        if old.is_some() || new.is_some() {
+            rows.push(RowChange { id, old, new });
+        }
+    }
+    Ok(rows)
 }
 
 fn changes_of_sets(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<Option<RecordChanges>, EngineError> {

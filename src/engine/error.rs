@@ -27,6 +27,22 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// The list of excluded records cannot be read.
+    #[error("`{}:{line}` excludes nothing: {what}", path.display())]
+    #[diagnostic(
+        code(engine::bad_exclusion),
+        help(
+            "a line is {{\"id\": \"OWNER/NAME#NUMBER\"}} and may have a \"note\"; `tunesmith purge` writes such lines"
+        )
+    )]
+    Exclusions {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
     /// `--locked` and a source would move.
     #[error("node `{node}` would change the lock: {reason}")]
     #[diagnostic(code(engine::locked), help("run without `--locked`, look at the lock's difference, and commit it"))]
@@ -157,6 +173,15 @@ impl EngineError {
             self,
             Self::Store(StoreError::Sqlite(_)) | Self::Record(crate::record::RecordError::Store(StoreError::Sqlite(_)))
         )
+    }
+
+    /// Returns whether an object is missing or damaged, so that its producer has to run again.
+    pub(super) fn is_about_bytes(&self) -> bool {
+        let gone = |error: &StoreError| matches!(error, StoreError::Missing { .. } | StoreError::Damaged { .. });
+        match self {
+            Self::Store(error) | Self::Record(crate::record::RecordError::Store(error)) => gone(error),
+            _ => false,
+        }
     }
 
     /// Returns the error as the failure of the node that met it.

@@ -31,6 +31,25 @@ pub enum Outcome {
     NotReached,
 }
 
+impl Outcome {
+    /// Returns what the node has, where it has a result.
+    pub fn known(&self) -> Option<&Arc<Known>> {
+        match self {
+            Self::Fresh(known) | Self::Built { known, .. } => Some(known),
+            Self::Failed(_) | Self::Skipped(_) | Self::NotDeployed | Self::NotReached => None,
+        }
+    }
+
+    /// Returns the same outcome with this as what the node has.
+    pub(super) fn with(self, known: Arc<Known>) -> Self {
+        match self {
+            Self::Fresh(_) => Self::Fresh(known),
+            Self::Built { reason, unchanged, .. } => Self::Built { known, reason, unchanged },
+            without => without,
+        }
+    }
+}
+
 /// A node's part of a build.
 #[derive(Clone, Debug)]
 pub struct NodeReport {

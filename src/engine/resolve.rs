@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, KindCatalog, LockEntry, Lockfile, Prepared, StaleReason};
+use super::{EngineError, Exclusions, KindCatalog, LockEntry, Lockfile, Prepared, StaleReason};
 use crate::graph::{Graph, Node, NodeIndex};
 use crate::manifest::Refresh;
 use crate::node::Kind;
@@ -69,6 +69,8 @@ pub struct Resolver<'a> {
     pub profile: Option<&'a str>,
     /// What the user asked for.
     pub mode: &'a Mode,
+    /// The records that no reader sees.
+    pub exclusions: &'a Exclusions,
 }
 
 impl Resolver<'_> {
@@ -94,7 +96,7 @@ impl Resolver<'_> {
         if self.mode.force.contains(&node.name) {
             return Ok(Decision::Run(Box::new(self.prepared(parts, known)?), StaleReason::Forced));
         }
-        if let Some(known) = self.store.hit(&parts.key())? {
+        if let Some(known) = self.admitted_hit(self.store.hit(&parts.key())?)? {
             return Ok(Decision::Fresh(known));
         }
         let prepared = self.prepared(parts, known)?;
@@ -118,10 +120,10 @@ impl Resolver<'_> {
         if self.kind(node)?.info().pinned {
             let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             let entry = lock.get(&node.name).filter(|entry| entry.kind == node.kind_name);
-            return entry.map(|entry| self.pinned(entry)).transpose();
+            return self.admitted_hit(entry.map(|entry| self.pinned(entry)).transpose()?);
         }
         let Some(trace) = self.trace(&self.graph[index].name)? else { return Ok(None) };
-        Ok(self.store.hit(&trace.key)?)
+        self.admitted_hit(self.store.hit(&trace.key)?)
     }
 
     /// Returns the kind of a node.
@@ -173,11 +175,13 @@ impl Resolver<'_> {
         if let Some(entry) = entry {
             prepared.previous.clone_from(&entry.outputs);
         }
-        let Some(reason) = self.pin_reason(node, &prepared, entry)? else {
-            return Ok(match entry {
-                Some(entry) => Decision::Fresh(self.pinned(entry)?),
-                None => Decision::Run(Box::new(prepared), StaleReason::NotPinned),
-            });
+        let reason = match (self.pin_reason(node, &prepared, entry)?, entry) {
+            (Some(reason), _) => reason,
+            (None, Some(entry)) => match self.admitted_hit(Some(self.pinned(entry)?))? {
+                Some(known) => return Ok(Decision::Fresh(known)),
+                None => StaleReason::SnapshotMissing { snapshot: snapshot_digest(entry) },
+            },
+            (None, None) => StaleReason::NotPinned,
         };
         // What is gone cannot be gone on from.
         for artifact in prepared.previous.values() {
@@ -260,6 +264,11 @@ fn by_name<'n>(part: &str, mut nodes: impl Iterator<Item = &'n str>) -> String {
         Some(node) => format!("input `{node}`"),
         None => part.to_owned(),
     }
+}
+
+/// Returns the digest that a snapshot is named by: that of its first output.
+fn snapshot_digest(entry: &LockEntry) -> Digest {
+    entry.outputs.values().next().map_or(entry.settings, Artifact::digest)
 }
 
 /// Returns the key under which a pinned snapshot's record is kept: the settings' key and what was found upstream.

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::{Event, Grant, InputRole, Job, JobFile, JobInput, NodeError, Progress};
+use crate::net::Watch;
 use crate::store::Store;
 
 /// A flag that asks a run to stop soon and cleanly.
@@ -70,6 +72,18 @@ pub struct BadJob {
     pub kind: String,
     /// What does not fit.
     pub what: String,
+}
+
+/// Passes the cancel flag on to requests, and tells the user about their pauses.
+impl Watch for Run<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn waits(&self, wait: Duration, why: &str) {
+        let wait = Duration::from_secs(wait.as_secs().max(1));
+        self.note(format!("{why}: waiting {}", humantime::format_duration(wait)));
+    }
 }
 
 impl Run<'_> {

@@ -57,6 +57,13 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
     }
 }
 
+/// Returns the variable's name in a reference to a secret, `env:NAME`.
+pub fn environment_name(reference: &str) -> Option<&str> {
+    reference
+        .strip_prefix("env:")
+        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+}
+
 /// Returns what is wrong by serde's words about the value at `path`.
 fn described(settings: &Value, path: Vec<String>, message: &str) -> SettingProblem {
     let key = path.iter().rev().find(|step| step.parse::<usize>().is_err()).cloned().unwrap_or_default();

@@ -22,6 +22,11 @@ impl Chunk {
         Ok(Self { digest: chunk.digest, text })
     }
 
+    /// Returns all lines as one text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Returns the lines in order of their ids.
     ///
     /// # Errors

@@ -21,11 +21,11 @@ pub struct SetDiff {
 
 /// One id that differs between two sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Changed {
+pub struct Changed {
     /// The line in the old set.
-    pub(super) old: Option<Line<'static>>,
+    pub old: Option<Line<'static>>,
     /// The line in the new set.
-    pub(super) new: Option<Line<'static>>,
+    pub new: Option<Line<'static>>,
 }
 
 /// The chunks that only one of two sets has.
@@ -40,7 +40,15 @@ pub(super) struct ChunkDiff {
 /// # Errors
 /// Errors of the store.
 pub fn diff(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<SetDiff> {
-    Ok(SetDiff::of(chunks(store, old, new)?.lines(store)?))
+    Ok(SetDiff::of(changes(store, old, new)?))
+}
+
+/// Returns the records that differ from `old` to `new`, in order of their ids. Only chunks that differ are read.
+///
+/// # Errors
+/// Errors of the store.
+pub fn changes(store: &Store, old: &RecordsRef, new: &RecordsRef) -> Result<Vec<Changed>> {
+    chunks(store, old, new)?.lines(store)
 }
 
 impl SetDiff {

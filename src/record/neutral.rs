@@ -20,6 +20,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use super::counts::Counts;
+
 /// What [`neutralised`] changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Neutralised {
@@ -29,6 +31,15 @@ pub struct Neutralised {
     pub controls: u64,
     /// Characters that no one sees.
     pub invisible: u64,
+}
+
+impl Neutralised {
+    /// Counts what was changed, in the words that every report has for it.
+    pub fn tell(&self, counts: &mut Counts) {
+        counts.add("template markers neutralised", self.markers);
+        counts.add("control characters neutralised", self.controls);
+        counts.add("invisible characters taken out", self.invisible);
+    }
 }
 
 /// What opens and closes, by group: 1, 4, 7, 10 open, 2, 5, 8, 11 stand inside, 3, 6, 9, 12 close. Full-width signs are those

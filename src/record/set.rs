@@ -66,17 +66,73 @@ impl<'s> RecordSet<'s> {
 
     /// Returns the record with this id.
     pub fn get(&self, id: &str) -> Result<Option<Record>> {
+        self.line(id)?.map(|line| line.record()).transpose()
+    }
+
+    /// Returns the line of the record with this id.
+    pub fn line(&self, id: &str) -> Result<Option<Line<'static>>> {
         let index = self.chunks.partition_point(|chunk| chunk.last.as_str() < id);
         let Some(entry) = self.chunks.get(index) else { return Ok(None) };
         if entry.first.as_str() > id {
             return Ok(None);
         }
         let chunk = Chunk::read(self.store, entry)?;
-        let lines = chunk.lines()?;
-        match lines.binary_search_by(|line| line.id().cmp(id)) {
-            Ok(at) => lines[at].record().map(Some),
-            Err(_) => Ok(None),
+        let mut lines = chunk.lines()?;
+        Ok(match lines.binary_search_by(|line| line.id().cmp(id)) {
+            Ok(at) => Some(lines.swap_remove(at).into_owned()),
+            Err(_) => None,
+        })
+    }
+
+    /// Returns the lines whose ids start with `prefix`, in order. Only chunks that may hold one are read.
+    pub fn with_prefix(&self, prefix: &str) -> Result<Vec<Line<'static>>> {
+        let start = self.chunks.partition_point(|chunk| chunk.last.as_str() < prefix);
+        let mut found = Vec::new();
+        for entry in &self.chunks[start..] {
+            if entry.first.as_str() > prefix && !entry.first.starts_with(prefix) {
+                break;
+            }
+            let chunk = Chunk::read(self.store, entry)?;
+            let lines = chunk.lines()?;
+            let from = lines.partition_point(|line| line.id() < prefix);
+            let hits = lines[from..].iter().take_while(|line| line.id().starts_with(prefix));
+            found.extend(hits.cloned().map(Line::into_owned));
         }
+        Ok(found)
+    }
+
+    /// Returns which of some ids, given in ascending order, the set holds. Each chunk is read at most once, and none
+    /// that can hold none of them.
+    pub fn holds<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Result<Vec<bool>> {
+        let mut held = Vec::new();
+        let mut read: Option<(usize, Vec<String>)> = None;
+        for id in ids {
+            let index = self.chunks.partition_point(|chunk| chunk.last.as_str() < id);
+            let Some(entry) = self.chunks.get(index).filter(|entry| entry.first.as_str() <= id) else {
+                held.push(false);
+                continue;
+            };
+            if read.as_ref().is_none_or(|(at, _)| *at != index) {
+                let chunk = Chunk::read(self.store, entry)?;
+                let lines = chunk.lines()?;
+                read = Some((index, lines.iter().map(|line| line.id().to_owned()).collect()));
+            }
+            let is_held =
+                |(_, lines): &(usize, Vec<String>)| lines.binary_search_by(|line| line.as_str().cmp(id)).is_ok();
+            held.push(read.as_ref().is_some_and(is_held));
+        }
+        Ok(held)
+    }
+
+    /// Returns ids that stand near `id` in the set's order, those of whole chunks: where a misspelt id was meant.
+    pub fn neighbours(&self, id: &str) -> Result<Vec<String>> {
+        let index = self.chunks.partition_point(|chunk| chunk.last.as_str() < id);
+        let mut ids = Vec::new();
+        for entry in self.chunks.iter().skip(index.saturating_sub(1)).take(3) {
+            let chunk = Chunk::read(self.store, entry)?;
+            ids.extend(chunk.lines()?.iter().map(|line| line.id().to_owned()));
+        }
+        Ok(ids)
     }
 
     /// Returns the lines in order of their ids, one chunk in memory at a time.

@@ -195,6 +195,9 @@ pub struct SourceRef {
     pub id: String,
     /// The digest of its canonical form.
     pub digest: Digest,
+    /// The upstream's ids of the comments whose words the row has, where the record's comments have ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comments: Vec<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
@@ -211,5 +214,56 @@ impl Record {
             Self::Row(row) => &row.id,
             Self::Correction(correction) => &correction.conversation.id,
         }
+    }
+
+    /// Returns the word for what it is.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Issue(_) => "issue",
+            Self::Pull(_) => "pull request",
+            Self::Discussion(_) => "discussion",
+            Self::Document(_) => "document",
+            Self::Row(_) => "row",
+            Self::Correction(_) => "correction",
+        }
+    }
+
+    /// Returns where people read it, when that is known.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => thread.url.as_deref(),
+            Self::Document(document) => document.url.as_deref(),
+            Self::Row(_) | Self::Correction(_) => None,
+        }
+    }
+
+    /// Returns a thread's comment by the upstream's id.
+    pub fn comment(&self, id: u64) -> Option<&Comment> {
+        let (Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread)) = self else { return None };
+        let mut comments = thread.comments.iter().chain(thread.reviews.iter().flatten());
+        comments.find(|comment| comment.id == Some(id))
+    }
+
+    /// Returns the conversation of a row or a correction.
+    pub const fn conversation(&self) -> Option<&Conversation> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Correction(correction) => Some(&correction.conversation),
+            Self::Issue(_) | Self::Pull(_) | Self::Discussion(_) | Self::Document(_) => None,
+        }
+    }
+
+    /// Returns the ids that it names: its own, its thread's, those of the records it came from and of what it supersedes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let superseded: &[String] = match self {
+            Self::Correction(correction) => &correction.supersedes,
+            _ => &[],
+        };
+        let conversation = self.conversation().into_iter();
+        let thread_and_sources = conversation.flat_map(|row| {
+            let thread = Some(row.thread.as_str()).filter(|thread| !thread.is_empty());
+            thread.into_iter().chain(row.sources.iter().map(|source| source.id.as_str()))
+        });
+        std::iter::once(self.id()).chain(thread_and_sources).chain(superseded.iter().map(String::as_str))
     }
 }

@@ -18,7 +18,16 @@ pub struct MemoEntry {
 impl Store {
     /// Keeps what an input chunk became under `scope` (the digest of kind, version and settings).
     pub fn put_memo(&self, scope: Digest, entry: MemoEntry) -> Result<()> {
+        if self.keeps_no_memos {
+            return Ok(());
+        }
         self.database.put_memo(scope, entry)
+    }
+
+    /// Returns the store as one that keeps no new memos: what is tried out in it is not what the next build goes on from.
+    pub fn without_new_memos(mut self) -> Self {
+        self.keeps_no_memos = true;
+        self
     }
 
     /// Returns what an input chunk became under `scope`.

@@ -74,6 +74,7 @@ pub struct Store {
     dropping: Mutex<()>,
     warm: Mutex<Warm>,
     watched: Mutex<Watched>,
+    keeps_no_memos: bool,
 }
 
 /// A store that is about to be opened.
@@ -129,6 +130,7 @@ impl Opening {
             dropping: Mutex::default(),
             watched: Mutex::default(),
             warm,
+            keeps_no_memos: false,
         })
     }
 }

@@ -15,8 +15,11 @@ use crate::support::program::{tunesmith, write};
 use crate::support::tiny;
 
 /// Kinds whose bytes are not the same everywhere, or that have none.
-const WITHOUT: [(&str, &str); 2] =
-    [("eval.compare", "llama.cpp's sums depend on the processor"), ("eval.gate", "it has fields and no bytes")];
+const WITHOUT: [(&str, &str); 3] = [
+    ("eval.compare", "llama.cpp's sums depend on the processor"),
+    ("eval.gate", "it has fields and no bytes"),
+    ("filter.synthesize", "two models write two texts"),
+];
 
 /// Nodes for the kinds that the tiny project has none of.
 const MORE: &str = r#"

@@ -18,7 +18,9 @@ mod interruption;
 mod layers;
 #[cfg(feature = "llama")]
 mod mistakes;
+mod purge;
 mod secrets;
 mod space;
 mod support;
+mod synthesize;
 mod system_packages;

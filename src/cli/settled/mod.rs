@@ -1,9 +1,9 @@
 //! The short way for a command to which the last build has the answer: nothing changed since it found everything fresh,
 //! or only a little.
 //!
-//! A question is all that a build depends on beside the files it looks at: this program, the manifest's and the lock's
-//! text, and the command line. Only the bytes of the manifest are read, not their meaning, so the answer is looked for
-//! in the store's usual place.
+//! A question is all that a build depends on beside the files it looks at: this program, the text of the manifest, the
+//! lock and the list of excluded records, and the command line. Only the bytes of the manifest are read, not their
+//! meaning, so the answer is looked for in the store's usual place.
 
 mod part;
 #[cfg(test)]
@@ -12,7 +12,7 @@ mod part_tests;
 use std::path::{Path, PathBuf};
 
 use self::part::Notes;
-use super::project::{self, lock_name};
+use super::project::{self, exclusions_name, lock_name};
 use super::selection::Selection;
 use super::session::Session;
 use super::{CliError, Context};
@@ -55,6 +55,7 @@ impl Question {
         let (file, _, text) = project::text(context)?;
         let root = file.parent().unwrap_or(Path::new("/"));
         let lock = fs_err::read(root.join(lock_name(&file, globals.profile.as_deref()))).unwrap_or_default();
+        let exclusions = fs_err::read(root.join(exclusions_name(&file))).unwrap_or_default();
         let program = context.surroundings.worker.as_deref().and_then(|program| fs_err::metadata(program).ok());
         let program = program.map(|metadata| (metadata.len(), metadata.modified().ok()));
         let parts = [
@@ -63,6 +64,7 @@ impl Question {
             format!("{} {:?} {:?} {selection:?}", file.display(), globals.profile, globals.set),
             Digest::of(text.as_bytes()).to_string(),
             Digest::of(&lock).to_string(),
+            Digest::of(&exclusions).to_string(),
         ];
         let digest = Digest::of(parts.join("\n").as_bytes());
         let is_plain = globals.profile.is_none() && globals.set.is_empty() && selection.is_everything();

@@ -234,7 +234,8 @@ fn text(record: &Record) -> String {
     }
 }
 
-fn conversation(row: &Conversation) -> String {
+/// Returns a row by its turns, its id first.
+pub(super) fn conversation(row: &Conversation) -> String {
     let mut text = row.id.clone();
     for turn in &row.turns {
         let role = match turn.role {
@@ -249,7 +250,7 @@ fn conversation(row: &Conversation) -> String {
 }
 
 /// Shows control characters as what they are: fetched text must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let shown = |c: char| -> String {
         if c.is_control() && c != '\n' && c != '\t' { c.escape_default().collect() } else { c.to_string() }
     };

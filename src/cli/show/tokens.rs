@@ -62,7 +62,7 @@ impl Inspector {
 
     /// Shows one row.
     pub(super) fn show(&self, context: &mut Context<'_>, record: &Record) -> Result<(), CliError> {
-        let Some(conversation) = conversation(record) else { return Ok(()) };
+        let Some(conversation) = record.conversation() else { return Ok(()) };
         let maker = self.maker();
         let (row, remark) = maker.row(conversation)?;
         let row = row.unwrap_or_default();
@@ -97,7 +97,7 @@ impl Inspector {
         let mut audit = maker.audit();
         for record in set.records() {
             let record = record.map_err(EngineError::from)?;
-            if let Some(conversation) = conversation(&record) {
+            if let Some(conversation) = record.conversation() {
                 let (row, remark) = maker.row(conversation)?;
                 audit.add(row.as_ref(), remark.as_ref());
             }
@@ -121,14 +121,6 @@ impl Inspector {
             "rows": audit.rows, "tokens": audit.tokens, "trained-tokens": audit.trained, "share": audit.share(),
             "without-end": audit.endless, "remarks": remarks.collect::<Vec<_>>(),
         }}));
-    }
-}
-
-fn conversation(record: &Record) -> Option<&Conversation> {
-    match record {
-        Record::Row(row) => Some(row),
-        Record::Correction(correction) => Some(&correction.conversation),
-        _ => None,
     }
 }
 

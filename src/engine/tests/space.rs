@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use super::kinds::KINDS;
 use crate::engine::{
-    BuildOptions, BuildReport, Deploy, EngineError, KindCatalog, Known, Lockfile, Mode, Observer, OutWrite, Outcome,
-    Plan, Resolver, Said, build, plan,
+    BuildOptions, BuildReport, Deploy, EngineError, Exclusions, KindCatalog, Known, Lockfile, Mode, Observer, OutWrite,
+    Outcome, Plan, Resolver, Said, build, plan,
 };
 use crate::graph::{Graph, NodeIndex};
 use crate::manifest::{Manifest, Overlays};
@@ -149,6 +149,7 @@ impl Space {
         let store = self.store();
         let lock = Mutex::new(Lockfile::read(&self.path(&lock)).unwrap());
         let root = self.path("tree");
+        let exclusions = Exclusions::read(&root.join("pipeline.excluded.jsonl")).unwrap();
         let resolver = Resolver {
             catalog: &catalog,
             graph: &graph,
@@ -157,6 +158,7 @@ impl Space {
             root: &root,
             profile: ask.profile.as_deref(),
             mode: &ask.mode,
+            exclusions: &exclusions,
         };
         let selected = graph.select(&ask.targets, &[], &ask.from).unwrap().into_iter().collect();
         let named = ask.targets.iter().flat_map(|target| graph.resolve(target).unwrap()).collect();

@@ -7,6 +7,7 @@ mod mix;
 mod rows;
 mod scrub;
 mod split;
+mod synthesize;
 mod text;
 
 use super::Kind;
@@ -18,6 +19,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &dedup::Dedup,
     &decontaminate::Decontaminate,
     &mix::Mix,
+    &synthesize::Synthesize,
     &split::Split,
     &super::command::FILTER,
 ];

@@ -8,6 +8,15 @@ use super::people::Speaker;
 use super::rules::Rules;
 use crate::record::{Comment, Role, Thread, Turn};
 
+/// Turns, and the comments whose words they have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Dialogue {
+    /// In order of time, the question first.
+    pub(super) turns: Vec<Turn>,
+    /// Ids, where the comments have them.
+    pub(super) comments: Vec<u64>,
+}
+
 /// Returns a thread as a dialogue. Nothing when the asker did not come back, or when somebody is unknown. Of a discussion,
 /// whose replies stand below a comment, it is the branch of the answer.
 pub(super) fn dialogue(
@@ -16,7 +25,7 @@ pub(super) fn dialogue(
     question: String,
     answer: &Comment,
     rules: &Rules<'_>,
-) -> Option<Vec<Turn>> {
+) -> Option<Dialogue> {
     let comments = branch(thread, answer, speakers);
     if comments.iter().any(|(_, speaker)| *speaker == Speaker::Unknown) {
         return None;
@@ -26,7 +35,7 @@ pub(super) fn dialogue(
         Speaker::Other => Some((Role::Assistant, comment)),
         Speaker::FellowAsker | Speaker::Bot | Speaker::Unknown => None,
     });
-    turns(question, said, rules).filter(|turns| turns.len() >= 4)
+    turns(question, said, rules).filter(|dialogue| dialogue.turns.len() >= 4)
 }
 
 /// Returns the comments that belong to an answer, with who speaks: all of them where none is a reply.
@@ -43,10 +52,11 @@ pub(super) fn turns<'a>(
     question: String,
     said: impl Iterator<Item = (Role, &'a Comment)>,
     rules: &Rules<'_>,
-) -> Option<Vec<Turn>> {
+) -> Option<Dialogue> {
     let limit = rules.settings.max_conversation();
     let mut length = rules.measure.length(&question, limit);
     let mut turns = vec![Turn { role: Role::User, text: question }];
+    let mut said_in: Vec<Vec<u64>> = vec![Vec::new()];
     for (role, comment) in said {
         let text = rules.without_noise(&comment.body);
         if text.is_empty() {
@@ -61,13 +71,20 @@ pub(super) fn turns<'a>(
                 last.text.push_str("\n\n");
                 last.text.push_str(&text);
             }
-            _ => turns.push(Turn { role, text }),
+            _ => {
+                turns.push(Turn { role, text });
+                said_in.push(Vec::new());
+            }
+        }
+        if let (Some(said), Some(id)) = (said_in.last_mut(), comment.id) {
+            said.push(id);
         }
     }
     while turns.last().is_some_and(|turn| !is_answer(turn, rules)) {
         turns.pop();
     }
-    (!turns.is_empty()).then_some(turns)
+    let comments = said_in.into_iter().take(turns.len()).flatten().collect();
+    (!turns.is_empty()).then_some(Dialogue { turns, comments })
 }
 
 fn is_answer(turn: &Turn, rules: &Rules<'_>) -> bool {

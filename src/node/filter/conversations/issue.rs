@@ -42,11 +42,13 @@ pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Ro
     let question = question(title, &body, rules, rows);
     rows.count(answer.reason(), 1);
     let text = rules.shortened(&answer.text, settings.max_answer(), "answer", rows);
+    rows.cite(answer.comment.id);
     rows.pair("answer", question.clone(), text);
     if settings.dialogues
-        && let Some(turns) = dialogue(thread, &speakers, question, answer.comment, rules)
+        && let Some(dialogue) = dialogue(thread, &speakers, question, answer.comment, rules)
     {
-        rows.conversation("thread", turns);
+        rows.cite(dialogue.comments);
+        rows.conversation("thread", dialogue.turns);
     }
 }
 

@@ -91,7 +91,10 @@ fn review(
     let remark = rules.shortened(&remark, settings.max_question(), "question", rows);
     // The remark goes in last: it may hold the other placeholder.
     let question = template.replace("{title}", title).replace("{remark}", &remark);
-    let turns = turns(question, said, rules).ok_or("no answer explains something")?;
-    rows.conversation(&name, turns);
+    let mut dialogue = turns(question, said, rules).ok_or("no answer explains something")?;
+    dialogue.comments.extend(first.id);
+    dialogue.comments.sort_unstable();
+    rows.cite(dialogue.comments);
+    rows.conversation(&name, dialogue.turns);
     Ok(())
 }

@@ -11,6 +11,8 @@ pub(super) struct Rows<'a> {
     /// The record's id; rows' ids start with it.
     id: &'a str,
     source: SourceRef,
+    /// The comments whose words the next row has.
+    cited: Vec<u64>,
     system: Option<&'a str>,
     /// Markers that stay as they are.
     kept: &'a [String],
@@ -20,8 +22,8 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     pub(super) fn of(line: &'a Line<'_>, system: Option<&'a str>, kept: &'a [String]) -> Self {
-        let source = SourceRef { id: line.id().to_owned(), digest: line.digest() };
-        Self { id: line.id(), source, system, kept, made: Vec::new(), counts: Counts::default() }
+        let source = SourceRef { id: line.id().to_owned(), digest: line.digest(), comments: Vec::new() };
+        Self { id: line.id(), source, cited: Vec::new(), system, kept, made: Vec::new(), counts: Counts::default() }
     }
 
     /// Counts why the record gave no row.
@@ -32,6 +34,11 @@ impl<'a> Rows<'a> {
     /// Counts a remark.
     pub(super) fn count(&mut self, what: &str, n: u64) {
         self.counts.add(what, n);
+    }
+
+    /// Names the comments whose words the next row has.
+    pub(super) fn cite(&mut self, comments: impl IntoIterator<Item = u64>) {
+        self.cited = comments.into_iter().collect();
     }
 
     /// Adds the row `ID:name` with one question and one answer.
@@ -55,7 +62,7 @@ impl<'a> Rows<'a> {
             id: format!("{}{suffix}", self.id),
             thread: self.id.to_owned(),
             turns,
-            sources: vec![self.source.clone()],
+            sources: vec![SourceRef { comments: std::mem::take(&mut self.cited), ..self.source.clone() }],
             weight: None,
         };
         let row = self.finished(row);
@@ -78,9 +85,7 @@ impl<'a> Rows<'a> {
     fn finished(&mut self, mut row: Conversation) -> Conversation {
         for turn in &mut row.turns {
             let (text, changed) = neutralised(&turn.text, self.kept);
-            self.counts.add("template markers neutralised", changed.markers);
-            self.counts.add("control characters neutralised", changed.controls);
-            self.counts.add("invisible characters taken out", changed.invisible);
+            changed.tell(&mut self.counts);
             if let Cow::Owned(text) = text {
                 turn.text = text;
             }

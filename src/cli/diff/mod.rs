@@ -2,19 +2,24 @@
 //!
 //! `--json` writes one object `diff` for each node that differs: `node`, `change` (`changed`, `new`, `gone`), `outcome` in
 //! the later run, `differences` (what it was built from, as `explain` has them; nothing where the store no longer knows),
-//! `metrics` (each `field`, `old`, `new`) and `outputs` (each `output`, `old`, `new` digest, and `records`: counts and
-//! first ids of rows `added`, `edited`, `removed`); at the end one object `diff-runs`: `old`, `new`, `differing`, `same`.
-//! A node that a run did not select counts with what it had at that time.
+//! `metrics` (each `field`, `old`, `new`) and `outputs` (each `output`, `old`, `new` digest, `records`: counts and first
+//! ids of rows `added`, `edited`, `removed`, and `rows`, as many as `--rows` says: each `id`, `old`, `new`, the row or
+//! `null`); at the end one object `diff-runs`: `old`, `new`, `differing`, `same`. A node that a run did not select counts
+//! with what it had at that time. A row is shown where it first differs: the filters after that only pass it on.
+
+mod rows;
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::rows::Rows;
 use super::session::Session;
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{
-    Change, Difference, EngineError, Mode, RecordChanges, RunEntry, RunLog, differences, record_changes,
+    Change, Difference, EngineError, Mode, RecordChanges, RowChange, RunEntry, RunLog, differences, record_changes,
+    row_changes,
 };
 use crate::store::{Artifact, Digest, Store};
 
@@ -28,6 +33,9 @@ pub(super) struct Diff {
     old: Option<u64>,
     /// The later run; by default the last one
     new: Option<u64>,
+    /// Show this many rows of each output that differ, or `all`
+    #[arg(long, value_name = "N", default_value = "3")]
+    rows: Rows,
 }
 
 /// What differs in one node.
@@ -55,6 +63,8 @@ struct OutputDiff<'a> {
     old: Option<Digest>,
     new: Option<Digest>,
     records: Option<RecordChanges>,
+    /// Those that are shown at no node before.
+    rows: Vec<RowChange>,
 }
 
 impl Execute for Diff {
@@ -63,14 +73,18 @@ impl Execute for Diff {
         let (old, new) = self.runs(&session.store)?;
         context.output.line(format_args!("run {} → run {}", old.run, new.run));
         let (mut differing, mut same) = (0, 0);
+        let mut shown = BTreeSet::new();
         for name in names(&old, &new) {
             let before = result_run(&session.store, &old, name)?;
             let is_known = new.node(name).is_some() || session.project.graph.find(name).is_some();
             let now = if is_known { result_run(&session.store, &new, name)? } else { None };
-            match node_diff(&session.store, before.as_ref(), now.as_ref(), name)? {
-                Some(diff) => {
+            match node_diff(&session.store, before.as_ref(), now.as_ref(), name, &shown)? {
+                Some(mut diff) => {
                     differing += 1;
-                    for_people(context, &diff);
+                    let rows = diff.outputs.iter_mut().flat_map(|output| &mut output.rows);
+                    shown.extend(rows.map(|row| row.id.clone()));
+                    for_people(context, &diff, self.rows);
+                    diff.outputs.iter_mut().for_each(|output| output.rows.truncate(self.rows.limit()));
                     context.output.json(&json!({ "diff": diff }));
                 }
                 None => same += 1,
@@ -125,6 +139,7 @@ fn node_diff<'a>(
     old: Option<&'a RunLog>,
     new: Option<&'a RunLog>,
     name: &'a str,
+    shown: &BTreeSet<String>,
 ) -> Result<Option<NodeDiff<'a>>, EngineError> {
     let entry = |log: Option<&'a RunLog>| log.and_then(|log| log.node(name));
     let outcome = entry(new).map(|entry| entry.outcome.as_str());
@@ -142,7 +157,7 @@ fn node_diff<'a>(
         (Some(old), Some(new)) => Some(differences(store, &old, &new)?),
         _ => None,
     };
-    let outputs = output_diffs(store, before, now)?;
+    let outputs = output_diffs(store, before, now, shown)?;
     Ok(Some(NodeDiff { node: name, change, outcome, differences, metrics: metrics(before, now), outputs }))
 }
 
@@ -159,6 +174,7 @@ fn output_diffs<'a>(
     store: &Store,
     old: Option<&'a RunEntry>,
     new: Option<&'a RunEntry>,
+    shown: &BTreeSet<String>,
 ) -> Result<Vec<OutputDiff<'a>>, EngineError> {
     let names: BTreeSet<&str> =
         [old, new].into_iter().flatten().flat_map(|entry| entry.outputs.keys()).map(String::as_str).collect();
@@ -169,16 +185,18 @@ fn output_diffs<'a>(
         if before == now {
             continue;
         }
-        let records = match (before, now) {
-            (Some(before), Some(now)) => record_changes(store, before, now)?,
-            _ => None,
+        let (records, mut rows) = match (before, now) {
+            (Some(before), Some(now)) => (record_changes(store, before, now)?, row_changes(store, before, now)?),
+            _ => (None, Vec::new()),
         };
-        diffs.push(OutputDiff { output, old: before.map(Artifact::digest), new: now.map(Artifact::digest), records });
+        rows.retain(|row| !shown.contains(&row.id));
+        let (old, new) = (before.map(Artifact::digest), now.map(Artifact::digest));
+        diffs.push(OutputDiff { output, old, new, records, rows });
     }
     Ok(diffs)
 }
 
-fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>) {
+fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>, limit: Rows) {
     let output = &mut *context.output;
     match diff.outcome {
         Some(outcome) if diff.change == Change::Gone => {
@@ -197,11 +215,14 @@ fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>) {
         let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
         output.line(format_args!("  {field}: {} → {}", text(*old), text(*new)));
     }
-    for OutputDiff { output: name, old, new, records } in &diff.outputs {
+    for OutputDiff { output: name, old, new, records, rows } in &diff.outputs {
         let short = |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "nothing".to_owned(), Digest::short);
         match records {
             Some(records) => output.line(format_args!("  output {name}: {records}")),
             None => output.line(format_args!("  output {name}: {} → {}", short(old), short(new))),
+        }
+        if limit != Rows::First(0) {
+            rows::tell(output, rows, limit);
         }
     }
 }
@@ -226,6 +247,28 @@ mod tests {
         let objects = space.done(&["diff", "1", "2", "--json"]).objects("diff");
         assert_eq!((&objects[1]["node"], &objects[1]["change"]), (&json!("pairs"), &json!("changed")));
         assert_eq!(objects[1]["outputs"][0]["records"]["added"]["count"], json!(1));
+    }
+
+    #[test]
+    fn rows_that_came_went_and_were_edited_are_shown_as_text_where_they_first_differ() {
+        let space = Space::new();
+        space.done(&["build"]);
+        space.write("notes.jsonl", &rows(&["beta", "gamma", "delta", "epsilon"]).replace("word beta", "name beta"));
+        space.done(&["build"]);
+        let said = space.done(&["diff", "--rows", "all"]).out;
+        let text = "    - alpha\n    - user: What does the word alpha stand for in this project?\n";
+        assert!(said.contains(text), "{said}");
+        let text = "    ~ beta\n    ~ user: What does the [-word-]{+name+} beta stand for in this project?\n";
+        assert!(said.contains(text), "{said}");
+        assert!(said.contains("    + epsilon\n    + user: What does the word epsilon stand"), "{said}");
+        assert_eq!(said.matches("+ epsilon").count(), 1, "{said}");
+        let few = space.done(&["diff", "--rows", "1"]).out;
+        assert!(few.contains("    … and 2 more rows: --rows all\n") && !few.contains("~ beta"), "{few}");
+        assert!(!space.done(&["diff", "--rows", "0"]).out.contains("alpha stand"));
+        let objects = space.done(&["diff", "--rows", "2", "--json"]).objects("diff");
+        let rows = objects[0]["outputs"][0]["rows"].as_array().unwrap();
+        assert_eq!((rows.len(), &rows[0]["id"], &rows[0]["new"]), (2, &json!("alpha"), &json!(null)));
+        space.refused(&["diff", "--rows", "some"], Exit::Wrong, "a number, or `all`");
     }
 
     #[test]

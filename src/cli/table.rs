@@ -1,0 +1,224 @@
+//! What became of the records, source by source and filter by filter: the table at the end of a build.
+//!
+//! It stands where something ran; of a build that found everything fresh there is nothing new to tell. `--json` writes one
+//! object `counts` a node: `node`, `kind`, `state` (`built`, `fresh`), `read` (records that came in, `null` where an input
+//! was not part of the build), `outputs` (each `output`, `records`) and `dropped` (each `why`, `count`), all of them.
+
+use console::measure_text_width;
+use indicatif::HumanCount;
+use serde_json::{Value, json};
+
+use super::{Context, Output};
+use crate::engine::{BuildReport, Known, Outcome};
+use crate::graph::{Graph, NodeIndex};
+use crate::manifest::Family;
+use crate::store::Artifact;
+
+/// Reasons that are named of each node, the most frequent first.
+const NAMED: usize = 4;
+/// Nodes that have a line; a matrix over data makes hundreds.
+const MOST: usize = 40;
+
+/// What became of a node's records.
+struct Line<'a> {
+    node: &'a str,
+    kind: &'a str,
+    is_built: bool,
+    read: Option<u64>,
+    outputs: Vec<(&'a str, u64)>,
+    /// Why, and how many, the most frequent first.
+    dropped: Vec<(&'a str, u64)>,
+}
+
+/// Shows the table of a build in which something ran.
+pub(super) fn tell(context: &mut Context<'_>, graph: &Graph, report: &BuildReport) {
+    if report.built() == 0 {
+        return;
+    }
+    let lines = lines(graph, report);
+    if context.output.is_json() {
+        lines.iter().for_each(|line| context.output.json(&json!({ "counts": line.for_programs() })));
+    } else {
+        for_people(context.output, &lines);
+    }
+}
+
+fn lines<'a>(graph: &'a Graph, report: &'a BuildReport) -> Vec<Line<'a>> {
+    let known = |index: NodeIndex| {
+        let place = report.nodes.binary_search_by_key(&index, |node| node.index).ok()?;
+        report.nodes[place].outcome.known()
+    };
+    let mut lines = Vec::new();
+    for entry in &report.nodes {
+        let node = &graph[entry.index];
+        let Some(has) = entry.outcome.known().filter(|_| matches!(node.family, Family::Source | Family::Filter)) else {
+            continue;
+        };
+        let outputs: Vec<(&str, u64)> =
+            has.outputs.iter().filter_map(|(name, artifact)| Some((name.as_str(), count(artifact)?))).collect();
+        if outputs.is_empty() {
+            continue;
+        }
+        let dropped = dropped(has);
+        let read = if node.family == Family::Source {
+            Some(outputs.iter().chain(&dropped).map(|(_, count)| count).sum())
+        } else {
+            let inputs = node.inputs.iter().filter(|edge| !edge.output.is_empty());
+            let counts =
+                inputs.map(|edge| known(edge.from)?.outputs.get(&edge.output).map(|set| count(set).unwrap_or(0)));
+            counts.sum()
+        };
+        let is_built = matches!(entry.outcome, Outcome::Built { .. });
+        lines.push(Line { node: &node.name, kind: &node.kind_name, is_built, read, outputs, dropped });
+    }
+    lines
+}
+
+fn count(artifact: &Artifact) -> Option<u64> {
+    match artifact {
+        Artifact::Records(records) => Some(records.count),
+        Artifact::File(_) | Artifact::Folder { .. } => None,
+    }
+}
+
+/// Returns the remarks of a report that say why something was left out.
+fn dropped(known: &Known) -> Vec<(&str, u64)> {
+    let reasons = known.report.iter().filter_map(|(what, count)| {
+        let why = match what.strip_prefix("dropped") {
+            Some(why) => why.strip_prefix(':').unwrap_or(why).trim_start(),
+            None if what.starts_with("excluded ") => what,
+            None => return None,
+        };
+        Some((why, *count))
+    });
+    let mut reasons: Vec<(&str, u64)> = reasons.collect();
+    reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    reasons
+}
+
+fn for_people(output: &mut Output, lines: &[Line<'_>]) {
+    let shown = &lines[..lines.len().min(MOST)];
+    let width = shown.iter().map(|line| measure_text_width(line.node)).max().unwrap_or(0);
+    let read = shown.iter().map(|line| line.read().len()).max().unwrap_or(0).max("read".len());
+    if !shown.is_empty() {
+        output.note(format_args!("{:width$}  {:>read$}  kept", "", "read"));
+    }
+    for line in shown {
+        output.note(format_args!("{:width$}  {:>read$}  {}", line.node, line.read(), line.kept()));
+        for (why, count) in line.dropped.iter().take(NAMED) {
+            output.note(format_args!("{:width$}  {:>read$}  dropped: {why}", "", HumanCount(*count).to_string()));
+        }
+        let more = line.dropped.len().saturating_sub(NAMED);
+        if more > 0 {
+            let rest: u64 = line.dropped[NAMED..].iter().map(|(_, count)| count).sum();
+            let rest = HumanCount(rest).to_string();
+            output.note(format_args!(
+                "{:width$}  {rest:>read$}  … for {more} more reasons: tunesmith show {}",
+                "", line.node
+            ));
+        }
+    }
+    if lines.len() > shown.len() {
+        output.note(format_args!("… and {} more nodes: tunesmith show NODE", lines.len() - shown.len()));
+    }
+}
+
+impl Line<'_> {
+    fn read(&self) -> String {
+        self.read.map_or_else(|| "?".to_owned(), |read| HumanCount(read).to_string())
+    }
+
+    fn kept(&self) -> String {
+        match self.outputs.as_slice() {
+            [(_, count)] => HumanCount(*count).to_string(),
+            several => {
+                let named = several.iter().map(|(name, count)| format!("{name} {}", HumanCount(*count)));
+                named.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    fn for_programs(&self) -> Value {
+        let outputs = self.outputs.iter().map(|(output, records)| json!({"output": output, "records": records}));
+        let dropped = self.dropped.iter().map(|(why, count)| json!({"why": why, "count": count}));
+        json!({
+            "node": self.node,
+            "kind": self.kind,
+            "state": if self.is_built { "built" } else { "fresh" },
+            "read": self.read,
+            "outputs": outputs.collect::<Vec<_>>(),
+            "dropped": dropped.collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::cli::lineage::tests::built;
+    use crate::cli::testing::Space;
+
+    #[test]
+    fn a_build_ends_with_what_was_read_kept_and_dropped_and_why() {
+        let space = built();
+        space.edit("issues.jsonl", "thanks.", "thanks!");
+        let said = space.done(&["build"]).err;
+        let table = "         read  kept\n\
+            issues      4  4\n\
+            notes       2  2\n\
+            fixes       1  1\n\
+            pairs       7  4\n\
+            \x20           2  dropped: row: superseded by a correction\n\
+            \x20           1  dropped: issue: only the asker commented\n\
+            dataset     4  eval 0, train 4\n";
+        assert!(said.contains(table), "{said}");
+    }
+
+    #[test]
+    fn what_is_excluded_counts_as_read_and_nothing_new_has_no_table() {
+        let space = built();
+        space.done(&["purge", "o/r#1"]);
+        let said = space.done(&["build", "--json"]);
+        let counts = said.objects("counts");
+        let issues = &counts[0];
+        assert_eq!(
+            (&issues["node"], &issues["state"], &issues["read"]),
+            (&json!("issues"), &json!("fresh"), &json!(4))
+        );
+        assert_eq!(issues["dropped"], json!([{"why": "excluded by pipeline.excluded.jsonl", "count": 1}]));
+        assert_eq!((&counts[3]["state"], &counts[3]["read"]), (&json!("built"), &json!(6)));
+        assert!(space.done(&["build", "--json"]).objects("counts").is_empty());
+    }
+
+    #[test]
+    fn many_reasons_are_cut_and_said_where_to_find() {
+        let space = Space::new();
+        let comments = |author: &str, body: &str| json!([{"author": author, "body": body}]);
+        let long = "word ".repeat(60);
+        let issues = [
+            (json!("bot[bot]"), comments("a", &long)),
+            (json!("asker"), json!([])),
+            (json!("asker"), comments("asker", &long)),
+            (json!("asker"), comments("ci[bot]", &long)),
+            (json!("asker"), comments("helper", "short")),
+            (
+                json!("asker"),
+                comments(
+                    "helper",
+                    "Which version do you use of all the ones that there are, and where did you get it from, and what does its log say about it?",
+                ),
+            ),
+        ];
+        let lines = issues.iter().enumerate().map(|(number, (author, comments))| {
+            let issue = json!({"repo": "o/r", "number": number, "title": "A title that is long enough", "author": author,
+                "body": long, "comments": comments});
+            format!("{issue}\n")
+        });
+        space.write("notes.jsonl", &lines.collect::<String>());
+        space.edit("pipeline.toml", "type = \"jsonl\"", "type = \"jsonl\"\nas = \"issues\"");
+        let said = space.done(&["build"]).err;
+        assert_eq!(said.matches("dropped: ").count(), 4, "{said}");
+        assert!(said.contains("  2  … for 2 more reasons: tunesmith show pairs\n"), "{said}");
+    }
+}

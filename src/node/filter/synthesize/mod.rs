@@ -1,0 +1,184 @@
+//! `filter.synthesize`: questions and answers that a model writes from documents and threads, through an endpoint that
+//! speaks `OpenAI`'s chat completions, such as a llama.cpp server on this machine.
+//!
+//! Every answer is kept under the digest of its request, so a run that stopped goes on where it was, and an edited record
+//! costs one request. What the model writes is taken apart strictly: what is cut, empty or no JSON of pairs is counted
+//! and never becomes a row. Two endpoints answer differently, so the kind promises no bytes; a kept answer stays.
+
+mod answer;
+mod ask;
+mod error;
+mod prompt;
+mod setup;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use serde_json::{Value, json};
+
+use ask::Endpoint;
+use error::{SynthesizeError, failure};
+use prompt::Request;
+use setup::Settings;
+
+use crate::node::{
+    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+};
+use crate::record::{Conversation, Line, Mapped, Record, RecordSet, Role, SourceRef, Turn, map_records, merge};
+use crate::store::{Artifact, Digest, RecordsRef};
+
+/// The kind.
+#[derive(Debug)]
+pub(super) struct Synthesize;
+
+/// History: 1, the first.
+const VERSION: u32 = 1;
+/// Records whose requests are in memory at a time, for each request that is under way.
+const BATCH: usize = 64;
+
+static INFO: KindInfo = KindInfo {
+    family: Family::Filter,
+    name: "synthesize",
+    version: VERSION,
+    summary: "questions and answers that a model behind an OpenAI-compatible endpoint writes from documents and threads",
+    inputs: &[Content::Records],
+    outputs: &[OutputInfo { name: "rows", content: Content::Rows }],
+    fields: &["records", "rows"],
+    determinism: Determinism::Varies,
+    weight: Weight::Light,
+    weights: false,
+    model_settings: &["system"],
+    pinned: false,
+    effect: false,
+};
+
+impl Kind for Synthesize {
+    fn info(&self) -> &'static KindInfo {
+        &INFO
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(Settings).to_value()
+    }
+
+    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+        setup::canonical(settings)
+    }
+
+    /// Where the endpoint is says nothing of what answers there: `model` does.
+    fn outside_key(&self) -> &'static [&'static str] {
+        &["endpoint", "token", "parallel", "timeout"]
+    }
+
+    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let settings: Settings = run.settings()?;
+        let mut inputs: Vec<(&str, RecordsRef)> = Vec::new();
+        for input in run.inputs() {
+            let Artifact::Records(records) = input.artifact else {
+                return Err(run.bad_job(format!("input `{}` is no record set", input.node)));
+            };
+            inputs.push((input.node.as_str(), records));
+        }
+        let records = merge(run.store, &inputs)?;
+        let work = Work { run, endpoint: Endpoint::new(run, &settings)?, settings: &settings };
+        work.ask_all(&records).map_err(failure)?;
+        let scope = Digest::of(format!("filter.synthesize {VERSION} {}", settings.key()).as_bytes());
+        let result = map_records::<1, SynthesizeError, _>(run.store, scope, &records, |line| work.rows(line));
+        let result = result.map_err(failure)?;
+        let [rows] = result.outputs;
+        if rows.count == 0 && records.count > 0 {
+            run.warn("the model wrote no pair that can be used: `tunesmith show` counts why");
+        }
+        Ok(Outcome {
+            outputs: BTreeMap::from([("rows".into(), Artifact::Records(rows))]),
+            fields: BTreeMap::from([("records".into(), json!(records.count)), ("rows".into(), json!(rows.count))]),
+            report: result.counts.iter().map(|(what, count)| Count { what: what.into(), count }).collect(),
+        })
+    }
+}
+
+/// One run.
+struct Work<'a, 'r> {
+    run: &'a Run<'r>,
+    endpoint: Endpoint<'a, 'r>,
+    settings: &'a Settings,
+}
+
+impl Work<'_, '_> {
+    /// Asks for every record that has no kept answer, as many at a time as `parallel` says.
+    fn ask_all(&self, records: &RecordsRef) -> Result<(), SynthesizeError> {
+        let threads = self.settings.parallel;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(SynthesizeError::Threads)?;
+        let (done, asked) = (AtomicU64::new(0), AtomicU64::new(0));
+        let set = RecordSet::open(self.run.store, records)?;
+        let mut lines = set.lines();
+        let mut refused: Vec<Request> = Vec::new();
+        loop {
+            let batch = lines.by_ref().take(threads * BATCH).collect::<Result<Vec<_>, _>>()?;
+            if batch.is_empty() {
+                break;
+            }
+            let answered = pool.install(|| {
+                let answered = batch.par_iter().map(|line| {
+                    let refused = self.ask_for(line, &asked)?;
+                    let (done, asked) = (done.fetch_add(1, Ordering::Relaxed) + 1, asked.load(Ordering::Relaxed));
+                    self.run.progress(done, Some(records.count), "records", &format!("{asked} asked"));
+                    Ok(refused)
+                });
+                answered.collect::<Result<Vec<_>, SynthesizeError>>()
+            });
+            refused.extend(answered?.into_iter().flatten());
+            // What was refused before anything was answered is asked again: by now it is told from wrong settings.
+            for request in refused.drain(..) {
+                self.endpoint.answer(&request)?;
+            }
+        }
+        self.run.note(format!("{} requests for {} records", asked.into_inner(), records.count));
+        Ok(())
+    }
+
+    /// Asks for one record; returns the request when the endpoint refused it and has not answered any.
+    fn ask_for(&self, line: &Line<'_>, asked: &AtomicU64) -> Result<Option<Request>, SynthesizeError> {
+        let Ok(request) = prompt::request(&line.record()?, self.settings) else { return Ok(None) };
+        match self.endpoint.answer(&request) {
+            Ok(answer) => {
+                asked.fetch_add(u64::from(answer.is_new), Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(SynthesizeError::Net(error)) if ask::refusal(&error).is_some() => Ok(Some(request)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the rows of a record of what the endpoint answered.
+    fn rows(&self, line: &Line<'_>) -> Result<Mapped, SynthesizeError> {
+        let mut mapped = Mapped::default();
+        let record = line.record()?;
+        let request = match prompt::request(&record, self.settings) {
+            Ok(request) => request,
+            Err(reason) => {
+                mapped.counts.add(&format!("dropped {reason}"), 1);
+                return Ok(mapped);
+            }
+        };
+        mapped.counts.add("text cut between lines: longer than max-text-characters", u64::from(request.is_cut));
+        let answer = self.endpoint.answer(&request)?;
+        let pairs = answer::pairs(&answer.kept, self.settings.per_record, &mut mapped.counts);
+        let source = SourceRef { id: line.id().to_owned(), digest: line.digest(), comments: Vec::new() };
+        for (number, pair) in pairs.into_iter().enumerate() {
+            let system = self.settings.system.iter().map(|text| Turn { role: Role::System, text: text.clone() });
+            let spoken = [(Role::User, pair.question), (Role::Assistant, pair.answer)];
+            let turns = system.chain(spoken.map(|(role, text)| Turn { role, text })).collect();
+            let row = Conversation {
+                id: format!("{}:synthetic-{}", line.id(), number + 1),
+                thread: line.id().to_owned(),
+                turns,
+                sources: vec![source.clone()],
+                weight: None,
+            };
+            mapped.push(0, &Record::Row(row))?;
+        }
+        Ok(mapped)
+    }
+}

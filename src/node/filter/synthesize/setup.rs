@@ -1,0 +1,197 @@
+//! The settings, their defaults and their bounds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::net::Url;
+use crate::node::{SettingProblem, settings};
+
+/// The prompt where the manifest has none.
+const PROMPT: &str = "Below is a text. Write {count} different questions that a user could really ask and that this text \
+answers, each with its answer.\n\
+- Answer from the text alone; leave out what it does not say.\n\
+- Whoever asks does not see the text: question and answer must make sense without it and never mention it.\n\
+- Keep names, commands, numbers and code exactly as they are.\n\
+Write nothing but JSON of this form: {\"pairs\": [{\"question\": \"…\", \"answer\": \"…\"}]}\n\n\
+# {title}\n\n{text}";
+
+/// Settings of `filter.synthesize`.
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The base address of an API like `OpenAI`'s, with `/v1`: `http://127.0.0.1:8080/v1`. Another address is no other
+    /// result: what answers there is told by `model`.
+    pub(super) endpoint: String,
+    /// The model's name at the endpoint.
+    pub(super) model: String,
+    /// Where the endpoint's token is, as `env:NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+    /// The system prompt of the rows; from `[model]` unless set here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) system: Option<String>,
+    /// What the model is asked, with `{text}`, and `{title}` and `{count}` where they are wanted.
+    #[serde(default = "default_prompt")]
+    pub(super) prompt: String,
+    /// Pairs that are asked for of each record, from 1 to 50.
+    #[serde(default = "default_per_record")]
+    #[schemars(range(min = 1, max = 50))]
+    pub(super) per_record: usize,
+    /// A record with a shorter text is left out.
+    #[serde(default = "default_min_text")]
+    pub(super) min_text_characters: usize,
+    /// A longer text is cut between lines.
+    #[serde(default = "default_max_text")]
+    #[schemars(range(min = 1))]
+    pub(super) max_text_characters: usize,
+    /// Tokens of an answer; one that needs more is left out.
+    #[serde(default = "default_max_tokens")]
+    #[schemars(range(min = 16))]
+    pub(super) max_tokens: u32,
+    /// From 0, always the likeliest word, to 2.
+    #[serde(default = "default_temperature")]
+    #[schemars(range(min = 0.0, max = 2.0))]
+    pub(super) temperature: f64,
+    /// Another number gives other answers where the temperature is above 0.
+    #[serde(default)]
+    pub(super) seed: u32,
+    /// How the endpoint is told to answer in JSON.
+    #[serde(default)]
+    pub(super) response_format: ResponseFormat,
+    /// Requests at a time, from 1 to 256.
+    #[serde(default = "default_parallel")]
+    #[schemars(range(min = 1, max = 256))]
+    pub(super) parallel: usize,
+    /// How long one answer may take, such as `10m`.
+    #[serde(default = "default_timeout")]
+    pub(super) timeout: String,
+}
+
+/// How an endpoint is told to answer in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ResponseFormat {
+    /// By the schema of the pairs: llama.cpp, vLLM, Ollama and `OpenAI` hold the model to it.
+    #[default]
+    JsonSchema,
+    /// As any JSON object, for endpoints without schemas.
+    JsonObject,
+    /// By the prompt alone.
+    None,
+}
+
+fn default_prompt() -> String {
+    PROMPT.into()
+}
+
+const fn default_per_record() -> usize {
+    3
+}
+
+const fn default_min_text() -> usize {
+    200
+}
+
+const fn default_max_text() -> usize {
+    8_000
+}
+
+const fn default_max_tokens() -> u32 {
+    1_024
+}
+
+const fn default_temperature() -> f64 {
+    0.3
+}
+
+const fn default_parallel() -> usize {
+    4
+}
+
+fn default_timeout() -> String {
+    "10m".into()
+}
+
+/// Returns the settings with every default filled in, or all that is wrong with them.
+pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+    let canonical = settings::canonical::<Settings>(settings)?;
+    let problems = match Settings::deserialize(&canonical) {
+        Ok(settings) => settings.problems(),
+        Err(error) => vec![problem("endpoint", error.to_string(), "write the settings anew")],
+    };
+    if problems.is_empty() { Ok(canonical) } else { Err(problems) }
+}
+
+fn problem(key: &str, message: String, help: &str) -> SettingProblem {
+    SettingProblem {
+        path: vec![key.to_owned()],
+        code: "settings::wrong_value",
+        message,
+        label: "here".into(),
+        help: Some(help.to_owned()),
+    }
+}
+
+impl Settings {
+    fn problems(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::new();
+        if let Err(error) = Url::parse(&self.endpoint) {
+            problems.push(problem("endpoint", error.to_string(), "write it as `http://HOST:PORT/v1`"));
+        }
+        if self.model.trim().is_empty() {
+            problems.push(problem("model", "`model` is empty".into(), "`ENDPOINT/models` lists what the endpoint has"));
+        }
+        if self.token.as_deref().is_some_and(|token| settings::environment_name(token).is_none()) {
+            // The value may be a real token: it must not enter a message.
+            let message = "the token is no reference to an environment variable".to_owned();
+            let problem = problem("token", message, "write `token = \"env:NAME\"` and set that variable");
+            problems.push(SettingProblem { code: "settings::literal_secret", ..problem });
+        }
+        if !self.prompt.contains("{text}") {
+            let message = "`prompt` has no `{text}`, so the model would not see the record".to_owned();
+            problems.push(problem("prompt", message, "put `{text}` where the record's text belongs"));
+        }
+        let mut bounds = |key: &str, is_within: bool, range: &str| {
+            if !is_within {
+                let problem = problem(key, format!("`{key}` is {range}"), &format!("write a number {range}"));
+                problems.push(SettingProblem { code: "settings::out_of_range", ..problem });
+            }
+        };
+        bounds("per-record", (1..=50).contains(&self.per_record), "from 1 to 50");
+        bounds("max-text-characters", self.max_text_characters > 0, "from 1");
+        bounds("max-tokens", self.max_tokens >= 16, "from 16");
+        bounds("temperature", (0.0..=2.0).contains(&self.temperature), "from 0 to 2");
+        bounds("parallel", (1..=256).contains(&self.parallel), "from 1 to 256");
+        if humantime::parse_duration(&self.timeout).is_err() {
+            let message = format!("`{}` is no length of time", self.timeout);
+            problems.push(problem("timeout", message, "write it as `90s` or `10m`"));
+        }
+        problems
+    }
+
+    /// Returns how long one answer may take.
+    pub(super) fn timeout(&self) -> Duration {
+        humantime::parse_duration(&self.timeout).unwrap_or(Duration::from_mins(10))
+    }
+
+    /// Returns all that shapes rows, as one text.
+    pub(super) fn key(&self) -> String {
+        let Self { model, system, prompt, per_record, min_text_characters, max_text_characters, .. } = self;
+        let Self { max_tokens, temperature, seed, response_format, .. } = self;
+        json!([
+            model,
+            system,
+            prompt,
+            per_record,
+            min_text_characters,
+            max_text_characters,
+            max_tokens,
+            temperature,
+            seed,
+            response_format,
+        ])
+        .to_string()
+    }
+}
