@@ -1,14 +1,20 @@
 //! Kinds of the family `source`.
 
 mod corrections;
+mod deepwiki;
+mod foreign;
 mod github_issues;
 mod jsonl;
+mod kept;
 mod markdown;
+mod repository;
+mod watcher;
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
+pub use self::deepwiki::read_wiki;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
@@ -16,6 +22,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &jsonl::Jsonl,
     &markdown::Markdown,
     &github_issues::GithubIssues,
+    &deepwiki::Deepwiki,
     &corrections::Corrections,
     &super::command::SOURCE,
 ];
