@@ -7,6 +7,7 @@ mod at_once;
 mod command;
 #[cfg(feature = "train")]
 mod corpora;
+mod deepwiki;
 #[cfg(feature = "llama")]
 mod examples;
 mod github_issues;
@@ -22,3 +23,4 @@ mod secrets;
 mod space;
 mod support;
 mod system_packages;
+mod website;

@@ -9,12 +9,14 @@ mod kept;
 mod markdown;
 mod repository;
 mod watcher;
+mod website;
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 pub use self::deepwiki::read_wiki;
+pub use self::website::read_website;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
@@ -23,6 +25,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &markdown::Markdown,
     &github_issues::GithubIssues,
     &deepwiki::Deepwiki,
+    &website::Website,
     &corrections::Corrections,
     &super::command::SOURCE,
 ];
