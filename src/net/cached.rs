@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Secret, Url};
 
-/// A reply that a server named by an `ETag`.
+/// A reply that a server named by an `ETag`, or else by the time of its last change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cached {
-    /// The server's name for it, as it came.
+    /// The server's name for it, as it came: its `ETag`, or where it has none its `Last-Modified`.
     pub etag: String,
     /// The `Link` header, which a `304` need not repeat.
     pub link: Option<String>,
@@ -22,6 +22,11 @@ pub trait Replies {
     fn get(&self, key: &str) -> Option<Cached>;
     /// Keeps a reply.
     fn put(&self, key: &str, reply: &Cached);
+}
+
+/// Returns the header that asks for a change since the reply with this name. No `ETag` reads as a date: it is quoted.
+pub(super) fn condition(name: &str) -> &'static str {
+    if httpdate::parse_http_date(name.trim()).is_ok() { "if-modified-since" } else { "if-none-match" }
 }
 
 /// Returns the key of a reply to whoever holds `token`.

@@ -23,12 +23,14 @@ pub trait Watch {
 /// A request. Asking twice must do no harm: what fails is sent again.
 #[derive(Clone)]
 pub struct Request<'a> {
+    method: http::Method,
     url: Url,
     headers: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
     replies: Option<&'a dyn Replies>,
     wants_json: bool,
     pub(super) is_graphql: bool,
+    stays: bool,
 }
 
 /// A whole answer with a status of 200 to 299.
@@ -43,6 +45,7 @@ pub struct Response {
     /// The server's time of day.
     pub date: Option<SystemTime>,
     pub(super) link: Option<String>,
+    headers: HeaderMap,
 }
 
 /// Sends requests, with one token for one origin.
@@ -56,12 +59,20 @@ pub struct Client {
 impl<'a> Request<'a> {
     /// Asks for a page.
     pub fn get(url: Url) -> Self {
-        Self { url, headers: Vec::new(), body: None, replies: None, wants_json: false, is_graphql: false }
+        let (headers, body, replies) = (Vec::new(), None, None);
+        let method = http::Method::GET;
+        Self { method, url, headers, body, replies, wants_json: false, is_graphql: false, stays: false }
+    }
+
+    /// Asks for something to be ended, such as a session.
+    pub fn delete(url: Url) -> Self {
+        Self { method: http::Method::DELETE, ..Self::get(url) }
     }
 
     /// Sends a question as JSON.
     pub fn post_json(url: Url, body: &serde_json::Value) -> Self {
-        let request = Self { body: Some(body.to_string().into_bytes()), ..Self::get(url) };
+        let body = Some(body.to_string().into_bytes());
+        let request = Self { method: http::Method::POST, body, ..Self::get(url) };
         request.header("content-type", "application/json")
     }
 
@@ -74,6 +85,12 @@ impl<'a> Request<'a> {
     /// Has an answer that is no JSON taken for a failure, and asked again.
     pub fn json(mut self) -> Self {
         self.wants_json = true;
+        self
+    }
+
+    /// Has a redirect to another origin refused, whatever is asked.
+    pub fn stays(mut self) -> Self {
+        self.stays = true;
         self
     }
 
@@ -94,6 +111,12 @@ impl<'a> Request<'a> {
 }
 
 impl Response {
+    /// Returns a header of the reply; several of one name as one list. An unchanged reply has those of the answer that
+    /// said so.
+    pub fn header(&self, name: &str) -> Option<String> {
+        joined(&self.headers, name)
+    }
+
     /// Reads the body as JSON.
     ///
     /// # Errors
@@ -197,8 +220,9 @@ impl Client {
                 },
                 Verdict::NotModified => {
                     let kept = kept.ok_or(NetError::UnaskedNotModified { url })?;
-                    let (url, date) = (request.url.clone(), date(&reply.headers, "date"));
-                    return Ok(Step::Answer(Response { url, body: kept.body, unchanged: true, date, link: kept.link }));
+                    let (url, date, headers) = (request.url.clone(), date(&reply.headers, "date"), reply.headers);
+                    let (body, link) = (kept.body, kept.link);
+                    return Ok(Step::Answer(Response { url, body, unchanged: true, date, link, headers }));
                 }
                 Verdict::Redirect => {
                     let location = joined(&reply.headers, "location").unwrap_or_default();
@@ -226,8 +250,7 @@ impl Client {
         token: Option<&Secret>,
         kept: Option<&Cached>,
     ) -> Result<http::Request<Vec<u8>>> {
-        let method = if request.body.is_some() { http::Method::POST } else { http::Method::GET };
-        let mut message = http::Request::builder().method(method).uri(request.url.to_string());
+        let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
         for (name, value) in &request.headers {
             message = message.header(*name, value);
         }
@@ -235,7 +258,7 @@ impl Client {
             message = message.header("authorization", token.bearer());
         }
         if let Some(kept) = kept {
-            message = message.header("if-none-match", &kept.etag);
+            message = message.header(cached::condition(&kept.etag), &kept.etag);
         }
         let message = message
             .body(request.body.clone().unwrap_or_default())
@@ -317,6 +340,9 @@ fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Requ
     if url.is_plain() && !request.url.is_plain() {
         return Err(bad("it leaves encryption"));
     }
+    if request.stays && url.origin() != request.url.origin() {
+        return Err(bad("that is another host"));
+    }
     if request.body.is_some() && (url.origin() != request.url.origin() || !matches!(status, 307 | 308)) {
         return Err(bad("what was sent would go elsewhere"));
     }
@@ -348,11 +374,12 @@ fn unreadable(request: &Request<'_>, reply: &Reply) -> Option<serde_json::Error>
 /// Makes the answer of a reply, and keeps it where the server gave it a name.
 fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
     let link = joined(&reply.headers, "link");
-    if let (Some(replies), Some(etag), 200) = (request.replies, joined(&reply.headers, "etag"), reply.status) {
+    let name = joined(&reply.headers, "etag").or_else(|| joined(&reply.headers, "last-modified"));
+    if let (Some(replies), Some(etag), 200) = (request.replies, name, reply.status) {
         replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
     }
-    let date = date(&reply.headers, "date");
-    Response { url: request.url.clone(), body: reply.body, unchanged: false, date, link }
+    let (date, headers) = (date(&reply.headers, "date"), reply.headers);
+    Response { url: request.url.clone(), body: reply.body, unchanged: false, date, link, headers }
 }
 
 /// Returns all values of a header as one list.

@@ -71,8 +71,7 @@ pub(super) fn exchange(
 
 /// Hands the reply over part by part; a caller that left ends it early.
 fn pump(agent: &Agent, request: http::Request<Vec<u8>>, sender: &SyncSender<Part>) -> Result<(), ureq::Error> {
-    let response =
-        if request.method() == http::Method::GET { agent.run(request.map(|_| ()))? } else { agent.run(request)? };
+    let response = if request.body().is_empty() { agent.run(request.map(|_| ()))? } else { agent.run(request)? };
     let (head, body) = response.into_parts();
     if sender.send(Part::Head(head.status.as_u16(), head.headers)).is_err() {
         return Ok(());

@@ -339,3 +339,37 @@ fn a_token_is_never_shown_and_must_fit_a_header() {
     assert_eq!(format!("{:?}", Secret::new(" abc\n").unwrap()), "Secret(***)");
     assert!(matches!(Secret::new("a\nb"), Err(NetError::BadToken)));
 }
+
+#[test]
+fn a_reply_without_a_name_is_known_by_its_last_change() {
+    let date = "Thu, 01 Jan 2026 00:00:00 GMT";
+    let server = Server::start(move |_, request| match request.headers().get("if-modified-since") {
+        Some(since) if since == date => told(304, &[("content-type", "text/html")], ""),
+        _ => told(200, &[("last-modified", date)], "kept"),
+    });
+    let kept = Kept::default();
+    let request = Request::get(server.url("/")).conditional(&kept);
+    for unchanged in [false, true] {
+        let response = client(&server).send(&request, &Watcher::default()).unwrap();
+        assert_eq!((response.unchanged, response.body.as_slice()), (unchanged, b"kept".as_slice()));
+        assert_eq!(response.header("content-type").is_some(), unchanged);
+    }
+    assert_eq!(server.header(1, "if-none-match"), None);
+}
+
+#[test]
+fn a_request_that_stays_is_not_led_to_another_host() {
+    let other = Server::start(|_, _| told(200, &[], "moved"));
+    let target = other.url("/there").to_string();
+    let server = Server::start(move |_, request| match request.uri().path() {
+        "/here" => told(200, &[], request.method().as_str()),
+        "/near" => told(302, &[("location", "/here")], ""),
+        _ => told(302, &[("location", &target)], ""),
+    });
+    let send = |request: Request<'_>| client(&server).send(&request.stays(), &Watcher::default());
+    assert_eq!(send(Request::get(server.url("/near"))).unwrap().body, b"GET");
+    assert_eq!(send(Request::delete(server.url("/here"))).unwrap().body, b"DELETE");
+    let text = shown(send(Request::get(server.url("/away"))));
+    assert!(text.contains("that is another host"), "{text}");
+    assert!(other.paths().is_empty());
+}

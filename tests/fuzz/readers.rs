@@ -9,6 +9,7 @@ use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
 use tunesmith::node::Job;
+use tunesmith::node::source::{read_website, read_wiki};
 use tunesmith::record::{Form, import, import_correction};
 use tunesmith::store::ActionRecord;
 
@@ -19,7 +20,7 @@ const MOST_SHOWN: usize = 100;
 pub type Reader = fn(&[u8]);
 
 /// All readers by the name of their target and of its corpus.
-pub const READERS: [(&str, Reader); 7] = [
+pub const READERS: [(&str, Reader); 9] = [
     ("manifest", manifest),
     ("jsonl", jsonl),
     ("job", job),
@@ -27,6 +28,8 @@ pub const READERS: [(&str, Reader); 7] = [
     ("lock", lock),
     ("gguf-header", gguf_header),
     ("safetensors-header", safetensors_header),
+    ("website", website),
+    ("wiki", wiki),
 ];
 
 /// Reads a manifest to a graph, or shows all that is wrong with it.
@@ -90,6 +93,17 @@ pub fn safetensors_header(bytes: &[u8]) {
         files.insert("model.safetensors".to_owned(), path.to_owned());
         read_base(&WeightFiles::Folder(files));
     });
+}
+
+/// Reads what a website sends: a page, whose text holds nothing unseen, a sitemap, a robots.txt.
+pub fn website(bytes: &[u8]) {
+    let text = read_website(bytes).unwrap_or_default();
+    assert!(text.chars().all(|character| !character.is_control() || matches!(character, '\n' | '\t')));
+}
+
+/// Reads what DeepWiki sends: an answer of its MCP server, the texts of its tools, the payload of a page.
+pub fn wiki(bytes: &[u8]) {
+    drop(read_wiki(bytes));
 }
 
 fn read_base(files: &WeightFiles) {

@@ -7,6 +7,7 @@ mod at_once;
 mod command;
 #[cfg(feature = "train")]
 mod corpora;
+mod deepwiki;
 #[cfg(feature = "llama")]
 mod examples;
 mod github;
@@ -24,3 +25,4 @@ mod space;
 mod support;
 mod synthesize;
 mod system_packages;
+mod website;

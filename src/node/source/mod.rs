@@ -1,14 +1,22 @@
 //! Kinds of the family `source`.
 
 mod corrections;
+mod deepwiki;
+mod foreign;
 mod github;
 mod jsonl;
+mod kept;
 mod markdown;
+mod repository;
+mod watcher;
+mod website;
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
+pub use self::deepwiki::read_wiki;
+pub use self::website::read_website;
 use super::{FileInput, Kind};
 
 /// The kinds of this family.
@@ -18,6 +26,8 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &github::ISSUES,
     &github::PULLS,
     &github::DISCUSSIONS,
+    &deepwiki::Deepwiki,
+    &website::Website,
     &corrections::Corrections,
     &super::command::SOURCE,
 ];

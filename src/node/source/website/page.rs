@@ -1,0 +1,248 @@
+//! From the bytes of a page to its text in Markdown, and to what it says about itself.
+
+use std::rc::Rc;
+
+use encoding_rs::{Encoding, UTF_8};
+use htmd::options::{BulletListMarker, HrStyle, Options};
+use htmd::{HtmlToMarkdown, Node};
+use url::Url;
+
+use super::tree::{self, attribute, name, walk};
+use super::{address, depth};
+use crate::node::source::foreign::{tidy, visible};
+
+/// Elements within each other; real pages have some forty.
+const DEEPEST: usize = 250;
+
+/// Stack of the thread that reads a page: the conversion goes down into each element.
+const STACK: usize = 16 << 20;
+
+/// How much of a page is searched for its encoding, as browsers do.
+const ENCODING_WITHIN: usize = 1_024;
+
+/// What a page holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Its heading, or the title of its window.
+    pub(super) title: String,
+    /// Its text as Markdown, without navigation.
+    pub(super) content: String,
+    /// The address that it names as its own.
+    pub(super) canonical: Option<Url>,
+    /// Where its links lead, in their order.
+    pub(super) links: Vec<Url>,
+    /// Whether it asks not to be listed by search engines.
+    pub(super) is_unlisted: bool,
+}
+
+/// Why a page cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PageProblem {
+    #[error("nested deeper than {DEEPEST} elements")]
+    TooDeep,
+    #[error("HTML that the conversion fails on")]
+    Unreadable,
+}
+
+/// Reads a page. `kind` is the header `content-type`.
+pub(super) fn read(body: &[u8], kind: &str, url: &Url) -> Result<Page, PageProblem> {
+    let html = decoded(body, kind);
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().name("html".into()).stack_size(STACK);
+        let reader = reader.spawn_scoped(scope, || read_html(&html, url)).map_err(|_| PageProblem::Unreadable)?;
+        reader.join().unwrap_or(Err(PageProblem::Unreadable))
+    })
+}
+
+/// Returns the text of a page in the encoding that it names; damaged parts become replacement characters.
+fn decoded(body: &[u8], kind: &str) -> String {
+    let start = String::from_utf8_lossy(&body[..body.len().min(ENCODING_WITHIN)]).to_ascii_lowercase();
+    let encoding = charset(kind).or_else(|| charset(&start)).unwrap_or(UTF_8);
+    // A text that declares another encoding and is UTF-8 was served by somebody who never looked.
+    let encoding = if std::str::from_utf8(body).is_ok() { UTF_8 } else { encoding };
+    encoding.decode(body).0.into_owned()
+}
+
+fn charset(text: &str) -> Option<&'static Encoding> {
+    let (_, after) = text.split_once("charset=")?;
+    let label = after.trim_start_matches(['"', '\'', ' ']);
+    let end = label.find(|character: char| !(character.is_ascii_alphanumeric() || "-_:.".contains(character)));
+    Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+}
+
+fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
+    if depth::is_deeper(html, DEEPEST) {
+        return Err(PageProblem::TooDeep);
+    }
+    let options = Options {
+        hr_style: HrStyle::Dashes,
+        bullet_list_marker: BulletListMarker::Dash,
+        ul_bullet_spacing: 1,
+        ol_number_spacing: 1,
+        ..Options::default()
+    };
+    let converter = HtmlToMarkdown::builder().options(options).build();
+    let document = converter.html_to_tree(html).map_err(|_| PageProblem::Unreadable)?;
+    if tree::depth(&document) > 2 * DEEPEST {
+        return Err(PageProblem::TooDeep);
+    }
+    let mut page = Page::default();
+    let base = about(&document, url, &mut page);
+    let root = tree::content_root(&document);
+    let window_title = std::mem::take(&mut page.title);
+    page.title = first_heading(&root).or_else(|| first_heading(&document)).unwrap_or_else(|| short(&window_title));
+    tree::clean(&root, &base);
+    page.content = tidy(&visible(&converter.tree_to_markdown(&root)));
+    Ok(page)
+}
+
+/// Reads what a page says about itself into `page`, with the title of its window; returns where its links start from.
+fn about(document: &Rc<Node>, url: &Url, page: &mut Page) -> Url {
+    let mut base = None;
+    let mut links = Vec::new();
+    let mut may_follow = true;
+    for node in walk(document) {
+        match name(&node) {
+            Some("base") if base.is_none() => {
+                base = attribute(&node, "href").and_then(|href| address::resolved(url, &href))
+            }
+            Some("title") if page.title.is_empty() => page.title = line(&tree::text(&node)),
+            Some("link") if has_word(&node, "rel", "canonical") && page.canonical.is_none() => {
+                page.canonical = attribute(&node, "href").and_then(|href| address::resolved(url, &href));
+            }
+            Some("meta") => {
+                let value = attribute(&node, "content").unwrap_or_default().to_ascii_lowercase();
+                if has_word(&node, "name", "robots") {
+                    page.is_unlisted |= value.contains("noindex") || value.contains("none");
+                    may_follow &= !(value.contains("nofollow") || value.contains("none"));
+                } else if has_word(&node, "http-equiv", "refresh")
+                    && let Some((_, target)) = attribute(&node, "content").unwrap_or_default().split_once("url=")
+                {
+                    links.push(target.trim_matches(['"', '\'', ' ']).to_owned());
+                }
+            }
+            Some("a") if !has_word(&node, "rel", "nofollow") => links.extend(attribute(&node, "href")),
+            _ => {}
+        }
+    }
+    let base = base.unwrap_or_else(|| url.clone());
+    if may_follow {
+        page.links = links.iter().filter_map(|link| address::resolved(&base, link)).collect();
+    }
+    base
+}
+
+fn has_word(node: &Node, key: &str, word: &str) -> bool {
+    attribute(node, key).is_some_and(|value| value.split_whitespace().any(|part| part.eq_ignore_ascii_case(word)))
+}
+
+/// Returns the text of the first `h1`, without the mark that links to it.
+fn first_heading(root: &Rc<Node>) -> Option<String> {
+    let heading = walk(root).find(|node| name(node) == Some("h1"))?;
+    let title = line(&visible(&tree::text(&heading)));
+    let title = title.trim_end_matches(['¶', '#', '§', ' ']).to_owned();
+    Some(title).filter(|title| !title.is_empty())
+}
+
+/// Returns a window's title without the name of the site behind it.
+fn short(title: &str) -> String {
+    let title = visible(title);
+    let parted = [" | ", " – ", " — ", " · ", " :: ", " - "].iter().find_map(|mark| title.split_once(mark));
+    parted.map_or(title.as_str(), |(page, _)| page).trim().to_owned()
+}
+
+fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_at(html: &str) -> Page {
+        read(html.as_bytes(), "text/html", &Url::parse("https://a.example/docs/x").unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(html: &str, expected: &str) {
+        assert_eq!(read_at(html).content, expected, "{html}");
+    }
+
+    #[test]
+    fn the_text_is_kept_and_what_is_around_it_is_not() {
+        check(
+            "<body><header>Site</header><nav>Menu</nav><div class='cookie-banner'>We use cookies</div>\
+             <div id=toc>Contents</div><h1 id=cookie-bar>Title<a class=headerlink href='#t'>¶</a></h1><p>One <b>two</b>.\
+             <aside>Ads</aside><aside class='note'>Mind this.</aside><script>no()</script><p hidden>x</p>\
+             <p style='display: none'>y</p><footer>©</footer>",
+            "# Title\n\nOne **two**.\n\nMind this.",
+        );
+        check(
+            "<body>out<main><article><header><h1>T</h1></header>in</article><article>two</article></main>out",
+            "# T\n\nin\n\ntwo",
+        );
+        check("<div>out</div><article><h2>T</h2>in</article>", "## T\n\nin");
+    }
+
+    #[test]
+    fn code_keeps_its_lines_and_language() {
+        let code = "```rust\nfn a() {\n    # b\n}\n```";
+        check("<pre><code class='language-rust'>fn a() {\n    # b\n}\n</code></pre>", code);
+        check(
+            "<div class='highlight-rust notranslate'><div class=highlight><pre><span></span><span class=k>fn</span> a() {\n    # b\n}\n</pre></div></div>",
+            code,
+        );
+        check(
+            "<div class=highlight><table><tr><td class=lnt><pre><span class=lnt>1\n2\n</span></pre></td></tr></table>\
+             <pre data-lang=Rust><button>Copy</button>fn a() {<br>    # b<br>}</pre></div>",
+            code,
+        );
+        check("<pre>a ``` b\n\n\n\nc</pre>", "````\na ``` b\n\n\n\nc\n````");
+    }
+
+    #[test]
+    fn links_are_absolute_or_plain() {
+        check(
+            "<p><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
+            "[Y](https://a.example/y) here do none",
+        );
+    }
+
+    #[test]
+    fn a_page_tells_about_itself() {
+        let page = read_at(
+            "<head><title>Getting Started |  Docs</title><base href='/b/'><link rel='alternate canonical' href='/c'>\
+             <meta name=robots content='NOINDEX'><meta http-equiv=refresh content=\"0; url='/moved'\"></head>\
+             <a href=d>d</a><a href=e rel=nofollow>e</a><a href='mailto:x'>x</a>",
+        );
+        assert_eq!(page.title, "Getting Started");
+        assert_eq!(page.canonical.unwrap().as_str(), "https://a.example/c");
+        let links: Vec<&str> = page.links.iter().map(Url::as_str).collect();
+        assert_eq!(links, ["https://a.example/moved", "https://a.example/b/d"]);
+        assert!(page.is_unlisted);
+        assert!(read_at("<meta name=robots content='index, nofollow'><a href=d>d</a>").links.is_empty());
+    }
+
+    #[test]
+    fn other_encodings_and_damaged_text_are_read() {
+        let url = Url::parse("https://a").unwrap();
+        let text = |body: &[u8], kind: &str| read(body, kind, &url).unwrap().content;
+        assert_eq!(text(b"caf\xe9", "text/html; charset=ISO-8859-1"), "café");
+        assert_eq!(text(b"<meta charset='shift_jis'>\x93\xfa\x96\x7b", "text/html"), "日本");
+        assert_eq!(text("<meta charset=latin1>café".as_bytes(), "text/html"), "café");
+        assert_eq!(text(b"a\xff\x00b", "text/html"), "a\u{fffd}b");
+        assert_eq!(text("a\u{202e}b\u{200b}c\u{1b}".as_bytes(), ""), "abc");
+    }
+
+    #[test]
+    fn depth_is_bounded_and_costs_no_stack() {
+        let url = Url::parse("https://a").unwrap();
+        let deep = |html: String| read(html.as_bytes(), "", &url);
+        assert_eq!(deep("<div>".repeat(100_000)), Err(PageProblem::TooDeep));
+        assert_eq!(deep("<b><i>".repeat(50_000)), Err(PageProblem::TooDeep));
+        for element in ["div", "blockquote", "ul><li", "table><td", "b"] {
+            let page = deep(format!("{}x", format!("<{element}>").repeat(DEEPEST / 4)));
+            assert!(page.unwrap().content.ends_with('x'), "{element}");
+        }
+    }
+}
