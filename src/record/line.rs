@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use super::canonical;
 use super::error::{RecordError, Result};
 use super::types::Record;
 use crate::store::Digest;
@@ -30,12 +31,11 @@ impl Line<'static> {
     pub fn of(record: &Record) -> Result<Self> {
         let id = record.id();
         let unwritable = |cause| RecordError::Unwritable { id: id.to_owned(), cause };
-        // A `Value`'s object is a sorted map, which is what makes the form canonical.
-        let value = serde_json::to_value(record).map_err(unwritable)?;
-        let mut text = serde_json::to_string(id).map_err(unwritable)?;
-        text.push('\t');
-        text.push_str(&serde_json::to_string(&value).map_err(unwritable)?);
-        text.push('\n');
+        let mut text = serde_json::to_vec(id).map_err(unwritable)?;
+        text.push(b'\t');
+        canonical::write(record, &mut text).map_err(unwritable)?;
+        text.push(b'\n');
+        let text = String::from_utf8(text).map_err(|error| unwritable(serde::ser::Error::custom(error)))?;
         Ok(Self { id: Cow::Owned(id.to_owned()), text: Cow::Owned(text) })
     }
 }
@@ -75,7 +75,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// [`RecordError::Unreadable`].
     pub fn record(&self) -> Result<Record> {
-        serde_json::from_str(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
+        canonical::read(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
     }
 
     /// Returns the line with its own memory.

@@ -10,6 +10,7 @@
 //! their history, two versions share what they have in common, and [`diff()`], [`edit()`] and [`map_records`] work in the
 //! size of a change. The module knows no node, no manifest and no format of an upstream.
 
+mod canonical;
 mod chunk;
 mod counts;
 mod diff;
