@@ -1,5 +1,6 @@
 //! Settings from the manifest's values to their canonical form, with every problem found in one go.
 
+use globset::Glob;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,6 +55,24 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
             }
         }
     }
+}
+
+/// Returns the problems of a list of globs under `key`.
+pub fn glob_problems(key: &str, globs: &Value) -> Vec<SettingProblem> {
+    let globs = globs.as_array().into_iter().flatten().filter_map(Value::as_str).enumerate();
+    globs.filter_map(|(at, glob)| glob_problem(vec![key.to_owned(), at.to_string()], glob)).collect()
+}
+
+/// Returns what is wrong with a glob, which stands at `path`.
+pub fn glob_problem(path: Vec<String>, glob: &str) -> Option<SettingProblem> {
+    let error = Glob::new(glob).err()?;
+    Some(SettingProblem {
+        path,
+        code: "settings::bad_glob",
+        message: format!("`{glob}` is not a glob: {}", error.kind()),
+        label: "here".into(),
+        help: Some("globs are like `**/*.md`, `docs/{a,b}/*.md`".into()),
+    })
 }
 
 /// Returns what is wrong by serde's words about the value at `path`.

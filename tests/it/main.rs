@@ -9,6 +9,7 @@ mod command;
 mod corpora;
 #[cfg(feature = "llama")]
 mod examples;
+mod github_docs;
 mod github_issues;
 #[cfg(feature = "llama")]
 mod golden;

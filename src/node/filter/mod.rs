@@ -3,6 +3,8 @@
 mod conversations;
 mod split;
 
+pub use conversations::{Ground, grounds};
+
 use super::Kind;
 
 /// The kinds of this family.

@@ -1,9 +1,15 @@
 //! Kinds of the family `source`.
 
 mod corrections;
+mod document;
+mod github_docs;
 mod github_issues;
+mod globs;
 mod jsonl;
 mod markdown;
+mod unpack;
+
+pub use corrections::{CorrectionsError, parse as parse_corrections};
 
 use std::path::PathBuf;
 
@@ -16,6 +22,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &jsonl::Jsonl,
     &markdown::Markdown,
     &github_issues::GithubIssues,
+    &github_docs::GithubDocs,
     &corrections::Corrections,
     &super::command::SOURCE,
 ];

@@ -14,6 +14,8 @@ mod reduce;
 mod row;
 mod text;
 
+pub use reduce::{Ground, grounds};
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
