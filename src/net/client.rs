@@ -337,7 +337,7 @@ fn broken_off(request: &Request<'_>, policy: &Policy, attempts: u32, broken: Bro
         Broken::TooLarge => NetError::TooLarge { url, limit: policy.max_bytes },
         Broken::Connection(cause) => match *cause {
             ureq::Error::Timeout(_) => NetError::Timeout { url, attempts, limit: policy.deadline },
-            ref error if is_untrusted(error) => NetError::Untrusted { url, cause },
+            _ if is_untrusted(&cause) => NetError::Untrusted { url, cause },
             _ => NetError::Unreachable { url, attempts, cause },
         },
         Broken::Vanished => NetError::Bug { url },
