@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
-    build, cache, check, completions, diff, doctor, explain, get, graph, init, lineage, log, plan, purge, schema, show,
-    verify, worker,
+    build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, log, plan, purge,
+    schema, show, verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -104,6 +104,12 @@ commands! {
     /// Copy a node's output to a path of your choice
     #[command(after_help = "With --json: one object `get`: node, output, path, digest, bytes, state.")]
     Get(get::Get),
+    /// Write down the right answer where a row is wrong
+    #[command(
+        after_help = "With --json: one object `correct`: node, file, line, id, is-new, supersedes (each node, row, by), \
+                      unknown, next."
+    )]
+    Correct(correct::Correct),
     /// Compare two builds: settings, metrics and rows
     #[command(
         after_help = "With --json: one object `diff` a node that differs (node, change, differences, \

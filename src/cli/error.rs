@@ -9,6 +9,7 @@ use crate::engine::EngineError;
 use crate::graph::UnknownTarget;
 use crate::manifest::Problems;
 use crate::node::NodeError;
+use crate::node::source::CorrectionsError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -176,6 +177,43 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] crate::model::ModelError),
+    /// No node reads corrections.
+    #[error("no node of type `corrections` is in the manifest")]
+    #[diagnostic(
+        code(cli::no_corrections),
+        help(
+            "add `[source.corrections]` with `type = \"corrections\"` and `path = \"data/corrections.jsonl\"`, and put \
+             `corrections` into `from` of the filter that makes rows"
+        )
+    )]
+    NoCorrections,
+    /// Several nodes read corrections.
+    #[error("{} nodes are of type `corrections`: `{}`", .names.len(), .names.join("`, `"))]
+    #[diagnostic(code(cli::several_corrections), help("name one of them: `tunesmith correct {}`", .names[0]))]
+    SeveralCorrections {
+        /// The nodes.
+        names: Vec<String>,
+    },
+    /// A node that reads no corrections.
+    #[error("node `{node}` is of type `{kind}`, not `corrections`")]
+    #[diagnostic(code(cli::not_corrections), help("name a node of that type, or none where there is only one"))]
+    NotCorrections {
+        /// The node.
+        node: String,
+        /// Its family and type.
+        kind: String,
+    },
+    /// A correction without its question or its answer, and nobody to ask.
+    #[error("the correction has no {what}")]
+    #[diagnostic(code(cli::half_correction), help("give `--{what} TEXT`; on a terminal you are asked for it"))]
+    HalfCorrection {
+        /// `question` or `answer`.
+        what: &'static str,
+    },
+    /// What is in a file of corrections, or would be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Corrections(#[from] CorrectionsError),
     /// `get` would overwrite a file.
     #[error("`{path}` is there already")]
     #[diagnostic(code(cli::target_exists), help("`--force` overwrites it"))]

@@ -34,6 +34,7 @@
 //! | `graph` | `graph` a node, see `graph.rs` |
 //! | `show` | `show`, and `row` a row, see `show.rs` |
 //! | `get` | `get`, see `get.rs` |
+//! | `correct` | `correct`, see `correct.rs` |
 //! | `diff` | `diff` a node that differs, `diff-runs`, see `diff/mod.rs` |
 //! | `lineage` | `lineage`, see `lineage/mod.rs` |
 //! | `purge` | `purge`, see `purge.rs` |
@@ -49,6 +50,7 @@ mod build;
 mod cache;
 mod check;
 mod completions;
+mod correct;
 mod diff;
 mod doctor;
 mod environment;
@@ -95,6 +97,7 @@ pub use output::{Captured, Colour, Output};
 pub use project::Project;
 
 use crate::engine::KindCatalog;
+use crate::net::Network;
 
 /// What surrounds a run of the program.
 pub struct Surroundings {
@@ -130,7 +133,11 @@ pub fn main() -> ExitCode {
     let exit = std::panic::catch_unwind(|| {
         let mut output = Output::standard();
         match Surroundings::of_process() {
-            Ok(surroundings) => run(std::env::args_os(), &surroundings, &mut output),
+            Ok(surroundings) => {
+                let variable = |name: &str| surroundings.environment.var(name).map(str::to_owned);
+                Network::from_variables(variable).set_for_process();
+                run(std::env::args_os(), &surroundings, &mut output)
+            }
             Err(error) => {
                 output.error(&CliError::from(error));
                 Exit::Failed

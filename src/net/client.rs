@@ -8,7 +8,7 @@ use ureq::{Agent, http};
 
 use super::exchange::{Broken, Reply, TICK, exchange};
 use super::policy::{Verdict, date, judge};
-use super::{Cached, NetError, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
+use super::{Cached, NetError, Network, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
 
 /// What a caller is asked and told while a request goes on.
 pub trait Watch {
@@ -31,6 +31,7 @@ pub struct Request<'a> {
     wants_json: bool,
     pub(super) is_graphql: bool,
     stays: bool,
+    bounds: Option<(u64, Duration)>,
 }
 
 /// A whole answer with a status of 200 to 299.
@@ -53,6 +54,7 @@ pub struct Response {
 pub struct Client {
     agent: Agent,
     policy: Policy,
+    network: Network,
     token: Option<(String, Secret)>,
 }
 
@@ -61,7 +63,7 @@ impl<'a> Request<'a> {
     pub fn get(url: Url) -> Self {
         let (headers, body, replies) = (Vec::new(), None, None);
         let method = http::Method::GET;
-        Self { method, url, headers, body, replies, wants_json: false, is_graphql: false, stays: false }
+        Self { method, url, headers, body, replies, wants_json: false, is_graphql: false, stays: false, bounds: None }
     }
 
     /// Asks for something to be ended, such as a session.
@@ -91,6 +93,12 @@ impl<'a> Request<'a> {
     /// Has a redirect to another origin refused, whatever is asked.
     pub fn stays(mut self) -> Self {
         self.stays = true;
+        self
+    }
+
+    /// Allows an answer of so many bytes, and a try so much time, in place of what the client's policy allows.
+    pub fn bounded(mut self, max_bytes: u64, deadline: Duration) -> Self {
+        self.bounds = Some((max_bytes, deadline));
         self
     }
 
@@ -131,11 +139,22 @@ impl Response {
 }
 
 /// How often a request failed or was limited so far, and how long it waited for limits.
-#[derive(Default)]
 struct Tries {
+    started: Instant,
     failed: u32,
     limited: u32,
     waited: Duration,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self { started: Instant::now(), failed: 0, limited: 0, waited: Duration::ZERO }
+    }
+
+    /// Returns the time that the request took so far, without what servers asked to wait.
+    fn spent(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.waited)
+    }
 }
 
 /// What became of a request at one address.
@@ -145,16 +164,23 @@ enum Step {
 }
 
 impl Client {
-    /// Makes a client without a token.
+    /// Makes a client without a token, on this process' way to the network.
     pub fn new(policy: Policy) -> Self {
+        Self::on(Network::of_process(), policy)
+    }
+
+    /// Makes a client without a token.
+    pub fn on(network: Network, policy: Policy) -> Self {
         let config = Agent::config_builder()
             .user_agent(concat!("tunesmith/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(policy.deadline))
             .timeout_connect(Some(policy.connect))
+            .proxy(None)
+            .tls_config(network.tls())
             .build();
-        Self { agent: config.new_agent(), policy, token: None }
+        Self { agent: config.new_agent(), policy, network, token: None }
     }
 
     /// Sends `token` with every request to the origin of `base`, and to no other.
@@ -175,8 +201,9 @@ impl Client {
     /// asked for, no JSON; [`NetError::Cancelled`].
     pub fn send(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Response> {
         let mut at = request.clone();
+        let mut tries = Tries::new();
         for _ in 0..=self.policy.max_redirects {
-            match self.send_once(&at, watch)? {
+            match self.send_once(&at, &mut tries, watch)? {
                 Step::Answer(response) => return Ok(response),
                 Step::Redirect(status, location) => at = follow(&at, status, &location)?,
             }
@@ -190,18 +217,19 @@ impl Client {
     }
 
     /// Sends a request to one address, with all its tries and waits.
-    fn send_once(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Step> {
+    fn send_once(&self, request: &Request<'_>, tries: &mut Tries, watch: &dyn Watch) -> Result<Step> {
         let token = self.token_for(&request.url);
         let key = cached::key(&request.url, token);
         let kept = request.replies.and_then(|replies| replies.get(&key));
-        let mut tries = Tries::default();
         loop {
-            let message = self.message(request, token, kept.as_ref())?;
+            let policy = self.policy_of(request, tries);
+            let message = self.message(request, &policy, token, kept.as_ref())?;
             watch.asks();
-            let reply = match exchange(&self.agent, message, &self.policy, watch) {
+            let reply = match exchange(&self.agent, message, &policy, watch) {
                 Ok(reply) => reply,
                 Err(broken) => {
-                    self.again(request, &mut tries, None, watch, |attempts| self.broken(request, attempts, broken))?;
+                    let error = |attempts| broken_off(request, &policy, attempts, broken);
+                    self.again(request, tries, None, watch, error)?;
                     continue;
                 }
             };
@@ -215,7 +243,7 @@ impl Client {
                 Verdict::Accept => match unreadable(request, &reply) {
                     None => return Ok(Step::Answer(answer(request, &key, reply))),
                     Some(cause) => {
-                        self.again(request, &mut tries, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
+                        self.again(request, tries, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
                     }
                 },
                 Verdict::NotModified => {
@@ -231,9 +259,9 @@ impl Client {
                 Verdict::Failed(pause) => {
                     let status = reply.status;
                     let error = |attempts| NetError::Server { url, status, attempts, excerpt };
-                    self.again(request, &mut tries, pause, watch, error)?;
+                    self.again(request, tries, pause, watch, error)?;
                 }
-                Verdict::Limited(wait) => self.wait_for_limit(request, &mut tries, wait, watch)?,
+                Verdict::Limited(wait) => self.wait_for_limit(request, tries, wait, watch)?,
                 Verdict::Refuse => return Err(NetError::Refused { url, status: reply.status, excerpt }),
             }
         }
@@ -247,6 +275,7 @@ impl Client {
     fn message(
         &self,
         request: &Request<'_>,
+        policy: &Policy,
         token: Option<&Secret>,
         kept: Option<&Cached>,
     ) -> Result<http::Request<Vec<u8>>> {
@@ -263,10 +292,18 @@ impl Client {
         let message = message
             .body(request.body.clone().unwrap_or_default())
             .map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })?;
-        if !request.url.is_loopback() {
-            return Ok(message);
+        let proxy = self.network.proxy(&request.url)?;
+        Ok(self.agent.configure_request(message).proxy(proxy).timeout_global(Some(policy.deadline)).build())
+    }
+
+    /// Returns the bounds of a request's next try: its own ones, and no more time than is left to it.
+    fn policy_of(&self, request: &Request<'_>, tries: &Tries) -> Policy {
+        let mut policy = self.policy.clone();
+        if let Some((max_bytes, deadline)) = request.bounds {
+            policy = Policy { max_bytes, deadline, total: policy.total.max(deadline), ..policy };
         }
-        Ok(self.agent.configure_request(message).proxy(None).build())
+        let left = policy.total.saturating_sub(tries.spent());
+        Policy { deadline: policy.deadline.min(left), ..policy }
     }
 
     /// Pauses before the next try, or gives the error when that was the last one.
@@ -283,11 +320,19 @@ impl Client {
         if tries.failed >= self.policy.attempts || !may_pass(&error) {
             return Err(error);
         }
+        let own = self.policy.pause(tries.failed, &request.url.to_string());
         let pause = match pause {
-            Some(named) if named > self.policy.max_wait => return Err(error),
-            Some(named) => named.max(self.policy.pause(tries.failed, &request.url.to_string())),
-            None => self.policy.pause(tries.failed, &request.url.to_string()),
+            Some(named) if tries.waited + named > self.policy.max_wait => return Err(error),
+            Some(named) => {
+                // A pause that the server asks for is no time that the request takes.
+                tries.waited += named;
+                named.max(own)
+            }
+            None => own,
         };
+        if tries.spent() + own >= self.policy.total {
+            return Err(error);
+        }
         watch.waits(pause, &format!("{} failed, trying again", request.url.host()));
         rest(pause, watch)
     }
@@ -314,20 +359,32 @@ impl Client {
         watch.waits(wait, &format!("{host} limits requests"));
         rest(wait, watch)
     }
+}
 
-    fn broken(&self, request: &Request<'_>, attempts: u32, broken: Broken) -> NetError {
-        let url = request.url.to_string();
-        match broken {
-            Broken::Cancelled => NetError::Cancelled,
-            Broken::Late => NetError::Timeout { url, attempts, limit: self.policy.deadline },
-            Broken::TooLarge => NetError::TooLarge { url, limit: self.policy.max_bytes },
-            Broken::Connection(cause) => match *cause {
-                ureq::Error::Timeout(_) => NetError::Timeout { url, attempts, limit: self.policy.deadline },
-                _ => NetError::Unreachable { url, attempts, cause },
-            },
-            Broken::Vanished => NetError::Bug { url },
-        }
+/// Makes the error of a try that brought no whole reply.
+fn broken_off(request: &Request<'_>, policy: &Policy, attempts: u32, broken: Broken) -> NetError {
+    let url = request.url.to_string();
+    match broken {
+        Broken::Cancelled => NetError::Cancelled,
+        Broken::Late => NetError::Timeout { url, attempts, limit: policy.deadline },
+        Broken::TooLarge => NetError::TooLarge { url, limit: policy.max_bytes },
+        Broken::Connection(cause) => match *cause {
+            ureq::Error::Timeout(_) => NetError::Timeout { url, attempts, limit: policy.deadline },
+            _ if is_untrusted(&cause) => NetError::Untrusted { url, cause },
+            _ => NetError::Unreachable { url, attempts, cause },
+        },
+        Broken::Vanished => NetError::Bug { url },
     }
+}
+
+/// Returns whether a connection failed because nobody who is trusted vouches for the server.
+fn is_untrusted(error: &ureq::Error) -> bool {
+    let error = match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
+        _ => None,
+    };
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Returns the request for the address that a redirect names.

@@ -26,6 +26,41 @@ pub enum NetError {
         help("a line break at its end is the usual reason: set the variable again without it")
     )]
     BadToken,
+    /// A variable that should name a proxy does not.
+    #[error("`{variable}` is no address of a proxy")]
+    #[diagnostic(
+        code(net::bad_proxy),
+        help(
+            "write it as `http://HOST:PORT` or `socks5://HOST:PORT`, or unset it; `NO_PROXY` names hosts to reach directly"
+        )
+    )]
+    BadProxy {
+        /// The variable; its value may hold a password.
+        variable: &'static str,
+    },
+    /// No certificate is where `SSL_CERT_FILE` or `SSL_CERT_DIR` say.
+    #[error("`SSL_CERT_FILE` and `SSL_CERT_DIR` name no certificate: {why}")]
+    #[diagnostic(code(net::no_certificates), help("name a file of certificates in PEM form, or unset the variable"))]
+    NoCertificates {
+        /// What is wrong with what they name.
+        why: String,
+    },
+    /// Nobody who is trusted vouches for the server.
+    #[error("the certificate of `{url}` is not trusted")]
+    #[diagnostic(
+        code(net::untrusted),
+        help(
+            "where a proxy or a server of your own stands there, name its authority's certificate by `SSL_CERT_FILE`; \
+             else check this machine's clock and the address"
+        )
+    )]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// Why.
+        #[source]
+        cause: Box<ureq::Error>,
+    },
     /// No reply, after all tries.
     #[error("no reply from `{url}` after {attempts} tries")]
     #[diagnostic(

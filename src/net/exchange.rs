@@ -98,7 +98,13 @@ fn collect(receiver: &Receiver<Part>, policy: &Policy, watch: &dyn Watch) -> Res
     loop {
         let part = next(receiver, end, watch)?;
         match part {
-            Part::Head(status, headers) => reply = Some(Reply { status, headers, body: Vec::new() }),
+            Part::Head(status, headers) => {
+                let length = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+                if (200..300).contains(&status) && length.is_some_and(|length| length > policy.max_bytes) {
+                    return Err(Broken::TooLarge);
+                }
+                reply = Some(Reply { status, headers, body: Vec::new() });
+            }
             Part::Bytes(bytes) => {
                 let so_far = reply.as_mut().ok_or(Broken::Vanished)?;
                 so_far.body.extend_from_slice(&bytes);

@@ -13,6 +13,8 @@ pub struct Policy {
     pub backoff: Duration,
     /// What one try may take, from connecting to the last byte.
     pub deadline: Duration,
+    /// What a request may take with all its tries, without the waits that servers ask for.
+    pub total: Duration,
     /// What connecting may take.
     pub connect: Duration,
     /// All that a request may wait for rate limits.
@@ -33,6 +35,7 @@ impl Default for Policy {
             attempts: 5,
             backoff: Duration::from_secs(1),
             deadline: Duration::from_mins(2),
+            total: Duration::from_mins(10),
             connect: Duration::from_secs(15),
             max_wait: Duration::from_mins(65),
             unnamed_wait: Duration::from_mins(1),

@@ -81,6 +81,16 @@ impl Url {
         self.origin().split_once("://").map_or_else(String::new, |(_, host)| host.to_owned())
     }
 
+    /// Returns the host alone, without the brackets of an IPv6 address.
+    pub(super) fn host_name(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Returns the port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns whether what is sent can be read on the way.
     pub(super) fn is_plain(&self) -> bool {
         self.scheme == "http"
@@ -88,7 +98,7 @@ impl Url {
 
     /// Returns whether the host is this machine, which no proxy stands before.
     pub(super) fn is_loopback(&self) -> bool {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let host = self.host_name();
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }

@@ -33,7 +33,7 @@ pub use counts::Counts;
 pub use diff::{Changed, SetDiff, changes, diff};
 pub use edit::{edit, upsert};
 pub use error::{RecordError, Result};
-pub use jsonl::{Form, ImportError, export_jsonl, import, import_correction};
+pub use jsonl::{FieldMap, Form, ImportError, Imported, export_jsonl, import, import_correction, import_mapped};
 pub use line::Line;
 pub use map::{MapOutput, Mapped, map_records};
 pub use merge::merge;

@@ -10,7 +10,7 @@ use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
 use tunesmith::node::Job;
 use tunesmith::node::source::{read_website, read_wiki};
-use tunesmith::record::{Form, import, import_correction};
+use tunesmith::record::{FieldMap, Form, import, import_correction, import_mapped};
 use tunesmith::store::ActionRecord;
 
 /// As many problems as the program shows.
@@ -44,8 +44,22 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// Reads a line as each form of record.
+/// Fields of foreign lines, as settings name them: of pairs, of dialogues, of documents.
+const MAPS: [(Form, &str); 3] = [
+    (Form::Rows, r#"{"question":"data.prompt","answer":"reply","context":"data.context","id":"uid","weight":"score"}"#),
+    (
+        Form::Rows,
+        r#"{"messages":"dialog","role":"speaker","content":"text","roles":{"customer":"user","agent":"assistant"}}"#,
+    ),
+    (Form::Documents, r#"{"content":"body","path":"slug","repo":"meta.repo","title":"meta.title"}"#),
+];
+
+/// Reads a line as each form of record, and by the names of foreign fields.
 pub fn jsonl(bytes: &[u8]) {
+    for (form, map) in MAPS {
+        let map: FieldMap = serde_json::from_str(map).unwrap();
+        drop(import_mapped(form, bytes, None, Some(&map)));
+    }
     for form in [Form::Rows, Form::Issues, Form::Pulls, Form::Documents] {
         drop(import(form, bytes, None));
         drop(import(form, bytes, Some("owner/name")));

@@ -10,6 +10,7 @@ use serde_json::json;
 use tunesmith::node::{Family, kinds};
 
 use crate::support::fake_github::{FakeGithub, time};
+use crate::support::fake_repository::FakeRepository;
 use crate::support::node_run::Bench;
 use crate::support::program::{tunesmith, write};
 use crate::support::tiny;
@@ -133,6 +134,15 @@ fn github() -> String {
     lines
 }
 
+fn documents() -> String {
+    let github = FakeRepository::small();
+    let settings = json!({"repos": ["o/r"], "api": github.address});
+    let outcome = Bench::new().run(Family::Source, "github-docs", &settings).unwrap();
+    let mut lines = String::new();
+    line(&mut lines, "source.github-docs", "docs:documents", &outcome.outputs["documents"].digest().to_string());
+    lines
+}
+
 #[test]
 fn no_kind_changes_its_bytes_without_a_new_version() {
     let space = tiny::project();
@@ -143,7 +153,8 @@ fn no_kind_changes_its_bytes_without_a_new_version() {
         &[("pipeline.toml", &(manifest + MORE)), ("docs/guide.md", GUIDE), ("corrections.jsonl", correction)],
     );
     tunesmith(space.path(), &["build"]).expect(0);
-    let found: String = NODES.iter().map(|node| lines_of(space.path(), node)).collect::<String>() + &github();
+    let found: String =
+        NODES.iter().map(|node| lines_of(space.path(), node)).collect::<String>() + &github() + &documents();
     let golden = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt")).unwrap();
     assert!(found == golden, "see the head of this test; now they are:\n{found}\nbefore:\n{golden}");
     let covered: BTreeSet<&str> = golden.lines().filter_map(|line| line.split(' ').next()).collect();

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// What only some modules may touch: a pattern, who may, and in what words a breach is told.
 const WORLD: &[(&str, &[&str], &str)] = &[
     (r"\bureq\b", &["net"], "only `net` speaks HTTP"),
+    (r"\b(rustls|rustls_native_certs)::", &["net"], "only `net` speaks TLS"),
     (r"\brusqlite\b", &["store"], "only `store` knows its database"),
     (r"\bcandle_core\b", &["model"], "only `model` knows tensors"),
     (r"\bllama_cpp_sys_2\b", &["llama"], "only `llama` knows llama.cpp"),
@@ -37,7 +38,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Packages in `Cargo.lock`. Raising it is a decision: each package costs build time on every machine.
-const PACKAGES: usize = 387;
+const PACKAGES: usize = 399;
 
 /// Lines of one file in `src`. Tests may be longer: they are a table of what is said about what.
 const LONGEST: usize = 600;

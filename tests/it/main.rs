@@ -11,6 +11,7 @@ mod deepwiki;
 #[cfg(feature = "llama")]
 mod examples;
 mod github;
+mod github_docs;
 #[cfg(feature = "llama")]
 mod golden;
 mod hostile;

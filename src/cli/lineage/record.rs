@@ -92,7 +92,10 @@ impl<'a> Found<'a> {
                 });
                 for id in went_in.flat_map(|reached| &reached.rows) {
                     if came_out.iter().all(|row| !row.starts_with(id.as_str())) {
-                        let reasons = contribution(resolver, built.index, id)?;
+                        let mut reasons = contribution(resolver, built.index, id)?;
+                        if let Some(reasons) = &mut reasons {
+                            reasons.retain(|(what, _)| what.starts_with("dropped"));
+                        }
                         dropped.push(Dropped { index: built.index, id: id.clone(), reasons });
                     }
                 }

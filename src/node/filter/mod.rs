@@ -10,6 +10,8 @@ mod split;
 mod synthesize;
 mod text;
 
+pub use conversations::{Ground, grounds};
+
 use super::Kind;
 
 /// The kinds of this family.

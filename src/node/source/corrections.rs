@@ -50,7 +50,8 @@ struct Settings {
 
 /// What can go wrong with corrections. All of it is in the file, which a person wrote.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-enum CorrectionsError {
+pub enum CorrectionsError {
+    /// A line that is no correction.
     #[error("`{}:{line}` is not a correction", path.display())]
     #[diagnostic(
         code(source::corrections::bad_line),
@@ -60,20 +61,56 @@ enum CorrectionsError {
         )
     )]
     BadLine {
+        /// The file.
         path: PathBuf,
+        /// The line, from 1.
         line: usize,
+        /// Why.
         #[source]
         cause: ImportError,
     },
+    /// Turns that are no questions with their answers.
     #[error("`{}:{line}`: {what}", path.display())]
     #[diagnostic(
         code(source::corrections::turns),
         help("questions (`human`) and answers (`gpt`) take turns, and the last turn is an answer")
     )]
-    Turns { path: PathBuf, line: usize, what: &'static str },
+    Turns {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with them.
+        what: &'static str,
+    },
+    /// A weight that no row can have.
+    #[error("`{}:{line}` has the weight {weight}", path.display())]
+    #[diagnostic(
+        code(source::corrections::weight),
+        help("a weight says how often a row counts: a number above 0, such as 2 or 0.5")
+    )]
+    Weight {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The weight.
+        weight: f64,
+    },
+    /// Two corrections of one name.
     #[error("`{}:{line}` has the id `{id}`, and so has line {other}", path.display())]
     #[diagnostic(code(source::corrections::duplicate_id), help("give one of them another id, or delete one"))]
-    Duplicate { path: PathBuf, line: usize, other: usize, id: String },
+    Duplicate {
+        /// The file.
+        path: PathBuf,
+        /// The later line, from 1.
+        line: usize,
+        /// The earlier line, from 1.
+        other: usize,
+        /// The id of both.
+        id: String,
+    },
+    /// The file cannot be read.
     #[error("the file cannot be read")]
     #[diagnostic(code(source::corrections::io), help("check that it is UTF-8 and that you may read it"))]
     Io(#[from] std::io::Error),
@@ -102,7 +139,7 @@ impl Kind for Corrections {
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let (corrections, identical) = match run.files("path").next() {
-            Some(file) => read(&file.path)?,
+            Some(file) => parse(&file.path, &fs_err::read_to_string(&file.path).map_err(CorrectionsError::from)?)?,
             None => (Vec::new(), 0),
         };
         let records = write(run.store, corrections.into_iter().map(Record::Correction))?;
@@ -115,9 +152,11 @@ impl Kind for Corrections {
     }
 }
 
-/// Returns the corrections of a file, and how many lines repeat an earlier one.
-fn read(path: &Path) -> Result<(Vec<Correction>, u64), CorrectionsError> {
-    let text = fs_err::read_to_string(path)?;
+/// Returns the corrections of a file's text, in order of their ids, and how many lines repeat an earlier one.
+///
+/// # Errors
+/// A line that is no correction, or that has the id of another one.
+pub fn parse(path: &Path, text: &str) -> Result<(Vec<Correction>, u64), CorrectionsError> {
     let mut seen: BTreeMap<String, (usize, Correction)> = BTreeMap::new();
     let mut identical = 0;
     for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
@@ -128,6 +167,9 @@ fn read(path: &Path) -> Result<(Vec<Correction>, u64), CorrectionsError> {
             cause,
         })?;
         check_turns(&correction).map_err(|what| CorrectionsError::Turns { path: path.to_owned(), line, what })?;
+        if let Some(weight) = correction.conversation.weight.filter(|weight| !(weight.is_finite() && *weight > 0.0)) {
+            return Err(CorrectionsError::Weight { path: path.to_owned(), line, weight });
+        }
         let id = correction.conversation.id.clone();
         match seen.get(&id) {
             Some((_, other)) if *other == correction => identical += 1,
@@ -166,10 +208,7 @@ mod tests {
     use crate::node::testing::Bench;
 
     fn check(lines: &str) -> Result<(Vec<Correction>, u64), String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("c.jsonl");
-        fs_err::write(&path, lines).unwrap();
-        read(&path).map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "."))
+        parse(Path::new("./c.jsonl"), lines).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -202,6 +241,14 @@ mod tests {
         let twice = r#"{"messages":[{"role":"user","content":"q"},{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#;
         assert_eq!(check(twice).unwrap_err(), "`./c.jsonl:1`: a question has no answer");
         assert_eq!(check("\n{}").unwrap_err(), "`./c.jsonl:2` is not a correction");
+    }
+
+    #[test]
+    fn a_weight_is_above_zero() {
+        let line = |weight: &str| format!(r#"{{"instruction":"q","output":"a","weight":{weight}}}"#);
+        assert_eq!(check(&line("0.5")).unwrap().0[0].conversation.weight, Some(0.5));
+        assert_eq!(check(&line("0")).unwrap_err(), "`./c.jsonl:1` has the weight 0");
+        assert_eq!(check(&line("-1")).unwrap_err(), "`./c.jsonl:1` has the weight -1");
     }
 
     #[test]

@@ -2,14 +2,20 @@
 
 mod corrections;
 mod deepwiki;
+mod document;
 mod foreign;
 mod github;
+mod github_docs;
+mod globs;
 mod jsonl;
 mod kept;
 mod markdown;
 mod repository;
+mod unpack;
 mod watcher;
 mod website;
+
+pub use corrections::{CorrectionsError, parse as parse_corrections};
 
 use std::path::PathBuf;
 
@@ -26,6 +32,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &github::ISSUES,
     &github::PULLS,
     &github::DISCUSSIONS,
+    &github_docs::GithubDocs,
     &deepwiki::Deepwiki,
     &website::Website,
     &corrections::Corrections,

@@ -4,8 +4,9 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::super::types::{Author, Comment, Conversation, Correction, Document, Record, Role, Thread, Turn};
-use crate::store::Digest;
+use super::super::types::{Author, Comment, Correction, Document, Record, Thread};
+use super::fields::FieldMap;
+use super::row::{RawCorrection, RawRow};
 
 /// What the lines of a file hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -49,6 +50,27 @@ pub enum ImportError {
     /// Somebody speaks who is neither user, assistant nor system.
     #[error("unknown speaker `{0}`, expected `human`, `gpt`, `user`, `assistant` or `system`")]
     Role(String),
+    /// A part of a message that is no text, such as an image.
+    #[error("a message has a part of type `{0}`, and only text can be learnt")]
+    Part(String),
+    /// A field is missing that the settings name.
+    #[error("missing field `{name}`, which `map` names for `{field}`")]
+    Unmapped {
+        /// What the field should be.
+        field: &'static str,
+        /// Its name in the line.
+        name: String,
+    },
+    /// A field has another type than what it is mapped to.
+    #[error("field `{name}`, which `map` names for `{field}`, is {found}")]
+    WrongType {
+        /// What the field should be.
+        field: &'static str,
+        /// Its name in the line.
+        name: String,
+        /// What it is.
+        found: &'static str,
+    },
     /// Nothing to learn from.
     #[error("the conversation has no answer")]
     NoAnswer,
@@ -61,17 +83,53 @@ impl ImportError {
     }
 }
 
+/// A record that was read, and what was left out of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The record.
+    pub record: Record,
+    /// Turns that only call tools or tell what they gave: nobody is trained to call what is not there.
+    pub tool_turns: u64,
+}
+
 /// Reads one line. `repo` stands in for a record's own repository when that has none.
 ///
 /// # Errors
 /// [`ImportError`].
 pub fn import(form: Form, line: &[u8], repo: Option<&str>) -> Result<Record, ImportError> {
-    Ok(match form {
-        Form::Rows => Record::Row(serde_json::from_slice::<RawRow>(line)?.conversation("row")?),
+    import_mapped(form, line, repo, None).map(|imported| imported.record)
+}
+
+/// As [`import`], from lines whose fields have other names.
+///
+/// # Errors
+/// [`ImportError`].
+pub fn import_mapped(
+    form: Form,
+    line: &[u8],
+    repo: Option<&str>,
+    map: Option<&FieldMap>,
+) -> Result<Imported, ImportError> {
+    let record = match form {
+        Form::Rows => {
+            let row: RawRow = match map {
+                Some(map) => map.row(serde_json::from_slice(line)?)?,
+                None => serde_json::from_slice(line)?,
+            };
+            let (row, tool_turns) = row.conversation("row")?;
+            return Ok(Imported { record: Record::Row(row), tool_turns });
+        }
         Form::Issues => Record::Issue(serde_json::from_slice::<RawThread>(line)?.thread(repo, "open")?),
         Form::Pulls => Record::Pull(serde_json::from_slice::<RawThread>(line)?.thread(repo, "closed")?),
-        Form::Documents => Record::Document(serde_json::from_slice::<RawDocument>(line)?.document(repo)?),
-    })
+        Form::Documents => {
+            let document: RawDocument = match map {
+                Some(map) => serde_json::from_value(map.document(serde_json::from_slice(line)?)?)?,
+                None => serde_json::from_slice(line)?,
+            };
+            Record::Document(document.document(repo)?)
+        }
+    };
+    Ok(Imported { record, tool_turns: 0 })
 }
 
 /// Reads one line of corrections: a row, optionally with `id`, `supersedes`, `weight` and `note`.
@@ -79,116 +137,7 @@ pub fn import(form: Form, line: &[u8], repo: Option<&str>) -> Result<Record, Imp
 /// # Errors
 /// [`ImportError`].
 pub fn import_correction(line: &[u8]) -> Result<Correction, ImportError> {
-    let raw: RawCorrection = serde_json::from_slice(line)?;
-    let supersedes = match raw.supersedes {
-        None => Vec::new(),
-        Some(OneOrMany::One(id)) => vec![id],
-        Some(OneOrMany::Many(ids)) => ids,
-    };
-    Ok(Correction { conversation: raw.row.conversation("correction")?, supersedes, note: raw.note })
-}
-
-#[derive(Deserialize)]
-struct RawRow {
-    conversations: Option<Vec<RawMessage>>,
-    messages: Option<Vec<RawMessage>>,
-    instruction: Option<String>,
-    input: Option<String>,
-    output: Option<String>,
-    system: Option<String>,
-    #[serde(default)]
-    id: Option<Id>,
-    source: Option<String>,
-    thread: Option<String>,
-    weight: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct RawCorrection {
-    #[serde(flatten)]
-    row: RawRow,
-    supersedes: Option<OneOrMany>,
-    note: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-/// An id that some tools write as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(u64),
-}
-
-#[derive(Deserialize)]
-struct RawMessage {
-    #[serde(alias = "role")]
-    from: String,
-    #[serde(alias = "content")]
-    value: String,
-}
-
-impl RawRow {
-    fn turns(&mut self) -> Result<Vec<Turn>, ImportError> {
-        let system = self.system.take().filter(|text| !text.trim().is_empty());
-        let mut turns: Vec<Turn> = system.map(|text| Turn { role: Role::System, text }).into_iter().collect();
-        if let Some(messages) = self.conversations.take().or_else(|| self.messages.take()) {
-            for RawMessage { from, value } in messages {
-                turns.push(Turn { role: role(&from)?, text: value });
-            }
-        } else {
-            let question =
-                self.instruction.take().ok_or(ImportError::Missing("`conversations`, `messages` or `instruction`"))?;
-            let answer = self.output.take().ok_or(ImportError::Missing("`output`"))?;
-            let text = match self.input.take().filter(|input| !input.trim().is_empty()) {
-                Some(input) => format!("{question}\n\n{input}"),
-                None => question,
-            };
-            turns.push(Turn { role: Role::User, text });
-            turns.push(Turn { role: Role::Assistant, text: answer });
-        }
-        let has_answer = turns.iter().any(|turn| turn.role == Role::Assistant && !turn.text.trim().is_empty());
-        if has_answer { Ok(turns) } else { Err(ImportError::NoAnswer) }
-    }
-
-    /// Returns the conversation. Without `id` and `source` it is named by its content.
-    fn conversation(mut self, prefix: &str) -> Result<Conversation, ImportError> {
-        let turns = self.turns()?;
-        let id = match self.id {
-            Some(Id::Text(id)) if !id.is_empty() => Some(id),
-            Some(Id::Number(id)) => Some(id.to_string()),
-            _ => None,
-        };
-        let id = match id.or_else(|| self.source.clone().filter(|source| !source.is_empty())) {
-            Some(id) => id,
-            None => format!("{prefix}-{}", &Digest::of(&serde_json::to_vec(&turns)?).to_string()[..16]),
-        };
-        let thread = self.thread.unwrap_or_else(|| thread_of(self.source.as_deref().unwrap_or(&id)).to_owned());
-        Ok(Conversation { id, thread, turns, sources: Vec::new(), weight: self.weight })
-    }
-}
-
-fn role(from: &str) -> Result<Role, ImportError> {
-    match from {
-        "human" | "user" | "prompter" => Ok(Role::User),
-        "gpt" | "assistant" | "model" | "chatgpt" => Ok(Role::Assistant),
-        "system" => Ok(Role::System),
-        _ => Err(ImportError::Role(from.chars().take(40).collect())),
-    }
-}
-
-/// Returns the thread that a row's source names: `o/r#12` of `o/r#12-mt`, `o/r/docs/a.md` of `o/r/docs/a.md#heading`.
-fn thread_of(source: &str) -> &str {
-    let Some((before, after)) = source.split_once('#') else { return source };
-    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-    let is_number = digits > 0 && !after[digits..].starts_with(|c: char| c.is_alphanumeric());
-    if is_number { &source[..=before.len() + digits] } else { before }
+    serde_json::from_slice::<RawCorrection>(line)?.correction()
 }
 
 #[derive(Deserialize)]
@@ -360,34 +309,6 @@ impl RawDocument {
 mod tests {
     use super::*;
 
-    fn row(text: &str) -> Conversation {
-        match import(Form::Rows, text.as_bytes(), None).unwrap() {
-            Record::Row(row) => row,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_three_forms_of_rows_give_the_same_turns() {
-        let one =
-            row(r#"{"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"}],"source":"o/r#12-mt"}"#);
-        let two = row(r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#);
-        let three = row(r#"{"instruction":"q","input":"","output":"a"}"#);
-        assert_eq!((one.id.as_str(), one.thread.as_str()), ("o/r#12-mt", "o/r#12"));
-        assert_eq!(one.turns, two.turns);
-        assert_eq!(two, three);
-        assert!(two.id.starts_with("row-") && two.thread == two.id);
-    }
-
-    #[test]
-    fn a_source_names_its_thread() {
-        assert_eq!(thread_of("o/r#12"), "o/r#12");
-        assert_eq!(thread_of("o/r#12/review-1"), "o/r#12");
-        assert_eq!(thread_of("o/r/docs/a.md#1st-step"), "o/r/docs/a.md");
-        assert_eq!(thread_of("o/r/docs/a.md#heading"), "o/r/docs/a.md");
-        assert_eq!(thread_of("by hand"), "by hand");
-    }
-
     #[test]
     fn authors_come_as_text_as_objects_and_not_at_all() {
         let text = r#"{"number":1,"title":"t","body":null,"user":{"login":"ann","type":"User"},"author_association":"MEMBER",
@@ -410,7 +331,9 @@ mod tests {
         assert!(error(Form::Rows, r#"{"conversations":[{"from":"hu"#).is_torn());
         assert_eq!(error(Form::Rows, "{}").to_string(), "missing field `conversations`, `messages` or `instruction`");
         assert_eq!(error(Form::Issues, r#"{"number":1}"#).to_string(), "missing field `repo`");
-        assert!(error(Form::Rows, r#"{"messages":[{"role":"tool","content":"x"}]}"#).to_string().contains("`tool`"));
+        assert!(
+            error(Form::Rows, r#"{"messages":[{"role":"oracle","content":"x"}]}"#).to_string().contains("`oracle`")
+        );
         assert_eq!(
             error(Form::Rows, r#"{"messages":[{"role":"user","content":"x"}]}"#).to_string(),
             "the conversation has no answer"

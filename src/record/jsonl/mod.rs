@@ -1,7 +1,10 @@
 //! Records as the JSON lines that people and other tools read and write.
 
 mod export;
+mod fields;
 mod import;
+mod row;
 
 pub use export::export_jsonl;
-pub use import::{Form, ImportError, import, import_correction};
+pub use fields::FieldMap;
+pub use import::{Form, ImportError, Imported, import, import_correction, import_mapped};

@@ -2,6 +2,7 @@
 
 pub(crate) mod fake_endpoint;
 pub(crate) mod fake_github;
+pub(crate) mod fake_repository;
 pub(crate) mod fake_site;
 pub(crate) mod node_run;
 pub(crate) mod program;

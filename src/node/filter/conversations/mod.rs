@@ -22,6 +22,8 @@ mod rules;
 mod settings;
 mod text;
 
+pub use reduce::{Ground, grounds};
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize as _;

@@ -9,7 +9,7 @@ use rayon::slice::ParallelSliceMut as _;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{
-    Conversation, Counts, Record, RecordError, RecordSet, Role, Verdict, reduce as reduce_set, summarize,
+    Conversation, Correction, Counts, Record, RecordError, RecordSet, Role, Verdict, reduce as reduce_set, summarize,
 };
 use crate::store::{Digest, RecordsRef, Store};
 
@@ -88,11 +88,7 @@ fn summary(record: &Record) -> Summary {
         // The record-wise part yields nothing else.
         Record::Issue(_) | Record::Pull(_) | Record::Discussion(_) | Record::Document(_) => return Summary::default(),
     };
-    let mut names: Vec<u64> = [&row.id, &row.thread]
-        .into_iter()
-        .chain(row.sources.iter().map(|source| &source.id))
-        .map(|id| hash(id))
-        .collect();
+    let mut names: Vec<u64> = names(row).map(hash).collect();
     names.sort_unstable();
     names.dedup();
     let supersedes = supersedes.map(|ids| ids.iter().map(|id| hash(id)).collect());
@@ -114,6 +110,28 @@ fn question(row: &Conversation) -> String {
     let text = row.turns.iter().find(|turn| turn.role == Role::User).map_or("", |turn| &turn.text);
     let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+/// Why a correction takes the place of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground<'c> {
+    /// Both answer the same question.
+    Question,
+    /// It names the row, its thread or a record that the row came from.
+    Name(&'c str),
+}
+
+/// Returns why a correction takes the place of a row; nothing when it does not.
+pub fn grounds<'c>(correction: &'c Correction, row: &Conversation) -> Vec<Ground<'c>> {
+    let is_same = question(&correction.conversation) == question(row);
+    let named = correction.supersedes.iter().filter(|id| names(row).any(|name| name == id.as_str()));
+    is_same.then_some(Ground::Question).into_iter().chain(named.map(|id| Ground::Name(id))).collect()
+}
+
+/// Returns the names by which a correction may mean a row.
+fn names(row: &Conversation) -> impl Iterator<Item = &str> {
+    let ids = row.sources.iter().map(|source| source.id.as_str());
+    [row.id.as_str(), row.thread.as_str()].into_iter().chain(ids)
 }
 
 fn hash(text: &str) -> u64 {

@@ -29,34 +29,26 @@ pub(super) enum JsonlError {
         #[source]
         cause: ImportError,
     },
-    /// The last line was not written to its end.
-    #[error("`{}:{line}`, the last line, is torn: its writer was stopped in the middle of it", path.display())]
-    #[diagnostic(
-        code(source::jsonl::torn_line),
-        help("fetch that record again, delete the line, or set `on-bad-line = \"skip\"`")
-    )]
-    Torn {
+    /// The file is packed, and damaged or cut off.
+    #[error("`{}` is not a whole {form} file", path.display())]
+    #[diagnostic(code(source::jsonl::packed), help("fetch it again; `{form} -t` tests it"))]
+    Packed {
         /// The file.
         path: PathBuf,
-        /// The line's number, from 1.
-        line: u64,
-    },
-    /// The file is compressed in a way that is not read.
-    #[error("`{}` is compressed with zstd", path.display())]
-    #[diagnostic(code(source::jsonl::compression), help("`zstd -d` it, or compress it with gzip"))]
-    Zstd {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The gzip stream is damaged or cut off.
-    #[error("`{}` is not a whole gzip file", path.display())]
-    #[diagnostic(code(source::jsonl::gzip), help("fetch it again; `gzip -t` tests it"))]
-    Gzip {
-        /// The file.
-        path: PathBuf,
+        /// How it is packed: the name of the program, too.
+        form: &'static str,
         /// Why.
         #[source]
         cause: std::io::Error,
+    },
+    /// A small file that would fill the memory.
+    #[error("`{}` unpacks to more than {limit} bytes, 200 times its size", path.display())]
+    #[diagnostic(code(source::jsonl::bomb), help("if that is right, unpack it yourself and name the unpacked file"))]
+    Bomb {
+        /// The file.
+        path: PathBuf,
+        /// Bytes.
+        limit: u64,
     },
     /// A memo cannot be written.
     #[error("the memo of a run of lines cannot be written")]

@@ -4,19 +4,20 @@
 //! id are found by their hashes, and the former record set is edited by the runs that differ, so that an edit of one line
 //! costs one run's reading.
 
+mod compression;
 mod error;
 mod read;
 mod resolve;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::Path;
 
 use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use compression::unpacked;
 use error::JsonlError;
 use read::{Facts, Reader, content_hash};
 use resolve::{Fate, Resolved, Tally, resolve};
@@ -26,7 +27,7 @@ use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
-use crate::record::{Form, Line, Record, edit, is_whole, recall, remember, write_lines};
+use crate::record::{FieldMap, Form, Line, Record, edit, is_whole, recall, remember, write_lines};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
@@ -40,7 +41,7 @@ static INFO: KindInfo = KindInfo {
     family: Family::Source,
     name: "jsonl",
     version: VERSION,
-    summary: "JSON lines that you already have: rows, issues, pull requests or documents (`.gz` too)",
+    summary: "JSON lines that you already have: rows, issues, pull requests or documents (`.gz` and `.zst` too)",
     inputs: &[],
     outputs: &[OutputInfo { name: "records", content: Content::Records }],
     fields: &["records"],
@@ -56,18 +57,22 @@ static INFO: KindInfo = KindInfo {
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// The file, relative to the manifest; gzip is recognised by its content.
+    /// The file, relative to the manifest; gzip and Zstandard are recognised by their content.
     path: String,
     /// What each line holds.
     #[serde(rename = "as", default = "rows")]
     form: Form,
+    /// What the fields of foreign rows or documents are called, such as `{ question = "prompt", answer = "reply" }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    map: Option<FieldMap>,
     /// The repository of records that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     repo: Option<String>,
     /// Whether the file may be absent; the node then yields no records.
     #[serde(default)]
     optional: bool,
-    /// What to do with a line that is no record: end the run, or leave it out and count it.
+    /// What to do with a line that is no record: end the run, or leave it out and count it. A last line that its writer
+    /// did not finish is left out and counted in either case.
     #[serde(default)]
     on_bad_line: OnBadLine,
 }
@@ -97,7 +102,9 @@ impl Kind for Jsonl {
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        settings::canonical::<Settings>(settings)
+        let canonical = settings::canonical::<Settings>(settings)?;
+        let problems = Settings::deserialize(&canonical).map(|settings| settings.problems()).unwrap_or_default();
+        if problems.is_empty() { Ok(canonical) } else { Err(problems) }
     }
 
     fn outside_key(&self) -> &'static [&'static str] {
@@ -129,14 +136,37 @@ impl Kind for Jsonl {
     }
 }
 
+impl Settings {
+    /// Returns a problem for each mapped field that what the file holds does not have.
+    fn problems(&self) -> Vec<SettingProblem> {
+        let unused = self.map.as_ref().map(|map| map.unused(self.form)).unwrap_or_default();
+        let help = match self.form {
+            Form::Rows => {
+                "rows have `question`, `answer`, `context`, `system`, `messages`, `role`, `content`, `roles`, `id`, `source`, `thread`, `weight`"
+            }
+            Form::Documents => "documents have `repo`, `path`, `title`, `content`, `url`",
+            _ => "`map` serves `as = \"rows\"` and `as = \"documents\"`",
+        };
+        let problem = |field: &str| SettingProblem {
+            path: vec!["map".to_owned(), field.to_owned()],
+            code: "settings::unused_field",
+            message: format!("what this file holds has no field `{field}`"),
+            label: "serves nothing".into(),
+            help: Some(help.to_owned()),
+        };
+        unused.into_iter().map(problem).collect()
+    }
+}
+
 /// Reads a file into a record set, with counted remarks.
 fn read_file(store: &Store, path: &Path, settings: &Settings) -> Result<(RecordsRef, Vec<Count>), JsonlError> {
-    let bytes = decompressed(path)?;
+    let bytes = unpacked(path)?;
     let file = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let Settings { form, repo, on_bad_line, .. } = settings;
-    let scope = Digest::of(format!("source.jsonl {VERSION} {}", json!([form, repo, on_bad_line])).as_bytes());
+    let Settings { form, map, repo, on_bad_line, .. } = settings;
+    let scope = Digest::of(format!("source.jsonl {VERSION} {}", json!([form, map, repo, on_bad_line])).as_bytes());
+    let map = map.as_ref();
     let skips_bad_lines = *on_bad_line == OnBadLine::Skip;
-    let reader = Reader { store, scope, path, file, form: *form, repo: repo.as_deref(), skips_bad_lines };
+    let reader = Reader { store, scope, path, file, form: *form, map, repo: repo.as_deref(), skips_bad_lines };
 
     let runs = cut(file);
     let read = runs.par_iter().map(|run| reader.facts(run)).collect::<Result<Vec<_>, JsonlError>>()?;
@@ -149,27 +179,14 @@ fn read_file(store: &Store, path: &Path, settings: &Settings) -> Result<(Records
     Ok((records, report(&facts, tally)))
 }
 
-/// Returns the file's bytes, unpacked when they are gzip.
-fn decompressed(path: &Path) -> Result<Vec<u8>, JsonlError> {
-    let bytes = fs_err::read(path)?;
-    if bytes.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]) {
-        return Err(JsonlError::Zstd { path: path.to_owned() });
-    }
-    if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(bytes);
-    }
-    let mut unpacked = Vec::with_capacity(bytes.len().saturating_mul(4));
-    flate2::read::MultiGzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut unpacked)
-        .map_err(|cause| JsonlError::Gzip { path: path.to_owned(), cause })?;
-    Ok(unpacked)
-}
-
 fn report(facts: &[Facts], tally: Tally) -> Vec<Count> {
+    let sum = |of: fn(&Facts) -> u64| facts.iter().map(of).sum::<u64>();
     let counts = [
         ("dropped: identical line", tally.identical),
         ("dropped: a later line has the same id", tally.superseded),
-        ("dropped: line is no record", facts.iter().map(|facts| facts.bad).sum()),
+        ("dropped: line is no record", sum(|facts| facts.bad)),
+        ("dropped: line was not written to its end", sum(|facts| facts.torn)),
+        ("dropped turn: a tool is called or answers", sum(|facts| facts.tool_turns)),
         ("kept with a number: another row has the same source", tally.numbered),
     ];
     let counts = counts.into_iter().filter(|(_, count)| *count > 0);

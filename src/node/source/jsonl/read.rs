@@ -4,8 +4,11 @@ use std::path::Path;
 
 use super::error::JsonlError;
 use super::run::RawRun;
-use crate::record::{Form, ImportError, Line, import};
+use crate::record::{FieldMap, Form, ImportError, Imported, Line, import_mapped};
 use crate::store::{Digest, MemoEntry, Store};
+
+/// The name of a run's memoised facts; another one for another form of them.
+const FACTS: &str = "counted facts";
 
 /// How the lines of one file are read.
 pub(super) struct Reader<'a> {
@@ -17,6 +20,7 @@ pub(super) struct Reader<'a> {
     /// The whole file, to count lines for messages.
     pub(super) file: &'a [u8],
     pub(super) form: Form,
+    pub(super) map: Option<&'a FieldMap>,
     pub(super) repo: Option<&'a str>,
     pub(super) skips_bad_lines: bool,
 }
@@ -30,55 +34,89 @@ pub(super) struct Fact {
     pub(super) content: u64,
 }
 
-/// The records of a run by hashes.
+/// The records of a run by hashes, and what was left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) records: Vec<Fact>,
-    /// Lines that were left out because they are no records.
+    /// Lines that are no records.
     pub(super) bad: u64,
+    /// Lines whose writer was stopped in the middle of them.
+    pub(super) torn: u64,
+    /// Turns of tools.
+    pub(super) tool_turns: u64,
 }
 
 impl Reader<'_> {
     /// Reads every line of a run.
-    pub(super) fn lines(&self, run: &RawRun<'_>) -> Result<(Vec<Line<'static>>, u64), JsonlError> {
+    pub(super) fn lines(&self, run: &RawRun<'_>) -> Result<(Vec<Line<'static>>, Facts), JsonlError> {
         let mut lines = Vec::new();
-        let mut bad = 0;
+        let mut facts = Facts::default();
         for (number, line) in run.bytes.split(|byte| *byte == b'\n').enumerate() {
             let text = line.trim_ascii();
             if text.is_empty() {
                 continue;
             }
-            match import(self.form, text, self.repo) {
-                Ok(record) => lines.push(Line::of(&record)?),
-                Err(_) if self.skips_bad_lines => bad += 1,
-                Err(cause) => return Err(self.bad_line(run, number, cause)),
-            }
+            let imported = match self.import(text) {
+                Ok(imported) => imported,
+                Err(cause) if cause.is_torn() && self.is_last(run, number) => {
+                    facts.torn += 1;
+                    continue;
+                }
+                Err(cause) => match self.glued(text) {
+                    Some(imported) => {
+                        facts.torn += 1;
+                        imported
+                    }
+                    None if self.skips_bad_lines => {
+                        facts.bad += 1;
+                        continue;
+                    }
+                    None => return Err(self.bad_line(run, number, cause)),
+                },
+            };
+            facts.tool_turns += imported.tool_turns;
+            let line = Line::of(&imported.record)?;
+            facts.records.push(Fact::of(&line));
+            lines.push(line);
         }
-        Ok((lines, bad))
+        Ok((lines, facts))
+    }
+
+    fn import(&self, text: &[u8]) -> Result<Imported, ImportError> {
+        import_mapped(self.form, text, self.repo, self.map)
+    }
+
+    /// Reads the whole line behind a torn one: a writer that was stopped in the middle of a line and later started again
+    /// puts the next line right behind it. Both begin with the same key.
+    fn glued(&self, text: &[u8]) -> Option<Imported> {
+        let key = text.iter().position(|byte| *byte == b':').filter(|end| (3..=64).contains(end))?;
+        let start = &text[..=key];
+        if !start.starts_with(b"{") {
+            return None;
+        }
+        let again = text[1..].windows(start.len()).rposition(|window| window == start)?;
+        self.import(&text[again + 1..]).ok()
+    }
+
+    /// Returns whether a line of a run is the file's last one, with no line feed at its end.
+    fn is_last(&self, run: &RawRun<'_>, number: usize) -> bool {
+        run.offset + run.bytes.len() == self.file.len() && newlines(run.bytes) == number
     }
 
     fn bad_line(&self, run: &RawRun<'_>, number: usize, cause: ImportError) -> JsonlError {
-        let newlines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() - 1;
         let line = (newlines(&self.file[..run.offset]) + number + 1) as u64;
-        let path = self.path.to_owned();
-        let is_last = run.offset + run.bytes.len() == self.file.len() && newlines(run.bytes) == number;
-        if is_last && cause.is_torn() {
-            JsonlError::Torn { path, line }
-        } else {
-            JsonlError::BadLine { path, line, expected: self.form.expected(), cause }
-        }
+        JsonlError::BadLine { path: self.path.to_owned(), line, expected: self.form.expected(), cause }
     }
 
     /// Returns the facts of a run; its lines too when it had to be read, which is so only the first time.
     pub(super) fn facts(&self, run: &RawRun<'_>) -> Result<(Facts, Option<Vec<Line<'static>>>), JsonlError> {
-        let known = self.store.memo(&self.part("facts"), &run.digest)?;
+        let known = self.store.memo(&self.part(FACTS), &run.digest)?;
         if let Some(facts) = known.and_then(|bytes| Facts::from_bytes(&bytes)) {
             return Ok((facts, None));
         }
-        let (lines, bad) = self.lines(run)?;
-        let facts = Facts { records: lines.iter().map(Fact::of).collect(), bad };
+        let (lines, facts) = self.lines(run)?;
         let ids: Vec<&str> = lines.iter().map(Line::id).collect();
-        self.keep("facts", run.digest, facts.to_bytes())?;
+        self.keep(FACTS, run.digest, facts.to_bytes())?;
         self.keep("ids", run.digest, serde_json::to_vec(&ids)?)?;
         Ok((facts, Some(lines)))
     }
@@ -86,7 +124,7 @@ impl Reader<'_> {
     /// Returns the ids and facts of a run that was read before and may no longer be in the file.
     pub(super) fn former(&self, run: &Digest) -> Result<Option<(Vec<String>, Facts)>, JsonlError> {
         let ids = self.store.memo(&self.part("ids"), run)?;
-        let facts = self.store.memo(&self.part("facts"), run)?;
+        let facts = self.store.memo(&self.part(FACTS), run)?;
         let ids: Option<Vec<String>> = ids.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let facts = facts.and_then(|bytes| Facts::from_bytes(&bytes));
         Ok(ids.zip(facts).filter(|(ids, facts)| ids.len() == facts.records.len()))
@@ -126,9 +164,10 @@ impl Fact {
 }
 
 impl Facts {
-    /// Eight bytes for the bad lines, then 24 for each record.
+    /// Eight bytes for each count, then 24 for each record.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.bad.to_le_bytes().to_vec();
+        let mut bytes: Vec<u8> =
+            [self.bad, self.torn, self.tool_turns].into_iter().flat_map(u64::to_le_bytes).collect();
         for fact in &self.records {
             bytes.extend(fact.id.to_le_bytes());
             bytes.extend(fact.content.to_le_bytes());
@@ -137,11 +176,18 @@ impl Facts {
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (bad, rest) = bytes.split_first_chunk::<8>()?;
+        let (counts, rest) = bytes.split_first_chunk::<24>()?;
+        let [bad, torn, tool_turns] = counts.as_chunks::<8>().0 else { return None };
         let (records, []) = rest.as_chunks::<24>() else { return None };
         Some(Self {
             records: records.iter().map(|bytes| Fact::from_bytes(*bytes)).collect(),
             bad: u64::from_le_bytes(*bad),
+            torn: u64::from_le_bytes(*torn),
+            tool_turns: u64::from_le_bytes(*tool_turns),
         })
     }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
 }

@@ -45,16 +45,124 @@ fn a_bad_line_is_named_with_its_number_or_skipped_and_counted() {
     assert!(error.message.contains("data.jsonl:3` is not a row"), "{}", error.message);
     let (records, report) = read(&bench, &lines, &json!({"path": "data.jsonl", "on-bad-line": "skip"})).unwrap();
     assert_eq!(records.len(), 1);
-    assert_eq!(report, ["dropped: identical line: 1", "dropped: line is no record: 2"]);
+    assert_eq!(
+        report,
+        ["dropped: identical line: 1", "dropped: line is no record: 1", "dropped: line was not written to its end: 1"]
+    );
 }
 
 #[test]
-fn a_torn_last_line_is_called_so() {
+fn a_torn_last_line_is_left_out_and_counted() {
     let bench = Bench::new();
     let lines = "{\"instruction\":\"q\",\"output\":\"a\"}\n{\"instruction\":\"q\",\"out";
-    let error = read(&bench, lines, &json!({"path": "data.jsonl"})).unwrap_err();
-    assert_eq!(error.code.as_deref(), Some("source::jsonl::torn_line"));
-    assert!(error.message.contains("data.jsonl:2`"), "{}", error.message);
+    let (records, report) = read(&bench, lines, &json!({"path": "data.jsonl"})).unwrap();
+    assert_eq!((records.len(), report), (1, vec!["dropped: line was not written to its end: 1".to_owned()]));
+    // In the middle of a file it is no accident of the last write.
+    let error = read(&bench, &format!("{lines}\n"), &json!({"path": "data.jsonl"})).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("source::jsonl::bad_line"));
+}
+
+#[test]
+fn a_line_that_was_written_behind_a_torn_one_is_not_lost() {
+    let bench = Bench::new();
+    let issue = |n: u32| format!("{{\"repo\": \"o/r\", \"number\": {n}, \"title\": \"say {{\\\"repo\\\": 1}}\"}}");
+    let lines = format!("{}\n{}{}\n", issue(1), &issue(2)[..30], issue(3));
+    let (records, report) = read(&bench, &lines, &json!({"path": "data.jsonl", "as": "issues"})).unwrap();
+    assert_eq!(ids(&records), ["o/r#1", "o/r#3"]);
+    assert_eq!(report, ["dropped: line was not written to its end: 1"]);
+}
+
+#[test]
+fn the_pages_of_the_old_wiki_script_are_documents() {
+    let bench = Bench::new();
+    let page = |slug: &str, content: &str| {
+        json!({"repo": "linkerd/linkerd2", "path": slug, "title": "Control Plane", "content": content}).to_string()
+            + "\n"
+    };
+    let lines =
+        [page("2.1-control-plane", "thin"), page("3-proxy", "# Proxy"), page("2.1-control-plane", "# Plane")].concat();
+    let settings = json!({"path": "data.jsonl", "as": "documents"});
+    let (records, report) = read(&bench, &lines, &settings).unwrap();
+    assert_eq!(ids(&records), ["linkerd/linkerd2/2.1-control-plane", "linkerd/linkerd2/3-proxy"]);
+    let Record::Document(document) = &records[0] else { panic!("{records:?}") };
+    assert_eq!((document.path.as_str(), document.title.as_str()), ("2.1-control-plane", "Control Plane"));
+    assert_eq!(document.content, "# Plane");
+    assert_eq!(report, ["dropped: a later line has the same id: 1"]);
+}
+
+#[test]
+fn foreign_rows_are_read_by_a_map() {
+    let bench = Bench::new();
+    let settings = json!({"path": "data.jsonl", "map": {"question": "prompt", "answer": "reply.text"}});
+    let (records, _) = read(&bench, "{\"prompt\":\"q\",\"reply\":{\"text\":\"a\"}}\n", &settings).unwrap();
+    let Record::Row(row) = &records[0] else { panic!("{records:?}") };
+    assert_eq!((row.turns[0].text.as_str(), row.turns[1].text.as_str()), ("q", "a"));
+    let error = read(&bench, "{\"prompt\":\"q\"}\n", &settings).unwrap_err();
+    assert_eq!(error.causes, ["missing field `reply.text`, which `map` names for `answer`"]);
+    let wrong = json!({"path": "x", "as": "documents", "map": {"question": "q", "contents": "c"}});
+    let problems = Jsonl.canonical(&wrong).unwrap_err();
+    assert_eq!(problems[0].help.as_deref(), Some("did you mean `content`?"), "{problems:?}");
+    let wrong = json!({"path": "x", "as": "documents", "map": {"question": "q"}});
+    assert_eq!(Jsonl.canonical(&wrong).unwrap_err()[0].path, ["map", "question"]);
+}
+
+#[test]
+fn turns_of_tools_are_counted_again_when_nothing_changed() {
+    let bench = Bench::new();
+    let line = r#"{"messages":[{"role":"user","content":"q"},{"role":"tool","content":"x"},{"role":"assistant","content":"a"}]}"#;
+    for _ in 0..2 {
+        let (_, report) = read(&bench, line, &json!({"path": "data.jsonl"})).unwrap();
+        assert_eq!(report, ["dropped turn: a tool is called or answers: 1"]);
+    }
+}
+
+/// Zstandard's own form of a block that repeats one byte.
+fn zstd_of_repeated(byte: u8, blocks: usize, length: u32) -> Vec<u8> {
+    // Magic number; a window of 128 KiB and no checksum; then blocks of run-length type, the last one marked.
+    let mut packed = vec![0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38];
+    for block in 1..=blocks {
+        let header = (length << 3) | (1 << 1) | u32::from(block == blocks);
+        packed.extend(&header.to_le_bytes()[..3]);
+        packed.push(byte);
+    }
+    packed
+}
+
+/// Zstandard's own form of bytes that are not packed.
+fn zstd_of(text: &str) -> Vec<u8> {
+    let mut packed = vec![0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38];
+    packed.extend(&((text.len() as u32) << 3 | 1).to_le_bytes()[..3]);
+    packed.extend(text.as_bytes());
+    packed
+}
+
+#[test]
+fn zstandard_is_known_by_its_content_and_read_frame_by_frame() {
+    let bench = Bench::new();
+    let row = |n: u32| format!("{{\"instruction\":\"q{n}\",\"output\":\"a\",\"id\":{n}}}\n");
+    let skippable = [0x50, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, 1, 2, 3].to_vec();
+    bench.file("data.jsonl", [zstd_of(&row(1)), skippable, zstd_of(&row(2))].concat());
+    let outcome = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap();
+    assert_eq!(ids(&bench.read(&outcome, "records")), ["1", "2"]);
+    let whole = zstd_of(&row(1));
+    bench.file("data.jsonl", &whole[..whole.len() - 3]);
+    let error = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
+    assert!(error.message.ends_with("data.jsonl` is not a whole zstd file"), "{error:?}");
+}
+
+#[test]
+fn a_small_file_cannot_fill_the_memory() {
+    use std::io::Write as _;
+    let bench = Bench::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..100 {
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    for bomb in [gzip.finish().unwrap(), zstd_of_repeated(b' ', 1_000, 128 << 10)] {
+        bench.file("data.jsonl", bomb);
+        let error = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
+        assert_eq!(error.code.as_deref(), Some("source::jsonl::bomb"), "{error:?}");
+    }
 }
 
 #[test]

@@ -1,16 +1,14 @@
 //! `source.markdown`: the Markdown files of a folder.
 
-mod front_matter;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use miette::Diagnostic;
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::node::source::document::document;
 use crate::node::{
     Content, Determinism, Family, FileInput, Globs, JobFile, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
@@ -122,52 +120,13 @@ impl Kind for Markdown {
 fn read(file: &JobFile, repo: &str) -> Result<Document, MarkdownError> {
     let text = String::from_utf8(fs_err::read(&file.path)?)
         .map_err(|error| MarkdownError::Encoding { path: file.path.clone(), at: error.utf8_error().valid_up_to() })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let (title, content) = front_matter::split(text);
-    let title = title.or_else(|| first_heading(content)).unwrap_or_else(|| name_of(&file.name));
-    let id = if repo.is_empty() { file.name.clone() } else { format!("{repo}/{}", file.name) };
-    Ok(Document { id, repo: repo.to_owned(), path: file.name.clone(), title, content: content.to_owned(), url: None })
-}
-
-/// Returns the text of the first heading outside code.
-fn first_heading(markdown: &str) -> Option<String> {
-    let mut events = Parser::new(markdown).skip_while(|event| !matches!(event, Event::Start(Tag::Heading { .. })));
-    events.next()?;
-    let mut title = String::new();
-    for event in events {
-        match event {
-            Event::Text(text) | Event::Code(text) => title.push_str(&text),
-            Event::SoftBreak | Event::HardBreak => title.push(' '),
-            Event::End(TagEnd::Heading(_)) => break,
-            _ => {}
-        }
-    }
-    Some(title.trim().to_owned()).filter(|title| !title.is_empty())
-}
-
-/// Returns the file's name without its ending; for `_index.md` and `index.md` that of the folder.
-fn name_of(path: &str) -> String {
-    let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
-    match path.rsplit_once('/') {
-        Some((folder, "_index.md" | "index.md")) => folder.rsplit('/').next().unwrap_or(folder).to_owned(),
-        Some((_, name)) => stem(name),
-        None => stem(path),
-    }
+    Ok(document(repo, &file.name, &text, None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::node::testing::Bench;
-
-    #[test]
-    fn titles_come_from_headings_outside_code_and_else_from_the_name() {
-        assert_eq!(first_heading("```sh\n# no\n```\n\n## The `x` *one*\n"), Some("The x one".into()));
-        assert_eq!(first_heading("text only"), None);
-        assert_eq!(name_of("a/getting-started.md"), "getting-started");
-        assert_eq!(name_of("tasks/_index.md"), "tasks");
-        assert_eq!(name_of("README.md"), "README");
-    }
 
     #[test]
     fn a_folder_becomes_documents_and_version_1_is_pinned() {

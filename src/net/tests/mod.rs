@@ -14,6 +14,9 @@ use axum::response::Response as Told;
 
 use super::*;
 
+mod bounds;
+mod way;
+
 const TOKEN: &str = "ghp_verysecret";
 
 type Answer = Box<dyn Fn(usize, &Asked) -> Told + Send + Sync>;

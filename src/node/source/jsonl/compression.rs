@@ -1,0 +1,86 @@
+//! Files packed by gzip or Zstandard, known by their content.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+
+use super::error::JsonlError;
+use crate::node::source::unpack::Capped;
+
+/// How many times larger than the file its content may be, beside [`FREE`] bytes: JSON lines shrink to a tenth, a bomb
+/// to a thousandth.
+const MOST: u64 = 200;
+/// Bytes that any file may unpack to.
+const FREE: u64 = 64 << 20;
+
+/// Returns the content of a file, unpacked.
+pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, JsonlError> {
+    let bytes = fs_err::read(path)?;
+    let limit = (bytes.len() as u64).saturating_mul(MOST).saturating_add(FREE);
+    let (form, content) = match bytes.as_slice() {
+        [0x1F, 0x8B, ..] => ("gzip", whole(Capped::new(MultiGzDecoder::new(bytes.as_slice()), limit))),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => ("zstd", whole(Capped::new(Frames::of(&bytes), limit))),
+        _ => return Ok(bytes),
+    };
+    content.map_err(|cause| match cause.kind() {
+        io::ErrorKind::FileTooLarge => JsonlError::Bomb { path: path.to_owned(), limit },
+        _ => JsonlError::Packed { path: path.to_owned(), form, cause },
+    })
+}
+
+fn whole(mut reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    reader.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The frames of a Zstandard file, one after the other.
+struct Frames<'b> {
+    rest: &'b [u8],
+    frame: Option<Box<Frame<'b>>>,
+}
+
+type Frame<'b> = StreamingDecoder<&'b [u8], ruzstd::decoding::FrameDecoder>;
+
+impl<'b> Frames<'b> {
+    const fn of(bytes: &'b [u8]) -> Self {
+        Self { rest: bytes, frame: None }
+    }
+
+    /// Opens the next frame, past those that hold no content; nothing at the end.
+    fn next(&mut self) -> io::Result<Option<Box<Frame<'b>>>> {
+        while !self.rest.is_empty() {
+            match StreamingDecoder::new(self.rest) {
+                Ok(frame) => return Ok(Some(Box::new(frame))),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    let skipped = (length as usize).saturating_add(8);
+                    self.rest = self.rest.get(skipped..).ok_or(io::ErrorKind::UnexpectedEof)?;
+                }
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.frame.is_none() {
+                self.frame = self.next()?;
+            }
+            let Some(frame) = &mut self.frame else { return Ok(0) };
+            match frame.read(buffer)? {
+                0 if !buffer.is_empty() => {
+                    if let Some(frame) = self.frame.take() {
+                        self.rest = frame.into_inner();
+                    }
+                }
+                count => return Ok(count),
+            }
+        }
+    }
+}
