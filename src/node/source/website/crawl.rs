@@ -139,13 +139,21 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
         Ok(pages)
     }
 
+    /// Returns a sitemap that came earlier in this round, or fetches it.
     fn sitemap(&self, url: &Url) -> Result<Sitemap, WebsiteError> {
         if !self.visitor.may_read(url)? {
             return Err(WebsiteError::Robots { site: origin(url), url: url.to_string() });
         }
+        let part = format!("sitemap {url}");
+        if let Some(sitemap) = self.visitor.kept.of_this_round(&part) {
+            return Ok(sitemap);
+        }
         let request = Request::get(net::Url::parse(url.as_str())?).stays();
         let response = self.visitor.send(&request, url)?;
-        sitemap::read(&response.body).map_err(|problem| WebsiteError::BadSitemap { url: url.to_string(), problem })
+        let bad = |problem| WebsiteError::BadSitemap { url: url.to_string(), problem };
+        let sitemap = sitemap::read(&response.body).map_err(bad)?;
+        self.visitor.kept.keep(&part, &sitemap)?;
+        Ok(sitemap)
     }
 
     /// Returns whether an address is to be read, and counts it where it is not.

@@ -8,11 +8,14 @@ use htmd::{HtmlToMarkdown, Node};
 use url::Url;
 
 use super::tree::{self, attribute, name, walk};
-use super::{address, depth};
+use super::{address, depth, table};
 use crate::node::source::foreign::{tidy, visible};
 
 /// Elements within each other; real pages have some forty.
 const DEEPEST: usize = 250;
+
+/// Lists and quotes within each other, each of which indents every line within.
+const DEEPEST_INDENT: usize = 30;
 
 /// Stack of the thread that reads a page: the conversion goes down into each element.
 const STACK: usize = 16 << 20;
@@ -81,9 +84,10 @@ fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
         ol_number_spacing: 1,
         ..Options::default()
     };
-    let converter = HtmlToMarkdown::builder().options(options).build();
+    let converter = HtmlToMarkdown::builder().options(options).add_handler(vec!["table"], table::table).build();
     let document = converter.html_to_tree(html).map_err(|_| PageProblem::Unreadable)?;
-    if tree::depth(&document) > 2 * DEEPEST {
+    let nesting = tree::nesting(&document);
+    if nesting.nodes > 2 * DEEPEST || nesting.indents > DEEPEST_INDENT {
         return Err(PageProblem::TooDeep);
     }
     let mut page = Page::default();
@@ -201,6 +205,38 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_rows_without_padding_or_the_blocks_they_hold() {
+        check(
+            "<table><caption>C</caption><thead><tr><th>A<th>B</thead><tr><td>long text<br>1|2<td><p>x<p>y<tr><td>z</table>",
+            "C\n\n| A | B |\n| --- | --- |\n| long text 1\\|2 | x y |\n| z |",
+        );
+        check("<table><tr><td><h2>T</h2><td><pre>x\ny</pre></table>", "## T\n\n```\nx\ny\n```");
+        check("<table><tr><td>one<tr><td><table><tr><td>a<td>b</table></table>", "one\n\n| a | b |\n| --- | --- |");
+    }
+
+    #[test]
+    fn equal_neighbours_are_one_and_what_has_no_form_is_its_text() {
+        check("<p><b>a</b><strong>b</strong><i>c</i><em>d</em></p>", "**ab***cd*");
+        check("<p><x-y>a <span><font>b</font></span></x-y><sub>2</sub></p>", "a b2");
+    }
+
+    #[test]
+    fn hostile_pages_cost_their_size() {
+        let url = Url::parse("https://a").unwrap();
+        let cell = format!("<tr><td>{}<td>x", "long ".repeat(50_000));
+        for html in [
+            format!("<table>{cell}{}", "<tr><td>a<td>b".repeat(50_000)),
+            format!("<table><tr>{}{}", "<td>a".repeat(20_000), "<tr><td>a".repeat(20_000)),
+            format!("<p>{}", "<b>a</b>".repeat(200_000)),
+            format!("<p>{}", "<x-y>a</x-y>".repeat(200_000)),
+            format!("{}{}", "<blockquote>".repeat(DEEPEST_INDENT), "a<br>".repeat(100_000)),
+        ] {
+            let page = read(html.as_bytes(), "", &url).unwrap();
+            assert!(page.content.len() < 80 * html.len(), "{}", page.content.len());
+        }
+    }
+
+    #[test]
     fn links_are_absolute_or_plain() {
         check(
             "<p><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
@@ -240,9 +276,12 @@ mod tests {
         let deep = |html: String| read(html.as_bytes(), "", &url);
         assert_eq!(deep("<div>".repeat(100_000)), Err(PageProblem::TooDeep));
         assert_eq!(deep("<b><i>".repeat(50_000)), Err(PageProblem::TooDeep));
-        for element in ["div", "blockquote", "ul><li", "table><td", "b"] {
-            let page = deep(format!("{}x", format!("<{element}>").repeat(DEEPEST / 4)));
-            assert!(page.unwrap().content.ends_with('x'), "{element}");
+        assert_eq!(deep("<ul><li>".repeat(DEEPEST_INDENT + 1)), Err(PageProblem::TooDeep));
+        for (element, times) in
+            [("div", DEEPEST - 5), ("blockquote", DEEPEST_INDENT), ("table><td", DEEPEST / 4), ("b", 200)]
+        {
+            let page = deep(format!("{}x", format!("<{element}>").repeat(times)));
+            assert!(page.unwrap().content.contains('x'), "{element}");
         }
     }
 }
