@@ -114,7 +114,11 @@ pub(super) fn make_code_block(pre: &Rc<Node>, is_content: impl Fn(&Rc<Node>) -> 
     }
     let kept: Vec<Rc<Node>> = pre.children.take().into_iter().filter(&is_content).collect();
     pre.children.replace(kept);
-    let contents = Node::new(NodeData::Text { contents: RefCell::new(text(pre).into()) });
+    // Variants of one example stand beside each other, of which a script shows one.
+    let variants: Vec<String> =
+        pre.children.borrow().iter().filter(|child| name(child) == Some("code")).map(text).collect();
+    let code = if variants.len() > 1 { variants.join("\n\n") } else { text(pre) };
+    let contents = Node::new(NodeData::Text { contents: RefCell::new(code.into()) });
     let attrs = language.map(|language| Attribute {
         name: QualName::new(None, ns!(), local_name!("class")),
         value: format!("language-{language}").into(),

@@ -94,8 +94,10 @@ fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
     let base = about(&document, url, &mut page);
     let root = tree::content_root(&document);
     let window_title = std::mem::take(&mut page.title);
-    page.title = first_heading(&root).or_else(|| first_heading(&document)).unwrap_or_else(|| short(&window_title));
     tree::clean(&root, &base);
+    // A heading outside of the content is the site's.
+    let heading = first_heading(&root).or_else(|| Some(short(&window_title)).filter(|title| !title.is_empty()));
+    page.title = heading.or_else(|| first_heading(&document)).unwrap_or_default();
     page.content = tidy(&visible(&converter.tree_to_markdown(&root)));
     Ok(page)
 }
@@ -201,6 +203,11 @@ mod tests {
              <pre data-lang=Rust><button>Copy</button>fn a() {<br>    # b<br>}</pre></div>",
             code,
         );
+        check(
+            "<pre><code class=language-rust><span class=boring># x\n</span>fn a() {}</code></pre>",
+            "```rust\nfn a() {}\n```",
+        );
+        check("<pre><code>one</code><code>two</code></pre>", "```\none\n\ntwo\n```");
         check("<pre>a ``` b\n\n\n\nc</pre>", "````\na ``` b\n\n\n\nc\n````");
     }
 
@@ -239,9 +246,17 @@ mod tests {
     #[test]
     fn links_are_absolute_or_plain() {
         check(
-            "<p><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
+            "<p><a href=/empty><img src=x></a><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
             "[Y](https://a.example/y) here do none",
         );
+    }
+
+    #[test]
+    fn the_title_is_the_heading_of_the_content_or_that_of_the_window() {
+        let check = |html: &str, expected: &str| assert_eq!(read_at(html).title, expected, "{html}");
+        check("<title>W</title><h1>Site</h1><main><h1>Chain <button>Copy</button></h1></main>", "Chain");
+        check("<title>Data Types - The Book</title><h1>The Book</h1><main><h2>Data Types</h2></main>", "Data Types");
+        check("<h1>Site</h1><main>x</main>", "Site");
     }
 
     #[test]

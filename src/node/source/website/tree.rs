@@ -20,9 +20,10 @@ const DROPPED_ROLES: [&str; 9] =
     ["navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alertdialog", "menu", "tooltip"];
 
 /// Classes and ids of what is no content, as widespread generators of documentation have them.
-const DROPPED_NAMES: [&str; 44] = [
+const DROPPED_NAMES: [&str; 45] = [
     "anchor-link",
     "announcement-bar",
+    "boring",
     "breadcrumb",
     "breadcrumbs",
     "cc-banner",
@@ -186,7 +187,7 @@ pub(super) fn clean(root: &Rc<Node>, base: &url::Url) {
                 continue;
             }
             let stays = match name(&child) {
-                Some("a") => resolve_link(&child, base),
+                Some("a") => !text(&child).trim().is_empty() && resolve_link(&child, base),
                 Some(tag) => form::is_known(tag),
                 None => true,
             };
@@ -194,7 +195,7 @@ pub(super) fn clean(root: &Rc<Node>, base: &url::Url) {
                 children.push(child);
                 continue;
             }
-            // A link to nowhere is its text, and so is an element that Markdown has no form for.
+            // A link to nowhere, or without a text, is its text, and so is an element that Markdown has no form for.
             let mut within = child.children.take();
             if name(&child) != Some("a") || !is_mark(&within) {
                 within.reverse();
