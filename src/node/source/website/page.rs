@@ -70,7 +70,7 @@ fn charset(text: &str) -> Option<&'static Encoding> {
     let (_, after) = text.split_once("charset=")?;
     let label = after.trim_start_matches(['"', '\'', ' ']);
     let end = label.find(|character: char| !(character.is_ascii_alphanumeric() || "-_:.".contains(character)));
-    Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+    Encoding::for_label(&label.as_bytes()[..end.unwrap_or(label.len())])
 }
 
 fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
@@ -110,7 +110,7 @@ fn about(document: &Rc<Node>, url: &Url, page: &mut Page) -> Url {
     for node in walk(document) {
         match name(&node) {
             Some("base") if base.is_none() => {
-                base = attribute(&node, "href").and_then(|href| address::resolved(url, &href))
+                base = attribute(&node, "href").and_then(|href| address::resolved(url, &href));
             }
             Some("title") if page.title.is_empty() => page.title = line(&tree::text(&node)),
             Some("link") if has_word(&node, "rel", "canonical") && page.canonical.is_none() => {

@@ -9,7 +9,6 @@ use htmd::{Element, Node};
 use super::tree::{name, walk};
 
 /// Converts a table: to rows and columns where each cell is a line of text, else to the blocks that its cells hold.
-#[expect(clippy::needless_pass_by_value, reason = "the conversion's signature of a handler")]
 pub(super) fn table(handlers: &dyn Handlers, table: Element<'_>) -> Option<HandlerResult> {
     let (captions, rows) = parts(table.node);
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
