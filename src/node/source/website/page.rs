@@ -17,6 +17,9 @@ const DEEPEST: usize = 250;
 /// Lists and quotes within each other, each of which indents every line within.
 const DEEPEST_INDENT: usize = 30;
 
+/// Bytes of a page's text; a list or quote can make it longer than the page.
+const LONGEST: usize = 4 << 20;
+
 /// Stack of the thread that reads a page: the conversion goes down into each element.
 const STACK: usize = 16 << 20;
 
@@ -43,6 +46,8 @@ pub(super) struct Page {
 pub(super) enum PageProblem {
     #[error("nested deeper than {DEEPEST} elements")]
     TooDeep,
+    #[error("text of more than {LONGEST} bytes")]
+    TooLong,
     #[error("HTML that the conversion fails on")]
     Unreadable,
 }
@@ -99,7 +104,7 @@ fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
     let heading = first_heading(&root).or_else(|| Some(short(&window_title)).filter(|title| !title.is_empty()));
     page.title = heading.or_else(|| first_heading(&document)).unwrap_or_default();
     page.content = tidy(&visible(&converter.tree_to_markdown(&root)));
-    Ok(page)
+    if page.content.len() > LONGEST { Err(PageProblem::TooLong) } else { Ok(page) }
 }
 
 /// Reads what a page says about itself into `page`, with the title of its window; returns where its links start from.
@@ -238,8 +243,11 @@ mod tests {
             format!("<p>{}", "<x-y>a</x-y>".repeat(200_000)),
             format!("{}{}", "<blockquote>".repeat(DEEPEST_INDENT), "a<br>".repeat(100_000)),
         ] {
-            let page = read(html.as_bytes(), "", &url).unwrap();
-            assert!(page.content.len() < 80 * html.len(), "{}", page.content.len());
+            let length = read(html.as_bytes(), "", &url).map(|page| page.content.len());
+            assert!(
+                length.is_ok_and(|length| length <= 2 * html.len()) || length == Err(PageProblem::TooLong),
+                "{length:?}"
+            );
         }
     }
 
