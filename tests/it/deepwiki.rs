@@ -183,6 +183,14 @@ fn a_wiki_comes_whole_by_two_calls() {
 }
 
 #[test]
+fn the_bytes_of_version_1_are_pinned() {
+    let wiki = Wiki::start(Habits::default());
+    let outcome = wiki.try_fetch(json!({"site": "https://deepwiki.com"})).unwrap();
+    assert_eq!(tunesmith::node::find(Family::Source, "deepwiki").unwrap().info().version, 1);
+    assert_eq!(outcome.outputs["documents"].digest().to_string(), "PIN");
+}
+
+#[test]
 fn events_and_sessions_give_the_same_and_a_lost_session_is_begun_anew() {
     let plain = Wiki::start(Habits::default()).fetch().0;
     for (events, sessions, lasts) in [(true, false, 0), (false, true, 0), (true, true, 1)] {

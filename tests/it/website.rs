@@ -12,6 +12,7 @@ use tunesmith::store::Artifact;
 
 use crate::support::fake_site::{FakeSite, Told};
 use crate::support::node_run::Bench;
+use crate::support::program::{program, tunesmith, write};
 
 /// A site of files, which a test changes between two fetches. Pages have an `ETag` made of their bytes.
 struct Site {
@@ -201,6 +202,55 @@ fn what_came_is_kept_when_pages_fail_and_is_not_asked_for_again() {
     assert!(site.try_fetch(json!({})).unwrap_err().message.contains("/docs/"));
 }
 
+/// The server kills whoever asks for a page for the first time, so each page costs one run of the program: those that
+/// came before must be there then.
+#[test]
+fn a_fetch_that_is_killed_at_every_page_ends_as_an_undisturbed_one_and_asks_for_none_again() {
+    const PAGES: usize = 20;
+    let victim: Arc<Mutex<Option<u32>>> = Arc::default();
+    let (shared, mut met) = (victim.clone(), std::collections::BTreeSet::new());
+    let server = FakeSite::start(move |asked, _| {
+        let Ok(number) = asked.path.trim_start_matches("/docs/").parse::<usize>() else { return Told::missing() };
+        if let Some(process) = *shared.lock().unwrap()
+            && met.insert(number)
+        {
+            std::process::Command::new("kill").args(["-9", &process.to_string()]).output().unwrap();
+        }
+        let next = format!("/docs/{}", number + 1);
+        Told::html(page(&asked.path, if number + 1 < PAGES { &[&next] } else { &[] }))
+    });
+    let manifest = format!(
+        "schema = 1\n[source.site]\ntype = \"website\"\nstart = [\"{}/docs/0\"]\ndelay = \"0s\"\nout = \"site.jsonl\"\n",
+        server.address
+    );
+    let (undisturbed, disturbed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for space in [&undisturbed, &disturbed] {
+        write(space.path(), &[("pipeline.toml", &manifest)]);
+    }
+    tunesmith(undisturbed.path(), &["build"]).expect(0);
+    server.log();
+    let mut runs = 0;
+    loop {
+        let mut child = program(disturbed.path()).arg("build").spawn().unwrap();
+        *victim.lock().unwrap() = Some(child.id());
+        runs += 1;
+        if child.wait().unwrap().success() {
+            break;
+        }
+        assert!(runs <= PAGES + 1, "the fetch does not come on");
+    }
+    let read = |space: &tempfile::TempDir| fs_err::read(space.path().join("site.jsonl")).unwrap();
+    assert!(read(&disturbed) == read(&undisturbed));
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    server.paths().into_iter().for_each(|path| *times.entry(path).or_default() += 1);
+    times.remove("/robots.txt");
+    assert_eq!(times.len(), PAGES);
+    assert!(
+        times.values().all(|times| *times <= 2),
+        "only a page whose asker was killed is asked for again: {times:?}"
+    );
+}
+
 #[test]
 fn rules_that_forbid_or_cannot_be_had_end_the_run() {
     let site = Site::start();
@@ -291,6 +341,24 @@ fn hostile_text_is_made_harmless() {
     assert!(
         !content.contains("steal") && content.chars().all(|character| !character.is_control() || character == '\n')
     );
+}
+
+/// Pages of a port that differs from run to run: it is taken out of what is pinned.
+#[test]
+fn the_bytes_of_version_1_are_pinned() {
+    let site = Site::start();
+    site.page("/docs/", &["a"]);
+    site.put(
+        "/docs/a",
+        Told::html(
+            page("/docs/a", &[]).replace("</p>", "</p><pre class=language-sh>run</pre><table><tr><td>1<td>2</table>"),
+        ),
+    );
+    let documents = site.documents(&site.fetch(json!({})));
+    let text =
+        serde_json::to_string(&documents).unwrap().replace(site.server.address.trim_start_matches("http://"), "site");
+    assert_eq!(tunesmith::node::find(Family::Source, "website").unwrap().info().version, 1);
+    assert_eq!(tunesmith::store::Digest::of(text.as_bytes()).to_string(), "PIN", "{text}");
 }
 
 #[test]

@@ -102,6 +102,7 @@ pub(super) fn tidy(markdown: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Place::{Closes, Code, Opens, Text};
     use super::*;
 
     #[test]
@@ -118,7 +119,6 @@ mod tests {
             let mut fences = Fences::default();
             text.lines().map(|line| fences.place(line)).collect::<Vec<_>>()
         };
-        use Place::{Closes, Code, Opens, Text};
         assert_eq!(places("a\n```sh\n~~~\n``\n````\nb"), [Text, Opens, Code, Code, Closes, Text]);
         assert_eq!(places("~~~~\n~~~\n```\n~~~~ x\n  ~~~~\n"), [Opens, Code, Code, Code, Closes]);
         assert_eq!(places("``` a`b ```\n# x"), [Text, Text]);

@@ -57,6 +57,15 @@ pub enum DeepwikiError {
         /// What is wrong with it.
         what: PayloadProblem,
     },
+    /// A wiki with more bytes than allowed.
+    #[error("the wiki of `{repo}` is larger than {limit} bytes")]
+    #[diagnostic(code(source::deepwiki::too_large), help("raise `max-bytes`, if you want all of it"))]
+    TooLarge {
+        /// The repository.
+        repo: String,
+        /// Bytes.
+        limit: u64,
+    },
     /// Some wikis came, others did not.
     #[error("{} of {of} wikis could not be fetched: {}", pending.len(), pending.join("; "))]
     #[diagnostic(

@@ -37,6 +37,9 @@ impl Fetch<'_, '_> {
     /// Fetches a wiki.
     pub(super) fn wiki(&mut self, repo: &str) -> Result<Fetched, DeepwikiError> {
         let by_mcp = match self.by_mcp(repo) {
+            Err(DeepwikiError::Net(NetError::TooLarge { limit, .. })) => {
+                return Err(DeepwikiError::TooLarge { repo: repo.to_owned(), limit });
+            }
             Err(error) if !is_final(&error) => error,
             settled => return settled,
         };

@@ -48,9 +48,8 @@ pub(super) fn split(text: &str, structure: &[Entry]) -> Vec<RawPage> {
     let mut expected: VecDeque<&Entry> = structure.iter().collect();
     let mut pages: Vec<RawPage> = Vec::new();
     let mut fences = Fences::default();
-    let mut lines = text.lines().peekable();
     let mut ahead = text.lines();
-    while let Some(line) = lines.next() {
+    for line in text.lines() {
         ahead.next();
         let place = fences.place(line);
         let title = line.strip_prefix(PAGE).map(str::trim);

@@ -178,6 +178,9 @@ mod tests {
         check("https://a/docs/v1.2", None);
         check("https://a/docs/a/b/a/b/a/b/a/b", Some("a path like that of an endless one"));
         check(&format!("https://a/docs/{}", "x".repeat(1_000)), Some("a path like that of an endless one"));
+        let whole = Scope { prefixes: vec![url("https://a/")], include: glob("**"), exclude: glob("x"), queries: true };
+        assert_eq!(whole.refuses(&url("https://a")), None);
+        assert_eq!(whole.refuses(&url("https://a/b/?c")), None);
         assert_eq!(folder(&url("https://a/b/c?d#e")).as_str(), "https://a/b/");
     }
 }

@@ -21,6 +21,9 @@ const MOST_FAILURES: usize = 5;
 const SITEMAP_LEVELS: usize = 3;
 const MOST_SITEMAPS: usize = 1_000;
 
+/// Addresses that are told apart; a site with more of them makes them up.
+const MOST_ADDRESSES: usize = 500_000;
+
 /// A page that was read.
 #[derive(Debug)]
 pub(super) struct Read {
@@ -139,23 +142,33 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
         Ok(pages)
     }
 
+    /// Returns a sitemap that came earlier in this round, or fetches it.
     fn sitemap(&self, url: &Url) -> Result<Sitemap, WebsiteError> {
         if !self.visitor.may_read(url)? {
             return Err(WebsiteError::Robots { site: origin(url), url: url.to_string() });
         }
+        let part = format!("sitemap {url}");
+        if let Some(sitemap) = self.visitor.kept.of_this_round(&part) {
+            return Ok(sitemap);
+        }
         let request = Request::get(net::Url::parse(url.as_str())?).stays();
         let response = self.visitor.send(&request, url)?;
-        sitemap::read(&response.body).map_err(|problem| WebsiteError::BadSitemap { url: url.to_string(), problem })
+        let bad = |problem| WebsiteError::BadSitemap { url: url.to_string(), problem };
+        let sitemap = sitemap::read(&response.body).map_err(bad)?;
+        self.visitor.kept.keep(&part, &sitemap)?;
+        Ok(sitemap)
     }
 
     /// Returns whether an address is to be read, and counts it where it is not.
     fn admits(&mut self, url: &Url) -> Result<bool, WebsiteError> {
         let reason = match self.scope.refuses(url) {
             Some(reason) => Some(reason),
+            None if self.met.len() >= MOST_ADDRESSES => Some("more than half a million"),
             None if !self.visitor.may_read(url)? => Some("robots.txt"),
             None => None,
         };
         if let Some(reason) = reason
+            && self.met.len() < MOST_ADDRESSES
             && self.met.insert(format!("{reason} {}", address::key(url)))
         {
             self.site.counts.add(&format!("address not followed: {reason}"), 1);
@@ -204,9 +217,13 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
             Found::Page(body, kind) => (body, kind),
             Found::Nothing(why) => return dropped(&mut self.site, why),
         };
-        let Ok(url) = Url::parse(&visit.url) else { return dropped(&mut self.site, "an address of no use".into()) };
-        let found_at = address::key(&url);
-        if found_at != key {
+        let Ok(mut url) = Url::parse(&visit.url) else { return dropped(&mut self.site, "an address of no use".into()) };
+        if address::key(&url) != key {
+            // What a redirect puts into a query is a session, and another one each time.
+            if !self.settings.queries {
+                url.set_query(None);
+            }
+            let found_at = address::key(&url);
             if self.site.pages.contains_key(&found_at) {
                 self.site.counts.add("merged page: leads to another one", 1);
                 return Ok(None);

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_nests_is_told_from_what_only_looks_so() {
-        let deep = |html: &str, is: bool| assert_eq!(is_deeper(html, 100), is, "{:.60}", html);
+        let deep = |html: &str, is: bool| assert_eq!(is_deeper(html, 100), is, "{html:.60}");
         deep(&"<div>".repeat(100), false);
         deep(&"<div>".repeat(101), true);
         deep(&"<div></div>".repeat(1_000), false);

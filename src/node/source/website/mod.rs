@@ -13,10 +13,12 @@ mod crawl;
 mod depth;
 mod documents;
 mod error;
+mod form;
 mod page;
 mod robots;
 mod settings;
 mod sitemap;
+mod table;
 mod tree;
 mod visit;
 

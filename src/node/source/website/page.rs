@@ -8,11 +8,17 @@ use htmd::{HtmlToMarkdown, Node};
 use url::Url;
 
 use super::tree::{self, attribute, name, walk};
-use super::{address, depth};
+use super::{address, depth, table};
 use crate::node::source::foreign::{tidy, visible};
 
 /// Elements within each other; real pages have some forty.
 const DEEPEST: usize = 250;
+
+/// Lists and quotes within each other, each of which indents every line within.
+const DEEPEST_INDENT: usize = 30;
+
+/// Bytes of a page's text; a list or quote can make it longer than the page.
+const LONGEST: usize = 4 << 20;
 
 /// Stack of the thread that reads a page: the conversion goes down into each element.
 const STACK: usize = 16 << 20;
@@ -40,6 +46,8 @@ pub(super) struct Page {
 pub(super) enum PageProblem {
     #[error("nested deeper than {DEEPEST} elements")]
     TooDeep,
+    #[error("text of more than {LONGEST} bytes")]
+    TooLong,
     #[error("HTML that the conversion fails on")]
     Unreadable,
 }
@@ -67,7 +75,7 @@ fn charset(text: &str) -> Option<&'static Encoding> {
     let (_, after) = text.split_once("charset=")?;
     let label = after.trim_start_matches(['"', '\'', ' ']);
     let end = label.find(|character: char| !(character.is_ascii_alphanumeric() || "-_:.".contains(character)));
-    Encoding::for_label(label[..end.unwrap_or(label.len())].as_bytes())
+    Encoding::for_label(&label.as_bytes()[..end.unwrap_or(label.len())])
 }
 
 fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
@@ -81,19 +89,22 @@ fn read_html(html: &str, url: &Url) -> Result<Page, PageProblem> {
         ol_number_spacing: 1,
         ..Options::default()
     };
-    let converter = HtmlToMarkdown::builder().options(options).build();
+    let converter = HtmlToMarkdown::builder().options(options).add_handler(vec!["table"], table::table).build();
     let document = converter.html_to_tree(html).map_err(|_| PageProblem::Unreadable)?;
-    if tree::depth(&document) > 2 * DEEPEST {
+    let nesting = tree::nesting(&document);
+    if nesting.nodes > 2 * DEEPEST || nesting.indents > DEEPEST_INDENT {
         return Err(PageProblem::TooDeep);
     }
     let mut page = Page::default();
     let base = about(&document, url, &mut page);
     let root = tree::content_root(&document);
     let window_title = std::mem::take(&mut page.title);
-    page.title = first_heading(&root).or_else(|| first_heading(&document)).unwrap_or_else(|| short(&window_title));
     tree::clean(&root, &base);
+    // A heading outside of the content is the site's.
+    let heading = first_heading(&root).or_else(|| Some(short(&window_title)).filter(|title| !title.is_empty()));
+    page.title = heading.or_else(|| first_heading(&document)).unwrap_or_default();
     page.content = tidy(&visible(&converter.tree_to_markdown(&root)));
-    Ok(page)
+    if page.content.len() > LONGEST { Err(PageProblem::TooLong) } else { Ok(page) }
 }
 
 /// Reads what a page says about itself into `page`, with the title of its window; returns where its links start from.
@@ -104,7 +115,7 @@ fn about(document: &Rc<Node>, url: &Url, page: &mut Page) -> Url {
     for node in walk(document) {
         match name(&node) {
             Some("base") if base.is_none() => {
-                base = attribute(&node, "href").and_then(|href| address::resolved(url, &href))
+                base = attribute(&node, "href").and_then(|href| address::resolved(url, &href));
             }
             Some("title") if page.title.is_empty() => page.title = line(&tree::text(&node)),
             Some("link") if has_word(&node, "rel", "canonical") && page.canonical.is_none() => {
@@ -197,15 +208,63 @@ mod tests {
              <pre data-lang=Rust><button>Copy</button>fn a() {<br>    # b<br>}</pre></div>",
             code,
         );
+        check(
+            "<pre><code class=language-rust><span class=boring># x\n</span>fn a() {}</code></pre>",
+            "```rust\nfn a() {}\n```",
+        );
+        check("<pre><code>one</code><code>two</code></pre>", "```\none\n\ntwo\n```");
         check("<pre>a ``` b\n\n\n\nc</pre>", "````\na ``` b\n\n\n\nc\n````");
+    }
+
+    #[test]
+    fn tables_are_rows_without_padding_or_the_blocks_they_hold() {
+        check(
+            "<table><caption>C</caption><thead><tr><th>A<th>B</thead><tr><td>long text<br>1|2<td><p>x<p>y<tr><td>z</table>",
+            "C\n\n| A | B |\n| --- | --- |\n| long text 1\\|2 | x y |\n| z |",
+        );
+        check("<table><tr><td><h2>T</h2><td><pre>x\ny</pre></table>", "## T\n\n```\nx\ny\n```");
+        check("<table><tr><td>one<tr><td><table><tr><td>a<td>b</table></table>", "one\n\n| a | b |\n| --- | --- |");
+    }
+
+    #[test]
+    fn equal_neighbours_are_one_and_what_has_no_form_is_its_text() {
+        check("<p><b>a</b><strong>b</strong><i>c</i><em>d</em></p>", "**ab***cd*");
+        check("<p><x-y>a <span><font>b</font></span></x-y><sub>2</sub></p>", "a b2");
+    }
+
+    #[test]
+    fn hostile_pages_cost_their_size() {
+        let url = Url::parse("https://a").unwrap();
+        let cell = format!("<tr><td>{}<td>x", "long ".repeat(50_000));
+        for html in [
+            format!("<table>{cell}{}", "<tr><td>a<td>b".repeat(50_000)),
+            format!("<table><tr>{}{}", "<td>a".repeat(20_000), "<tr><td>a".repeat(20_000)),
+            format!("<p>{}", "<b>a</b>".repeat(200_000)),
+            format!("<p>{}", "<x-y>a</x-y>".repeat(200_000)),
+            format!("{}{}", "<blockquote>".repeat(DEEPEST_INDENT), "a<br>".repeat(100_000)),
+        ] {
+            let length = read(html.as_bytes(), "", &url).map(|page| page.content.len());
+            assert!(
+                length.is_ok_and(|length| length <= 2 * html.len()) || length == Err(PageProblem::TooLong),
+                "{length:?}"
+            );
+        }
     }
 
     #[test]
     fn links_are_absolute_or_plain() {
         check(
-            "<p><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
+            "<p><a href=/empty><img src=x></a><a href='../y#z'>Y</a> <a href='#here'>here</a> <a href='javascript:x()'>do</a> <a>none</a></p>",
             "[Y](https://a.example/y) here do none",
         );
+    }
+
+    #[test]
+    fn the_title_is_the_heading_of_the_content_or_that_of_the_window() {
+        let check = |html: &str, expected: &str| assert_eq!(read_at(html).title, expected, "{html}");
+        check("<title>W</title><h1>Site</h1><main><h1>Chain <button>Copy</button></h1></main>", "Chain");
+        check("<title>Data Types - The Book</title><h1>The Book</h1><main><h2>Data Types</h2></main>", "Data Types");
+        check("<h1>Site</h1><main>x</main>", "Site");
     }
 
     #[test]
@@ -240,9 +299,12 @@ mod tests {
         let deep = |html: String| read(html.as_bytes(), "", &url);
         assert_eq!(deep("<div>".repeat(100_000)), Err(PageProblem::TooDeep));
         assert_eq!(deep("<b><i>".repeat(50_000)), Err(PageProblem::TooDeep));
-        for element in ["div", "blockquote", "ul><li", "table><td", "b"] {
-            let page = deep(format!("{}x", format!("<{element}>").repeat(DEEPEST / 4)));
-            assert!(page.unwrap().content.ends_with('x'), "{element}");
+        assert_eq!(deep("<ul><li>".repeat(DEEPEST_INDENT + 1)), Err(PageProblem::TooDeep));
+        for (element, times) in
+            [("div", DEEPEST - 5), ("blockquote", DEEPEST_INDENT), ("table><td", DEEPEST / 4), ("b", 200)]
+        {
+            let page = deep(format!("{}x", format!("<{element}>").repeat(times)));
+            assert!(page.unwrap().content.contains('x'), "{element}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of one sitemap when it is unpacked: the protocol allows 50 MB.
 pub(super) const MOST_BYTES: u64 = 64 << 20;
@@ -15,7 +16,7 @@ const MOST_ADDRESSES: usize = 100_000;
 const LONGEST_ADDRESS: usize = 4 << 10;
 
 /// What a sitemap names.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sitemap {
     pub(super) pages: Vec<String>,
     pub(super) sitemaps: Vec<String>,

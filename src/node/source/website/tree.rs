@@ -1,14 +1,13 @@
 //! The tree of a page without what is no content: navigation, banners, scripts, what no reader sees. Nothing here calls
 //! itself, so no page can exhaust the stack.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use htmd::Node;
-use html5ever::{Attribute, QualName, local_name, ns};
+use html5ever::local_name;
 use markup5ever_rcdom::NodeData;
 
-use super::address;
+use super::{address, form};
 
 /// Elements that never are content.
 const DROPPED: [&str; 24] = [
@@ -21,9 +20,10 @@ const DROPPED_ROLES: [&str; 9] =
     ["navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alertdialog", "menu", "tooltip"];
 
 /// Classes and ids of what is no content, as widespread generators of documentation have them.
-const DROPPED_NAMES: [&str; 44] = [
+const DROPPED_NAMES: [&str; 45] = [
     "anchor-link",
     "announcement-bar",
+    "boring",
     "breadcrumb",
     "breadcrumbs",
     "cc-banner",
@@ -122,13 +122,24 @@ pub(super) fn text(root: &Rc<Node>) -> String {
     text
 }
 
-/// Returns how many levels of nodes there are below `root`.
-pub(super) fn depth(root: &Rc<Node>) -> usize {
-    let mut deepest = 0;
-    let mut waiting = vec![(root.clone(), 0)];
-    while let Some((node, depth)) = waiting.pop() {
-        deepest = deepest.max(depth);
-        waiting.extend(node.children.borrow().iter().map(|child| (child.clone(), depth + 1)));
+/// How deep a page is nested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Nesting {
+    /// Levels of nodes.
+    pub(super) nodes: usize,
+    /// Levels of what Markdown shows by indenting each line: lists and quotes.
+    pub(super) indents: usize,
+}
+
+/// Returns how deep what is below `root` is nested.
+pub(super) fn nesting(root: &Rc<Node>) -> Nesting {
+    let mut deepest = Nesting::default();
+    let mut waiting = vec![(root.clone(), Nesting::default())];
+    while let Some((node, at)) = waiting.pop() {
+        let indents = at.indents + usize::from(matches!(name(&node), Some("ul" | "ol" | "blockquote")));
+        deepest = Nesting { nodes: deepest.nodes.max(at.nodes), indents: deepest.indents.max(indents) };
+        let below = Nesting { nodes: at.nodes + 1, indents };
+        waiting.extend(node.children.borrow().iter().map(|child| (child.clone(), below)));
     }
     deepest
 }
@@ -165,23 +176,31 @@ pub(super) fn clean(root: &Rc<Node>, base: &url::Url) {
     let mut waiting = vec![root.clone()];
     while let Some(node) = waiting.pop() {
         if name(&node) == Some("pre") {
-            make_code_block(&node);
+            form::make_code_block(&node, |child| is_content(child, true));
             continue;
         }
         let mut children: Vec<Rc<Node>> = Vec::new();
-        for child in node.children.take() {
+        let mut ahead = node.children.take();
+        ahead.reverse();
+        while let Some(child) = ahead.pop() {
             if !is_content(&child, has_own_header) {
                 continue;
             }
-            if name(&child) == Some("a") && !resolve_link(&child, base) {
-                // A link to nowhere is its text.
-                let text = child.children.take();
-                if !is_mark(&text) {
-                    children.extend(text.into_iter().filter(|child| is_content(child, has_own_header)));
-                }
+            let stays = match name(&child) {
+                Some("a") => !text(&child).trim().is_empty() && resolve_link(&child, base),
+                Some(tag) => form::is_known(tag),
+                None => true,
+            };
+            if stays {
+                children.push(child);
                 continue;
             }
-            children.push(child);
+            // A link to nowhere, or without a text, is its text, and so is an element that Markdown has no form for.
+            let mut within = child.children.take();
+            if name(&child) != Some("a") || !is_mark(&within) {
+                within.reverse();
+                ahead.append(&mut within);
+            }
         }
         for child in &children {
             child.parent.set(Some(Rc::downgrade(&node)));
@@ -189,6 +208,7 @@ pub(super) fn clean(root: &Rc<Node>, base: &url::Url) {
         waiting.extend(children.iter().cloned());
         node.children.replace(children);
     }
+    form::join_twins(root);
 }
 
 /// Returns whether a node, looked at alone, may be content.
@@ -239,55 +259,4 @@ fn resolve_link(link: &Rc<Node>, base: &url::Url) -> bool {
 fn is_mark(children: &[Rc<Node>]) -> bool {
     let text: String = children.iter().map(text).collect();
     matches!(text.trim(), "" | "¶" | "#" | "§" | "🔗" | "∞" | "\u{200b}" | "Permalink" | "Link to this heading")
-}
-
-/// Makes of whatever stands in `pre` one `code` element with its text and language.
-fn make_code_block(pre: &Rc<Node>) {
-    let language = language(pre);
-    for node in walk(pre).skip(1) {
-        let kept: Vec<Rc<Node>> = node.children.take().into_iter().filter(|child| is_content(child, true)).collect();
-        node.children.replace(kept);
-    }
-    let kept: Vec<Rc<Node>> = pre.children.take().into_iter().filter(|child| is_content(child, true)).collect();
-    pre.children.replace(kept);
-    let contents = Node::new(NodeData::Text { contents: RefCell::new(text(pre).into()) });
-    let attrs = language.map(|language| Attribute {
-        name: QualName::new(None, ns!(), local_name!("class")),
-        value: format!("language-{language}").into(),
-    });
-    let code = Node::new(NodeData::Element {
-        name: QualName::new(None, ns!(html), local_name!("code")),
-        attrs: RefCell::new(attrs.into_iter().collect()),
-        template_contents: RefCell::new(None),
-        mathml_annotation_xml_integration_point: false,
-    });
-    contents.parent.set(Some(Rc::downgrade(&code)));
-    code.parent.set(Some(Rc::downgrade(pre)));
-    code.children.replace(vec![contents]);
-    pre.children.replace(vec![code]);
-}
-
-/// Returns the language that a code block is marked with: on itself, or on what is around it.
-fn language(pre: &Rc<Node>) -> Option<String> {
-    let inner = walk(pre).filter(|node| matches!(name(node), Some("code" | "pre")));
-    let around = std::iter::successors(parent(pre), parent).take(3);
-    inner.chain(around).find_map(|node| {
-        let marked = ["data-lang", "data-language"].into_iter().find_map(|key| attribute(&node, key));
-        let class = attribute(&node, "class").unwrap_or_default();
-        let named = class.split_whitespace().find_map(|class| {
-            ["language-", "lang-", "highlight-"].iter().find_map(|start| class.strip_prefix(start)).map(str::to_owned)
-        });
-        let language = named.or(marked)?.to_ascii_lowercase();
-        let is_name = !language.is_empty()
-            && language.len() <= 20
-            && language.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-_#.".contains(&byte));
-        let is_one = !matches!(language.as_str(), "default" | "fallback" | "none" | "plaintext" | "text");
-        (is_name && is_one).then_some(language)
-    })
-}
-
-fn parent(node: &Rc<Node>) -> Option<Rc<Node>> {
-    let parent = node.parent.take();
-    node.parent.set(parent.clone());
-    parent?.upgrade()
 }

@@ -17,7 +17,7 @@ use crate::node::source::watcher::Watcher;
 use crate::store::{Digest, Store};
 
 /// Bytes of one page; the largest of real documentation have three million.
-const LARGEST: usize = 8 << 20;
+const LARGEST: usize = 4 << 20;
 
 /// What came of asking for a page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
