@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tunesmith::node::{
-    self, Cancel, Event, Events, Family, Grant, JOB_FORMAT, Job, Outcome, Run, Secrets,
-};
+use tunesmith::node::{self, Cancel, Event, Events, Family, Grant, JOB_FORMAT, Job, Outcome, Run, Secrets};
 use tunesmith::store::{Artifact, Digest, Store};
 
 use fake_github::{FakeGithub, time};

@@ -120,7 +120,12 @@ fn github() -> String {
         }
         let outcome = bench.run(Family::Source, kind, &settings).unwrap();
         let digest = outcome.outputs["records"].digest().to_string();
-        line(&mut lines, &format!("source.{kind}"), &format!("{}:records", kind.trim_start_matches("github-")), &digest);
+        line(
+            &mut lines,
+            &format!("source.{kind}"),
+            &format!("{}:records", kind.trim_start_matches("github-")),
+            &digest,
+        );
     }
     lines
 }

@@ -11,7 +11,11 @@ fn many_sorts() -> FakeGithub {
     github.change(|world| {
         world.graphql = true;
         world.issue(7, 20, json!({"user": {"login": "renovate[bot]", "type": "Bot"}, "body": null}));
-        world.issue(8, 21, json!({"user": {"login": "ghost", "type": "User"}, "labels": [{"name": "z"}, {"name": "a"}]}));
+        world.issue(
+            8,
+            21,
+            json!({"user": {"login": "ghost", "type": "User"}, "labels": [{"name": "z"}, {"name": "a"}]}),
+        );
         world.issue(9, 22, json!({"state": "closed", "state_reason": "not_planned", "closed_at": time(22)}));
         for id in 200..430 {
             world.comment(id, 9, 23, json!({}));

@@ -28,7 +28,12 @@ fn world(kills: usize) -> FakeGithub {
         for id in 1..=issues {
             let number = 1 + id * 7 % issues;
             let minute = issues as u32 + id as u32;
-            world.comment(10_000 + id, number, minute, json!({"created_at": crate::support::fake_github::time(minute)}));
+            world.comment(
+                10_000 + id,
+                number,
+                minute,
+                json!({"created_at": crate::support::fake_github::time(minute)}),
+            );
         }
     });
     github

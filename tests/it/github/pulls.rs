@@ -11,7 +11,11 @@ fn world() -> FakeGithub {
         world.issue(1, 1, json!({}));
         let merged = json!({"pull_request": {"merged_at": time(3)}, "state": "closed", "closed_at": time(3)});
         world.issue(2, 3, merged);
-        world.issue(3, 4, json!({"pull_request": {"merged_at": null}, "user": {"login": "dependabot[bot]", "type": "Bot"}}));
+        world.issue(
+            3,
+            4,
+            json!({"pull_request": {"merged_at": null}, "user": {"login": "dependabot[bot]", "type": "Bot"}}),
+        );
         world.comment(10, 1, 10, json!({}));
         world.comment(11, 2, 11, json!({}));
         let repo = world.repo("o/r");

@@ -91,9 +91,7 @@ fn best<'a>(thread: &'a Thread, speakers: &[Speaker], settings: &Settings) -> Re
     }
     let mut best: Option<Answer<'_>> = None;
     for answer in long.into_iter().filter(|answer| !only_asks(&answer.text)) {
-        let rank = |answer: &Answer<'_>| {
-            (answer.comment.accepted, is_maintainer(&answer.comment.author), answer.score)
-        };
+        let rank = |answer: &Answer<'_>| (answer.comment.accepted, is_maintainer(&answer.comment.author), answer.score);
         if best.as_ref().is_none_or(|best| rank(&answer) > rank(best)) {
             best = Some(answer);
         }

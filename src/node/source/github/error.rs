@@ -34,7 +34,10 @@ pub(super) enum GithubError {
     },
     /// An answer from somewhere else.
     #[error("`{asked}` is answered by `{origin}`, which is not the API")]
-    #[diagnostic(code(source::github::elsewhere), help("the token was not sent there; if that is the API now, name it by `api`"))]
+    #[diagnostic(
+        code(source::github::elsewhere),
+        help("the token was not sent there; if that is the API now, name it by `api`")
+    )]
     Elsewhere {
         /// The API's origin.
         asked: String,
@@ -115,7 +118,8 @@ impl GithubError {
     pub(super) fn is_graphql_alone(&self) -> bool {
         matches!(
             self,
-            Self::GraphQl { .. } | Self::Net(NetError::Refused { .. } | NetError::Server { .. } | NetError::NotJson { .. })
+            Self::GraphQl { .. }
+                | Self::Net(NetError::Refused { .. } | NetError::Server { .. } | NetError::NotJson { .. })
         )
     }
 }

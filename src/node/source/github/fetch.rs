@@ -80,8 +80,11 @@ impl Fetch<'_, '_> {
     pub(super) fn all(&self, repos: &[String]) -> Result<BTreeMap<String, News>> {
         let stop = || self.watch.stop();
         let tasks = each(repos.iter().collect(), |repo: &String| self.tasks(repo), stop)?;
-        let tasks: Vec<(usize, Task)> =
-            tasks.into_iter().enumerate().flat_map(|(at, tasks)| tasks.into_iter().map(move |task| (at, task))).collect();
+        let tasks: Vec<(usize, Task)> = tasks
+            .into_iter()
+            .enumerate()
+            .flat_map(|(at, tasks)| tasks.into_iter().map(move |task| (at, task)))
+            .collect();
         let done = each(tasks, |(at, task)| Ok((at, self.part(&repos[at], task)?)), stop)?;
         let mut parts: Vec<(&String, Parts)> = repos.iter().map(|repo| (repo, Parts::default())).collect();
         for (at, part) in done {

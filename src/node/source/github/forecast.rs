@@ -48,7 +48,8 @@ pub(super) fn forecast(
     };
     let requests = repos * lists + more;
     let note = join([format!("one more for each {PAGE} changes"), note]);
-    let seconds = if has_token { requests.div_ceil(A_SECOND) } else { hours(requests) * 3600 + requests.div_ceil(A_SECOND) };
+    let seconds =
+        if has_token { requests.div_ceil(A_SECOND) } else { hours(requests) * 3600 + requests.div_ceil(A_SECOND) };
     let advice = if requests > AN_HOUR { advice } else { String::new() };
     Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]) }
 }

@@ -15,6 +15,7 @@ use super::error::{GithubError, Result};
 use super::fetch::Fetch;
 use super::join::in_order;
 use super::nodes::{CommentNode, Connection, Node};
+use super::queries;
 use super::rest::PAGE;
 use super::subject::Subject;
 use crate::net::{Request, Url};
@@ -24,9 +25,6 @@ use crate::record::{Comment, Thread};
 pub(super) const BATCH: u64 = 50;
 /// After so many good batches of a lesser size a greater one is tried: the server may just have been busy.
 const GOOD_BATCHES: u32 = 8;
-
-const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
-const COMMENT: &str = "body createdAt updatedAt authorAssociation author { __typename login } reactions { totalCount }";
 
 /// All threads of a repository that were read.
 pub(super) struct Walked {
@@ -121,13 +119,7 @@ struct Changed {
 impl Fetch<'_, '_> {
     /// Asks how much there is.
     pub(super) fn totals(&self, repo: &str) -> Result<Totals> {
-        let list = self.subject.connection();
-        let query = format!(
-            "query Totals($owner: String!, $name: String!) {{ repository(owner: $owner, name: $name) {{ \
-             threads: {list} {{ totalCount }} pulls: pullRequests {{ totalCount }} \
-             newest: {list}(first: 1, orderBy: {{field: UPDATED_AT, direction: DESC}}) {{ nodes {{ updatedAt }} }} }} }}"
-        );
-        let (totals, _): (OfTotals, _) = self.ask(repo, &query, json!({}))?;
+        let (totals, _): (OfTotals, _) = self.ask(repo, &queries::totals(self.subject), json!({}))?;
         Ok(Totals {
             threads: totals.threads.total_count.unwrap_or_default(),
             pulls: totals.pulls.total_count.unwrap_or_default(),
@@ -147,7 +139,8 @@ impl Fetch<'_, '_> {
         let is_newest_first = self.is_newest_first(since);
         loop {
             let variables = json!({"first": size, "after": journal.after(), "since": since});
-            let asked: Result<(OfThreads, _)> = self.ask(repo, &self.batch_query(is_newest_first), variables);
+            let asked: Result<(OfThreads, _)> =
+                self.ask(repo, &queries::threads(self.subject, is_newest_first), variables);
             let (batch, at) = match asked {
                 Ok((OfThreads { threads }, at)) if !threads.has_gap() => (threads, at),
                 Err(error) if !error.is_too_much() || size == 1 => return Err(error),
@@ -187,46 +180,6 @@ impl Fetch<'_, '_> {
     /// Returns whether a list must be read from its newest end: discussions cannot be asked for by time.
     fn is_newest_first(&self, since: Option<&str>) -> bool {
         self.subject == Subject::Discussions && since.is_some()
-    }
-
-    fn batch_query(&self, is_newest_first: bool) -> String {
-        let direction = if is_newest_first { "DESC" } else { "ASC" };
-        let (since, filter) = match self.subject {
-            Subject::Discussions => ("", ""),
-            _ => (", $since: DateTime", ", filterBy: {since: $since}"),
-        };
-        format!(
-            "query Threads($owner: String!, $name: String!, $first: Int!, $after: String{since}) {{ \
-             repository(owner: $owner, name: $name) {{ threads: {}(first: $first, after: $after, \
-             orderBy: {{field: UPDATED_AT, direction: {direction}}}{filter}) {{ {PAGE_INFO} nodes {{ {} }} }} }} }}",
-            self.subject.connection(),
-            self.fields()
-        )
-    }
-
-    /// Returns what is asked of a thread.
-    fn fields(&self) -> String {
-        let (own, first) = match self.subject {
-            Subject::Discussions => ("closed stateReason", 50),
-            _ => ("state stateReason(enableDuplicate: true)", 100),
-        };
-        format!(
-            "number title body createdAt updatedAt closedAt url authorAssociation author {{ __typename login }} \
-             labels(first: 100) {{ nodes {{ name }} }} reactions {{ totalCount }} {own} \
-             comments(first: {first}) {{ {PAGE_INFO} nodes {{ {} }} }}",
-            self.comment_fields()
-        )
-    }
-
-    /// Returns what is asked of a comment.
-    fn comment_fields(&self) -> String {
-        match self.subject {
-            Subject::Discussions => format!(
-                "id databaseId isAnswer {COMMENT} \
-                 replies(first: 20) {{ {PAGE_INFO} nodes {{ databaseId isAnswer {COMMENT} }} }}"
-            ),
-            _ => format!("fullDatabaseId {COMMENT}"),
-        }
     }
 
     /// Makes a thread with all its comments, those that did not fit into the batch among them.
@@ -275,13 +228,7 @@ impl Fetch<'_, '_> {
     }
 
     fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Option<Connection<CommentNode>>> {
-        let query = format!(
-            "query Comments($owner: String!, $name: String!, $number: Int!, $after: String) {{ \
-             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ \
-             comments(first: 100, after: $after) {{ {PAGE_INFO} nodes {{ {} }} }} }} }} }}",
-            self.subject.singular(),
-            self.comment_fields()
-        );
+        let query = queries::comments(self.subject);
         let asked = self.ask::<One<Comments>>(repo, &query, json!({"number": number, "after": after}))?;
         Ok(asked.0.thread.map(|thread| thread.comments))
     }
@@ -300,27 +247,17 @@ impl Fetch<'_, '_> {
         struct OfNode {
             node: Option<Replies>,
         }
-        let query = format!(
-            "query Replies($id: ID!, $after: String) {{ node(id: $id) {{ ... on DiscussionComment {{ \
-             replies(first: 100, after: $after) {{ {PAGE_INFO} \
-             nodes {{ databaseId isAnswer {COMMENT} }} }} }} }} }}"
-        );
-        let response = self.post(repo, &query, &json!({"id": name, "after": after}))?;
+        let response = self.post(repo, &queries::replies(), &json!({"id": name, "after": after}))?;
         let told: Told = response.json()?;
-        told.data.and_then(|data| data.node).map(|node| node.replies).ok_or_else(|| {
-            problem(repo, Problem::of(format!("no replies to a comment of #{number}")))
-        })
+        told.data
+            .and_then(|data| data.node)
+            .map(|node| node.replies)
+            .ok_or_else(|| problem(repo, Problem::of(format!("no replies to a comment of #{number}"))))
     }
 
     /// Lists all threads that are there: numbers, each with its number of comments.
     pub(super) fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
-        let list = self.subject.connection();
-        let query = format!(
-            "query Numbers($owner: String!, $name: String!, $first: Int!, $after: String) {{ \
-             repository(owner: $owner, name: $name) {{ threads: {list}(first: $first, after: $after, \
-             orderBy: {{field: CREATED_AT, direction: ASC}}) {{ totalCount {PAGE_INFO} \
-             nodes {{ number comments {{ totalCount }} }} }} }} }}"
-        );
+        let query = queries::numbers(self.subject);
         let mut seen = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
@@ -342,12 +279,7 @@ impl Fetch<'_, '_> {
 
     /// Fetches one thread with all its comments; nothing when it was deleted or moved to another repository.
     pub(super) fn single_whole(&self, repo: &str, number: u64) -> Result<Option<Thread>> {
-        let query = format!(
-            "query Thread($owner: String!, $name: String!, $number: Int!) {{ \
-             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ {} }} }} }}",
-            self.subject.singular(),
-            self.fields()
-        );
+        let query = queries::thread(self.subject);
         match self.ask::<One<Node>>(repo, &query, json!({"number": number})) {
             Ok((One { thread }, _)) => thread.map(|node| self.whole(repo, node)).transpose(),
             Err(GithubError::GraphQl { is_absent: true, .. }) => Ok(None),
@@ -399,7 +331,10 @@ fn problem(repo: &str, problem: Problem) -> GithubError {
     let kind = problem.kind.as_deref();
     let is_absent = kind == Some("NOT_FOUND");
     // A timeout has neither a type nor a code.
-    let is_too_much = kind.is_none() && problem.extensions.is_none();
+    let is_too_much = match kind {
+        Some(kind) => matches!(kind, "RESOURCE_LIMITS_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" | "SERVICE_UNAVAILABLE"),
+        None => problem.extensions.is_none(),
+    };
     let help = match kind {
         Some("NOT_FOUND") => "the name is misspelt, or the repository is private and the token may not see it",
         Some("FORBIDDEN" | "INSUFFICIENT_SCOPES") => "the token may not read this: check what it is allowed to do",

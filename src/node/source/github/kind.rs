@@ -16,8 +16,8 @@ use super::subject::Subject;
 use super::watcher::Watcher;
 use crate::net::{Client, NetError, Policy, Secret, Url};
 use crate::node::{
-    Content, Count, Determinism, FailureClass, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
-    Secrets, SettingProblem, Weight,
+    Content, Count, Determinism, FailureClass, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome,
+    OutputInfo, Run, Secrets, SettingProblem, Weight,
 };
 use crate::record::{upsert, write};
 use crate::store::{Artifact, RecordsRef};

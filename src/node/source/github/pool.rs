@@ -61,9 +61,12 @@ mod tests {
         assert_eq!(each(items.clone(), |n| Ok(n * 2), || ()).unwrap()[49], 98);
         let stopped = AtomicUsize::new(0);
         let work = |n: usize| if n == 3 { Err(NetError::Cancelled.into()) } else { Ok(n) };
-        assert!(each(items, work, || {
-            stopped.fetch_add(1, Ordering::SeqCst);
-        }).is_err());
+        assert!(
+            each(items, work, || {
+                stopped.fetch_add(1, Ordering::SeqCst);
+            })
+            .is_err()
+        );
         assert_eq!(stopped.into_inner(), 1);
         assert!(each(Vec::<usize>::new(), Ok, || ()).unwrap().is_empty());
     }

@@ -79,16 +79,15 @@ pub(super) struct Listing<E> {
 
 impl Fetch<'_, '_> {
     /// Reads a listing to its end, from where an earlier try stopped.
-    pub(super) fn listing<E: Entry>(
-        &self,
-        question: &Question,
-        repo: &str,
-        since: Option<&str>,
-    ) -> Result<Listing<E>> {
+    pub(super) fn listing<E: Entry>(&self, question: &Question, repo: &str, since: Option<&str>) -> Result<Listing<E>> {
         let mut journal = self.journal(repo, question.unit);
         let mut listing = Listing { entries: journal.entries()?, newest: None, date: None };
         if !listing.entries.is_empty() {
-            self.run.note(format!("{repo}: going on after {} {} of an earlier try", listing.entries.len(), question.unit));
+            self.run.note(format!(
+                "{repo}: going on after {} {} of an earlier try",
+                listing.entries.len(),
+                question.unit
+            ));
         }
         loop {
             let from = journal.last().or(since).map(str::to_owned);
@@ -126,13 +125,17 @@ impl Fetch<'_, '_> {
             journal.push(&page, last, None)?;
             listing.entries.extend(page);
             listing.date = response.date.or(listing.date);
-            if total.is_none() && let Some(pages) = response.last_page() {
+            if total.is_none()
+                && let Some(pages) = response.last_page()
+            {
                 total = Some(before + pages * PAGE);
                 self.say_what_a_token_changes(repo, question.unit, pages);
             }
             let done = listing.entries.len() as u64;
             self.watch.read(format!("{repo}: {}", question.unit), done, total);
         }
+        let done = listing.entries.len() as u64;
+        self.watch.read(format!("{repo}: {}", question.unit), done, Some(done));
         Ok(())
     }
 

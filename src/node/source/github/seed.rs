@@ -58,7 +58,11 @@ pub(super) fn read(run: &Run<'_>, path: &str, subject: Subject, repos: &[String]
     }
     run.note(format!("{} {} begin the first snapshot, from `{path}`", threads.len(), subject.plural()));
     if seed.bad > 0 {
-        run.warn(format!("`{path}` has {} lines that are no {}; what they held is fetched", seed.bad, subject.plural()));
+        run.warn(format!(
+            "`{path}` has {} lines that are no {}; what they held is fetched",
+            seed.bad,
+            subject.plural()
+        ));
     }
     let records = write(run.store, threads.into_values().map(|thread| subject.record(thread)))?;
     Ok((records, seed))

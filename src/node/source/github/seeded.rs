@@ -40,7 +40,8 @@ pub(super) fn over_file(join: &mut Join<'_, '_, '_>, seed: &Seed, listed: Vec<Li
     }
     let newest = seed.newest.as_deref();
     let lacking: Vec<&Entry> = entries.iter().filter(|entry| !entry.is_whole).collect();
-    let alone: Vec<&Entry> = lacking.iter().copied().filter(|entry| is_before(entry.until.as_deref(), newest)).collect();
+    let alone: Vec<&Entry> =
+        lacking.iter().copied().filter(|entry| is_before(entry.until.as_deref(), newest)).collect();
     let oldest = alone.iter().filter_map(|entry| entry.until.as_deref()).min_by_key(|text| time(text)).or(newest);
     let per_thread = if join.fetch.subject == Subject::Pulls { 2 } else { 1 };
     let apart = pages_since(&entries, newest) + alone.len() as u64 * per_thread;

@@ -249,7 +249,8 @@ impl World {
         let size = self.page.unwrap_or(2);
         let page: Vec<(u64, &Value)> = entries.iter().skip(at).take(size).copied().collect();
         let ids = page.iter().map(|(id, _)| *id).collect();
-        let values = page.iter().map(|(_, entry)| if path == "issues" { repo.counted(entry) } else { (*entry).clone() });
+        let values =
+            page.iter().map(|(_, entry)| if path == "issues" { repo.counted(entry) } else { (*entry).clone() });
         let body = serde_json::to_string(&values.collect::<Vec<_>>()).unwrap();
         let has_more = at + size < entries.len();
         let etag = format!("W/\"{}-{has_more}\"", tunesmith::store::Digest::of(body.as_bytes()).short());
@@ -257,7 +258,8 @@ impl World {
             return (Answer::new(304, ""), Vec::new());
         }
         let mut answer = Answer::new(200, &body).with("etag", etag);
-        let kept: Vec<&str> = asked.query.split('&').filter(|pair| !pair.starts_with("after=") && !pair.starts_with("page=")).collect();
+        let kept: Vec<&str> =
+            asked.query.split('&').filter(|pair| !pair.starts_with("after=") && !pair.starts_with("page=")).collect();
         let own = format!("/repositories/{}/{path}", repo.id);
         if self.endless {
             answer = answer.with("link", format!("<{own}?{}>; rel=\"next\"", asked.query));
