@@ -135,25 +135,13 @@ impl Fetch<'_, '_> {
         if !threads.is_empty() {
             self.run.note(format!("{repo}: going on after {} {unit} of an earlier try", threads.len()));
         }
-        let (mut size, mut good, mut date) = (BATCH, 0, None);
         let is_newest_first = self.is_newest_first(since);
+        let query = queries::threads(self.subject, is_newest_first);
+        let (mut size, mut date) = (Size::default(), None);
         loop {
-            let variables = json!({"first": size, "after": journal.after(), "since": since});
-            let asked: Result<(OfThreads, _)> =
-                self.ask(repo, &queries::threads(self.subject, is_newest_first), variables);
-            let (batch, at) = match asked {
-                Ok((OfThreads { threads }, at)) if !threads.has_gap() => (threads, at),
-                Err(error) if !error.is_too_much() || size == 1 => return Err(error),
-                Ok(_) if size == 1 => return Err(gap(repo)),
-                _ => {
-                    (size, good) = ((size / 2).max(1), 0);
-                    continue;
-                }
-            };
+            let (batch, at) = self.batch(repo, &query, journal.after(), since, &mut size)?;
             let (next, end) = (batch.next(), batch.end().or(journal.after().map(str::to_owned)));
-            if next.is_some() && next.as_deref() == journal.after() {
-                return Err(problem(repo, Problem::of("the list leads back to where it was".into())));
-            }
+            check_way(repo, journal.after(), next.as_deref())?;
             let mut page = Vec::new();
             for node in batch.entries() {
                 page.push(self.whole(repo, node)?);
@@ -163,10 +151,6 @@ impl Fetch<'_, '_> {
             journal.push(&page, newest.map(from_time), end)?;
             threads.extend(page);
             date = at.or(date);
-            good += 1;
-            if good >= GOOD_BATCHES {
-                (size, good) = ((size * 2).min(BATCH), 0);
-            }
             self.watch.read(format!("{repo}: {unit}"), threads.len() as u64, total);
             let is_past = is_newest_first && oldest < since.and_then(time);
             if next.is_none() || is_past {
@@ -175,6 +159,32 @@ impl Fetch<'_, '_> {
         }
         let newest = threads.iter().filter_map(|thread| thread.updated_at.as_deref().and_then(time)).max();
         Ok(Walked { threads, newest: newest.map(from_time), begun: journal.begun().map(str::to_owned), date })
+    }
+
+    /// Asks for the next batch, for a smaller one where that is too much.
+    fn batch(
+        &self,
+        repo: &str,
+        query: &str,
+        after: Option<&str>,
+        since: Option<&str>,
+        size: &mut Size,
+    ) -> Result<(Connection<Node>, Option<SystemTime>)> {
+        loop {
+            let variables = json!({"first": size.now, "after": after, "since": since});
+            let error = match self.ask::<OfThreads>(repo, query, variables) {
+                Ok((OfThreads { threads }, date)) if !threads.has_gap() => {
+                    size.grow();
+                    return Ok((threads, date));
+                }
+                Ok(_) => gap(repo),
+                Err(error) => error,
+            };
+            if !error.is_too_much() || size.now == 1 {
+                return Err(error);
+            }
+            size.halve();
+        }
     }
 
     /// Returns whether a list must be read from its newest end: discussions cannot be asked for by time.
@@ -186,16 +196,14 @@ impl Fetch<'_, '_> {
     fn whole(&self, repo: &str, mut node: Node) -> Result<Thread> {
         let number = node.number;
         let mut comments = Vec::new();
-        let mut page = node.comments.take();
+        let (mut page, mut after) = (node.comments.take(), None);
         while let Some(list) = page {
-            if list.has_gap() {
-                return Err(gap(repo));
-            }
-            let next = list.next();
+            let next = checked_next(repo, &list, after.as_deref())?;
             for comment in list.entries() {
                 self.add_with_replies(repo, number, comment, &mut comments)?;
             }
-            page = next.map(|after| self.more_comments(repo, number, &after)).transpose()?.flatten();
+            after = next;
+            page = after.as_deref().map(|after| self.more_comments(repo, number, after)).transpose()?;
         }
         in_order(&mut comments);
         let mut thread = node.thread(repo);
@@ -211,29 +219,27 @@ impl Fetch<'_, '_> {
         comments: &mut Vec<Comment>,
     ) -> Result<()> {
         let (id, name) = (comment.number(), comment.id.take());
-        let mut page = comment.replies.take();
+        let (mut page, mut after) = (comment.replies.take(), None);
         comments.push(comment.comment(None));
         while let Some(list) = page {
-            if list.has_gap() {
-                return Err(gap(repo));
-            }
-            let next = list.next();
+            let next = checked_next(repo, &list, after.as_deref())?;
             comments.extend(list.entries().map(|reply| reply.comment(id)));
-            page = match (next, &name) {
-                (Some(after), Some(name)) => Some(self.more_replies(repo, number, name, &after)?),
+            after = next;
+            page = match (after.as_deref(), &name) {
+                (Some(after), Some(name)) => Some(self.more_replies(repo, number, name, after)?),
                 _ => None,
             };
         }
         Ok(())
     }
 
-    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Option<Connection<CommentNode>>> {
+    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Connection<CommentNode>> {
         let query = queries::comments(self.subject);
         let asked = self.ask::<One<Comments>>(repo, &query, json!({"number": number, "after": after}))?;
-        Ok(asked.0.thread.map(|thread| thread.comments))
+        asked.0.thread.map(|thread| thread.comments).ok_or_else(|| gap(repo))
     }
 
-    /// Asks for further replies to a comment; `repository` comes along, so that every answer has one form.
+    /// Asks for further replies to a comment, which is named by GraphQL's own name.
     fn more_replies(&self, repo: &str, number: u64, name: &str, after: &str) -> Result<Connection<CommentNode>> {
         #[derive(Deserialize)]
         struct Replies {
@@ -263,16 +269,13 @@ impl Fetch<'_, '_> {
         loop {
             let variables = json!({"first": PAGE, "after": after});
             let (OfNumbers { threads }, _) = self.ask(repo, &query, variables)?;
-            if threads.has_gap() {
-                return Err(gap(repo));
-            }
-            let (next, total) = (threads.next(), threads.total_count);
+            let (next, total) = (checked_next(repo, &threads, after.as_deref())?, threads.total_count);
             let count = |bare: &Bare| bare.comments.as_ref().and_then(|list| list.total_count).unwrap_or_default();
             seen.extend(threads.entries().map(|bare| (bare.number, count(&bare))));
             self.watch.read(format!("{repo}: sweep"), seen.len() as u64, total);
-            match next {
-                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
-                _ => return Ok(seen),
+            after = next;
+            if after.is_none() {
+                return Ok(seen);
             }
         }
     }
@@ -315,6 +318,49 @@ impl Fetch<'_, '_> {
             Some(found) => Err(problem(repo, found)),
         }
     }
+}
+
+/// How many threads a batch is asked for.
+struct Size {
+    now: u64,
+    /// Good batches of this size so far.
+    good: u32,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { now: BATCH, good: 0 }
+    }
+}
+
+impl Size {
+    fn halve(&mut self) {
+        *self = Self { now: (self.now / 2).max(1), good: 0 };
+    }
+
+    fn grow(&mut self) {
+        self.good += 1;
+        if self.good >= GOOD_BATCHES {
+            *self = Self { now: (self.now * 2).min(BATCH), good: 0 };
+        }
+    }
+}
+
+/// Returns the place after a page of a list, of which no entry may be missing and which must lead on.
+fn checked_next<T>(repo: &str, list: &Connection<T>, after: Option<&str>) -> Result<Option<String>> {
+    if list.has_gap() {
+        return Err(gap(repo));
+    }
+    let next = list.next();
+    check_way(repo, after, next.as_deref())?;
+    Ok(next)
+}
+
+fn check_way(repo: &str, after: Option<&str>, next: Option<&str>) -> Result<()> {
+    if next.is_some() && next == after {
+        return Err(problem(repo, Problem::of("a list leads back to where it was".into())));
+    }
+    Ok(())
 }
 
 impl Problem {
