@@ -28,13 +28,17 @@ struct Answer {
 struct Problem {
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[serde(default)]
+    message: String,
 }
 
 /// Judges the body of an answer with a good status.
 pub(super) fn judge(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Verdict {
     let answer = serde_json::from_slice::<Answer>(body).unwrap_or(Answer { errors: Vec::new() });
+    // A secondary limit is known by its text alone.
     let is_limit = |problem: &Problem| {
-        matches!(problem.kind.as_deref(), Some("RATE_LIMITED" | "RATE_LIMIT" | "SECONDARY_RATE_LIMITED"))
+        matches!(problem.kind.as_deref(), Some("RATE_LIMITED" | "RATE_LIMIT"))
+            || problem.message.to_ascii_lowercase().contains("secondary rate limit")
     };
     if answer.errors.iter().any(is_limit) {
         return limited(429, headers, body, date(headers, "date").unwrap_or(now));
@@ -58,5 +62,7 @@ mod tests {
         assert_eq!(judged(told), Verdict::Limited(Some(Duration::from_secs(11))));
         assert_eq!(judged(r#"{"data": {"body": "RATE_LIMITED"}}"#), Verdict::Accept);
         assert_eq!(judged(r#"{"errors": [{"type": "NOT_FOUND"}]}"#), Verdict::Accept);
+        let secondary = r#"{"errors": [{"message": "You have exceeded a secondary rate limit."}]}"#;
+        assert_eq!(judged(secondary), Verdict::Limited(Some(Duration::from_secs(11))));
     }
 }

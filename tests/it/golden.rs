@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::json;
-use tunesmith::node::{Family, kinds};
+use tunesmith::node::kinds;
 
-use crate::support::fake_github::{FakeGithub, time};
 use crate::support::fake_repository::FakeRepository;
 use crate::support::node_run::Bench;
 use crate::support::program::{tunesmith, write};
@@ -99,43 +97,7 @@ fn line(lines: &mut String, kind: &str, what: &str, digest: &str) {
     writeln!(lines, "{kind} {version} {what} {digest}").unwrap();
 }
 
-/// Returns the lines of the kinds that read GitHub.
-fn github() -> String {
-    let github = FakeGithub::start();
-    github.change(|world| {
-        world.issue(1, 1, json!({}));
-        world.issue(2, 2, json!({"user": null, "state": "closed"}));
-        world.comment(10, 1, 10, json!({"user": {"login": "ci[bot]", "type": "Bot"}}));
-        world.comment(11, 2, 11, json!({"user": null}));
-        world.issue(3, 3, json!({"pull_request": {"merged_at": time(3)}, "state": "closed"}));
-        world.comment(12, 3, 12, json!({}));
-        world.graphql = true;
-        let repo = world.repo("o/r");
-        repo.review(20, 3, 20, json!({}));
-        repo.review(21, 3, 21, json!({"in_reply_to_id": 20}));
-        let answer = json!({"databaseId": 30, "isAnswer": true, "body": "so", "createdAt": time(30), "replies": []});
-        repo.discussion(4, 4, json!({ "comments": [answer] }));
-    });
-    let mut bench = Bench::new();
-    bench.secrets.insert("TOKEN".into(), "token".into());
-    let mut lines = String::new();
-    for (kind, token) in [("github-issues", None), ("github-pulls", None), ("github-discussions", Some("env:TOKEN"))] {
-        let mut settings = json!({"repos": ["o/r"], "api": github.address});
-        if let Some(token) = token {
-            settings["token"] = token.into();
-        }
-        let outcome = bench.run(Family::Source, kind, &settings).unwrap();
-        let digest = outcome.outputs["records"].digest().to_string();
-        line(
-            &mut lines,
-            &format!("source.{kind}"),
-            &format!("{}:records", kind.trim_start_matches("github-")),
-            &digest,
-        );
-    }
-    lines
-}
-
+/// Returns the line of the kind that reads the documents of repositories.
 fn documents() -> String {
     let github = FakeRepository::small();
     let settings = json!({"repos": ["o/r"], "api": github.address});
@@ -155,8 +117,9 @@ fn no_kind_changes_its_bytes_without_a_new_version() {
         &[("pipeline.toml", &(manifest + MORE)), ("docs/guide.md", GUIDE), ("corrections.jsonl", correction)],
     );
     tunesmith(space.path(), &["build"]).expect(0);
-    let found: String =
-        NODES.iter().map(|node| lines_of(space.path(), node)).collect::<String>() + &github() + &documents();
+    let found: String = NODES.iter().map(|node| lines_of(space.path(), node)).collect::<String>()
+        + &crate::github::golden::lines()
+        + &documents();
     let golden = fs_err::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt")).unwrap();
     assert!(found == golden, "see the head of this test; now they are:\n{found}\nbefore:\n{golden}");
     let covered: BTreeSet<&str> = golden.lines().filter_map(|line| line.split(' ').next()).collect();

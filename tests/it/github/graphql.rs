@@ -173,3 +173,15 @@ fn graphql_without_a_token_is_refused_with_what_to_do() {
     assert_eq!(error.code.as_deref(), Some("source::github::needs_token"));
     assert!(project.github.log().is_empty());
 }
+
+#[test]
+fn a_list_that_leads_in_a_circle_is_left() {
+    let github = many_sorts();
+    let circle = r#"{"data": {"repository": {"pulls": {}, "newest": {}, "threads": {"totalCount": 1,
+        "pageInfo": {"hasNextPage": true, "endCursor": "x"}, "nodes": []}}}}"#;
+    github.change(|world| world.instead.insert("/graphql", fault(200, &[], circle)));
+    let mut project = by(github, "graphql");
+    let error = project.try_fetch().unwrap_err();
+    assert!(error.message.contains("leads back to where it was"), "{error:?}");
+    assert_eq!(project.github.log().len(), 3);
+}

@@ -129,6 +129,30 @@ fn limits_are_waited_for_or_named_with_their_end() {
 }
 
 #[test]
+fn progress_counts_towards_all_that_there_is() {
+    let mut project = Project::new(small_world());
+    project.github.change(|world| (world.page, world.latency) = (Some(3), std::time::Duration::from_millis(5)));
+    project.fetch();
+    let progress = project.bench.progress();
+    let (done, total) = *progress.last().unwrap();
+    assert_eq!((done, total), (10, Some(10)), "{progress:?}");
+    assert!(
+        progress.iter().filter_map(|(done, total)| Some((done, total.as_ref()?))).all(|(done, total)| done <= total)
+    );
+}
+
+#[test]
+fn without_a_token_many_pages_are_told_in_hours() {
+    let mut project = Project::new(small_world());
+    project.more = json!({"via": "rest", "token": null});
+    project.github.change(|world| (10..80).for_each(|number| world.issue(number, number as u32, json!({}))));
+    project.fetch();
+    let said = project.bench.said();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("o/r: 38 requests for issues, about 1 h without a token"), "{said:?}");
+}
+
+#[test]
 fn a_listing_without_end_is_left() {
     let mut project = Project::new(small_world());
     project.github.change(|world| world.endless = true);

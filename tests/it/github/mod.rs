@@ -2,6 +2,7 @@
 
 mod discussions;
 mod forecast;
+pub(crate) mod golden;
 mod graphql;
 mod habits;
 mod interruption;

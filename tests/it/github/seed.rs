@@ -6,6 +6,7 @@ use tunesmith::store::Digest;
 
 use super::Project;
 use crate::support::fake_github::{FakeGithub, time};
+use crate::support::program::{tunesmith, write};
 
 /// Twenty issues with two comments each, at distinct times.
 fn world() -> FakeGithub {
@@ -152,4 +153,28 @@ fn a_seed_that_is_not_there_is_named_and_after_the_first_snapshot_not_missed() {
     project.more = json!({"seed": "raw.jsonl"});
     project.fetch();
     assert_eq!(project.records().count, 20);
+}
+
+#[test]
+fn once_there_is_a_snapshot_the_file_may_go() {
+    let github = world();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "schema = 1\n[source.issues]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\nseed = \"raw.jsonl\"\n",
+        github.address
+    );
+    let lines: String = (1..=20).map(whole_line).collect();
+    write(folder.path(), &[("pipeline.toml", &manifest), ("raw.jsonl", &lines)]);
+    tunesmith(folder.path(), &["build"]).expect(0);
+    github.log();
+    for change in ["edited", "gone", "unnamed"] {
+        match change {
+            "edited" => fs_err::write(folder.path().join("raw.jsonl"), whole_line(1)).unwrap(),
+            "gone" => fs_err::remove_file(folder.path().join("raw.jsonl")).unwrap(),
+            _ => write(folder.path(), &[("pipeline.toml", &manifest.replace("seed = \"raw.jsonl\"\n", ""))]),
+        }
+        let plan = tunesmith(folder.path(), &["plan"]).expect(0);
+        assert!(plan.out.contains("nothing to do: 1 fresh"), "{change}: {}", plan.out);
+    }
+    assert!(github.log().is_empty());
 }

@@ -70,6 +70,18 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// Takes how far runs said that they had come: done, and in all.
+    pub(crate) fn progress(&self) -> Vec<(u64, Option<u64>)> {
+        let events = std::mem::take(&mut *self.events.lock().unwrap());
+        let progress = |event| match event {
+            Event::Progress(progress) => Some((progress.done, progress.total)),
+            _ => None,
+        };
+        events.into_iter().filter_map(progress).collect()
+    }
+}
+
 impl Events for Bench {
     fn event(&self, event: Event) {
         self.events.lock().unwrap().push(event);

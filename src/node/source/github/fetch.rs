@@ -217,7 +217,8 @@ impl Fetch<'_, '_> {
     fn news(&self, repo: &str, parts: Parts) -> Result<News> {
         let before = self.base.place(repo).cloned().unwrap_or_default();
         let mut join = Join::new(self, repo);
-        let mut place = Place { swept: before.swept.clone(), ..Place::default() };
+        let (swept, comments) = (before.swept.clone(), before.comments.clone());
+        let mut place = Place { swept, comments, ..Place::default() };
         let date = parts.date();
         let (mut seen, mut lists) = (None, (parts.comments, parts.reviews));
         if let Some(threads) = parts.threads {
@@ -231,7 +232,6 @@ impl Fetch<'_, '_> {
                 threads.entries.into_iter().try_for_each(|listed| join.add_thread(listed))?;
             }
         }
-        place.comments = before.comments.clone();
         if let Some(comments) = lists.0 {
             place.comments = comments.up_to(before.comments.as_ref());
             comments.entries.into_iter().try_for_each(|posted| join.add_comment(posted))?;

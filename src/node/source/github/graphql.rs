@@ -15,6 +15,7 @@ use super::error::{GithubError, Result};
 use super::fetch::Fetch;
 use super::join::in_order;
 use super::nodes::{CommentNode, Connection, Node};
+use super::queries;
 use super::rest::PAGE;
 use super::subject::Subject;
 use crate::net::{Request, Url};
@@ -24,9 +25,6 @@ use crate::record::{Comment, Thread};
 pub(super) const BATCH: u64 = 50;
 /// After so many good batches of a lesser size a greater one is tried: the server may just have been busy.
 const GOOD_BATCHES: u32 = 8;
-
-const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
-const COMMENT: &str = "body createdAt updatedAt authorAssociation author { __typename login } reactions { totalCount }";
 
 /// All threads of a repository that were read.
 pub(super) struct Walked {
@@ -121,13 +119,7 @@ struct Changed {
 impl Fetch<'_, '_> {
     /// Asks how much there is.
     pub(super) fn totals(&self, repo: &str) -> Result<Totals> {
-        let list = self.subject.connection();
-        let query = format!(
-            "query Totals($owner: String!, $name: String!) {{ repository(owner: $owner, name: $name) {{ \
-             threads: {list} {{ totalCount }} pulls: pullRequests {{ totalCount }} \
-             newest: {list}(first: 1, orderBy: {{field: UPDATED_AT, direction: DESC}}) {{ nodes {{ updatedAt }} }} }} }}"
-        );
-        let (totals, _): (OfTotals, _) = self.ask(repo, &query, json!({}))?;
+        let (totals, _): (OfTotals, _) = self.ask(repo, &queries::totals(self.subject), json!({}))?;
         Ok(Totals {
             threads: totals.threads.total_count.unwrap_or_default(),
             pulls: totals.pulls.total_count.unwrap_or_default(),
@@ -143,24 +135,13 @@ impl Fetch<'_, '_> {
         if !threads.is_empty() {
             self.run.note(format!("{repo}: going on after {} {unit} of an earlier try", threads.len()));
         }
-        let (mut size, mut good, mut date) = (BATCH, 0, None);
         let is_newest_first = self.is_newest_first(since);
+        let query = queries::threads(self.subject, is_newest_first);
+        let (mut size, mut date) = (Size::default(), None);
         loop {
-            let variables = json!({"first": size, "after": journal.after(), "since": since});
-            let asked: Result<(OfThreads, _)> = self.ask(repo, &self.batch_query(is_newest_first), variables);
-            let (batch, at) = match asked {
-                Ok((OfThreads { threads }, at)) if !threads.has_gap() => (threads, at),
-                Err(error) if !error.is_too_much() || size == 1 => return Err(error),
-                Ok(_) if size == 1 => return Err(gap(repo)),
-                _ => {
-                    (size, good) = ((size / 2).max(1), 0);
-                    continue;
-                }
-            };
+            let (batch, at) = self.batch(repo, &query, journal.after(), since, &mut size)?;
             let (next, end) = (batch.next(), batch.end().or(journal.after().map(str::to_owned)));
-            if next.is_some() && next.as_deref() == journal.after() {
-                return Err(problem(repo, Problem::of("the list leads back to where it was".into())));
-            }
+            check_way(repo, journal.after(), next.as_deref())?;
             let mut page = Vec::new();
             for node in batch.entries() {
                 page.push(self.whole(repo, node)?);
@@ -170,10 +151,6 @@ impl Fetch<'_, '_> {
             journal.push(&page, newest.map(from_time), end)?;
             threads.extend(page);
             date = at.or(date);
-            good += 1;
-            if good >= GOOD_BATCHES {
-                (size, good) = ((size * 2).min(BATCH), 0);
-            }
             self.watch.read(format!("{repo}: {unit}"), threads.len() as u64, total);
             let is_past = is_newest_first && oldest < since.and_then(time);
             if next.is_none() || is_past {
@@ -184,65 +161,49 @@ impl Fetch<'_, '_> {
         Ok(Walked { threads, newest: newest.map(from_time), begun: journal.begun().map(str::to_owned), date })
     }
 
+    /// Asks for the next batch, for a smaller one where that is too much.
+    fn batch(
+        &self,
+        repo: &str,
+        query: &str,
+        after: Option<&str>,
+        since: Option<&str>,
+        size: &mut Size,
+    ) -> Result<(Connection<Node>, Option<SystemTime>)> {
+        loop {
+            let variables = json!({"first": size.now, "after": after, "since": since});
+            let error = match self.ask::<OfThreads>(repo, query, variables) {
+                Ok((OfThreads { threads }, date)) if !threads.has_gap() => {
+                    size.grow();
+                    return Ok((threads, date));
+                }
+                Ok(_) => gap(repo),
+                Err(error) => error,
+            };
+            if !error.is_too_much() || size.now == 1 {
+                return Err(error);
+            }
+            size.halve();
+        }
+    }
+
     /// Returns whether a list must be read from its newest end: discussions cannot be asked for by time.
     fn is_newest_first(&self, since: Option<&str>) -> bool {
         self.subject == Subject::Discussions && since.is_some()
-    }
-
-    fn batch_query(&self, is_newest_first: bool) -> String {
-        let direction = if is_newest_first { "DESC" } else { "ASC" };
-        let (since, filter) = match self.subject {
-            Subject::Discussions => ("", ""),
-            _ => (", $since: DateTime", ", filterBy: {since: $since}"),
-        };
-        format!(
-            "query Threads($owner: String!, $name: String!, $first: Int!, $after: String{since}) {{ \
-             repository(owner: $owner, name: $name) {{ threads: {}(first: $first, after: $after, \
-             orderBy: {{field: UPDATED_AT, direction: {direction}}}{filter}) {{ {PAGE_INFO} nodes {{ {} }} }} }} }}",
-            self.subject.connection(),
-            self.fields()
-        )
-    }
-
-    /// Returns what is asked of a thread.
-    fn fields(&self) -> String {
-        let (own, first) = match self.subject {
-            Subject::Discussions => ("closed stateReason", 50),
-            _ => ("state stateReason(enableDuplicate: true)", 100),
-        };
-        format!(
-            "number title body createdAt updatedAt closedAt url authorAssociation author {{ __typename login }} \
-             labels(first: 100) {{ nodes {{ name }} }} reactions {{ totalCount }} {own} \
-             comments(first: {first}) {{ {PAGE_INFO} nodes {{ {} }} }}",
-            self.comment_fields()
-        )
-    }
-
-    /// Returns what is asked of a comment.
-    fn comment_fields(&self) -> String {
-        match self.subject {
-            Subject::Discussions => format!(
-                "id databaseId isAnswer {COMMENT} \
-                 replies(first: 20) {{ {PAGE_INFO} nodes {{ databaseId isAnswer {COMMENT} }} }}"
-            ),
-            _ => format!("fullDatabaseId {COMMENT}"),
-        }
     }
 
     /// Makes a thread with all its comments, those that did not fit into the batch among them.
     fn whole(&self, repo: &str, mut node: Node) -> Result<Thread> {
         let number = node.number;
         let mut comments = Vec::new();
-        let mut page = node.comments.take();
+        let (mut page, mut after) = (node.comments.take(), None);
         while let Some(list) = page {
-            if list.has_gap() {
-                return Err(gap(repo));
-            }
-            let next = list.next();
+            let next = checked_next(repo, &list, after.as_deref())?;
             for comment in list.entries() {
                 self.add_with_replies(repo, number, comment, &mut comments)?;
             }
-            page = next.map(|after| self.more_comments(repo, number, &after)).transpose()?.flatten();
+            after = next;
+            page = after.as_deref().map(|after| self.more_comments(repo, number, after)).transpose()?;
         }
         in_order(&mut comments);
         let mut thread = node.thread(repo);
@@ -258,35 +219,27 @@ impl Fetch<'_, '_> {
         comments: &mut Vec<Comment>,
     ) -> Result<()> {
         let (id, name) = (comment.number(), comment.id.take());
-        let mut page = comment.replies.take();
+        let (mut page, mut after) = (comment.replies.take(), None);
         comments.push(comment.comment(None));
         while let Some(list) = page {
-            if list.has_gap() {
-                return Err(gap(repo));
-            }
-            let next = list.next();
+            let next = checked_next(repo, &list, after.as_deref())?;
             comments.extend(list.entries().map(|reply| reply.comment(id)));
-            page = match (next, &name) {
-                (Some(after), Some(name)) => Some(self.more_replies(repo, number, name, &after)?),
+            after = next;
+            page = match (after.as_deref(), &name) {
+                (Some(after), Some(name)) => Some(self.more_replies(repo, number, name, after)?),
                 _ => None,
             };
         }
         Ok(())
     }
 
-    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Option<Connection<CommentNode>>> {
-        let query = format!(
-            "query Comments($owner: String!, $name: String!, $number: Int!, $after: String) {{ \
-             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ \
-             comments(first: 100, after: $after) {{ {PAGE_INFO} nodes {{ {} }} }} }} }} }}",
-            self.subject.singular(),
-            self.comment_fields()
-        );
+    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Connection<CommentNode>> {
+        let query = queries::comments(self.subject);
         let asked = self.ask::<One<Comments>>(repo, &query, json!({"number": number, "after": after}))?;
-        Ok(asked.0.thread.map(|thread| thread.comments))
+        asked.0.thread.map(|thread| thread.comments).ok_or_else(|| gap(repo))
     }
 
-    /// Asks for further replies to a comment; `repository` comes along, so that every answer has one form.
+    /// Asks for further replies to a comment, which is named by GraphQL's own name.
     fn more_replies(&self, repo: &str, number: u64, name: &str, after: &str) -> Result<Connection<CommentNode>> {
         #[derive(Deserialize)]
         struct Replies {
@@ -300,12 +253,7 @@ impl Fetch<'_, '_> {
         struct OfNode {
             node: Option<Replies>,
         }
-        let query = format!(
-            "query Replies($id: ID!, $after: String) {{ node(id: $id) {{ ... on DiscussionComment {{ \
-             replies(first: 100, after: $after) {{ {PAGE_INFO} \
-             nodes {{ databaseId isAnswer {COMMENT} }} }} }} }} }}"
-        );
-        let response = self.post(repo, &query, &json!({"id": name, "after": after}))?;
+        let response = self.post(repo, &queries::replies(), &json!({"id": name, "after": after}))?;
         let told: Told = response.json()?;
         told.data
             .and_then(|data| data.node)
@@ -315,40 +263,26 @@ impl Fetch<'_, '_> {
 
     /// Lists all threads that are there: numbers, each with its number of comments.
     pub(super) fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
-        let list = self.subject.connection();
-        let query = format!(
-            "query Numbers($owner: String!, $name: String!, $first: Int!, $after: String) {{ \
-             repository(owner: $owner, name: $name) {{ threads: {list}(first: $first, after: $after, \
-             orderBy: {{field: CREATED_AT, direction: ASC}}) {{ totalCount {PAGE_INFO} \
-             nodes {{ number comments {{ totalCount }} }} }} }} }}"
-        );
+        let query = queries::numbers(self.subject);
         let mut seen = BTreeMap::new();
         let mut after: Option<String> = None;
         loop {
             let variables = json!({"first": PAGE, "after": after});
             let (OfNumbers { threads }, _) = self.ask(repo, &query, variables)?;
-            if threads.has_gap() {
-                return Err(gap(repo));
-            }
-            let (next, total) = (threads.next(), threads.total_count);
+            let (next, total) = (checked_next(repo, &threads, after.as_deref())?, threads.total_count);
             let count = |bare: &Bare| bare.comments.as_ref().and_then(|list| list.total_count).unwrap_or_default();
             seen.extend(threads.entries().map(|bare| (bare.number, count(&bare))));
             self.watch.read(format!("{repo}: sweep"), seen.len() as u64, total);
-            match next {
-                Some(next) if after.as_ref() != Some(&next) => after = Some(next),
-                _ => return Ok(seen),
+            after = next;
+            if after.is_none() {
+                return Ok(seen);
             }
         }
     }
 
     /// Fetches one thread with all its comments; nothing when it was deleted or moved to another repository.
     pub(super) fn single_whole(&self, repo: &str, number: u64) -> Result<Option<Thread>> {
-        let query = format!(
-            "query Thread($owner: String!, $name: String!, $number: Int!) {{ \
-             repository(owner: $owner, name: $name) {{ thread: {}(number: $number) {{ {} }} }} }}",
-            self.subject.singular(),
-            self.fields()
-        );
+        let query = queries::thread(self.subject);
         match self.ask::<One<Node>>(repo, &query, json!({"number": number})) {
             Ok((One { thread }, _)) => thread.map(|node| self.whole(repo, node)).transpose(),
             Err(GithubError::GraphQl { is_absent: true, .. }) => Ok(None),
@@ -386,6 +320,49 @@ impl Fetch<'_, '_> {
     }
 }
 
+/// How many threads a batch is asked for.
+struct Size {
+    now: u64,
+    /// Good batches of this size so far.
+    good: u32,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { now: BATCH, good: 0 }
+    }
+}
+
+impl Size {
+    fn halve(&mut self) {
+        *self = Self { now: (self.now / 2).max(1), good: 0 };
+    }
+
+    fn grow(&mut self) {
+        self.good += 1;
+        if self.good >= GOOD_BATCHES {
+            *self = Self { now: (self.now * 2).min(BATCH), good: 0 };
+        }
+    }
+}
+
+/// Returns the place after a page of a list, of which no entry may be missing and which must lead on.
+fn checked_next<T>(repo: &str, list: &Connection<T>, after: Option<&str>) -> Result<Option<String>> {
+    if list.has_gap() {
+        return Err(gap(repo));
+    }
+    let next = list.next();
+    check_way(repo, after, next.as_deref())?;
+    Ok(next)
+}
+
+fn check_way(repo: &str, after: Option<&str>, next: Option<&str>) -> Result<()> {
+    if next.is_some() && next == after {
+        return Err(problem(repo, Problem::of("a list leads back to where it was".into())));
+    }
+    Ok(())
+}
+
 impl Problem {
     fn of(message: String) -> Self {
         Self { kind: None, message, extensions: None }
@@ -400,7 +377,10 @@ fn problem(repo: &str, problem: Problem) -> GithubError {
     let kind = problem.kind.as_deref();
     let is_absent = kind == Some("NOT_FOUND");
     // A timeout has neither a type nor a code.
-    let is_too_much = kind.is_none() && problem.extensions.is_none();
+    let is_too_much = match kind {
+        Some(kind) => matches!(kind, "RESOURCE_LIMITS_EXCEEDED" | "MAX_NODE_LIMIT_EXCEEDED" | "SERVICE_UNAVAILABLE"),
+        None => problem.extensions.is_none(),
+    };
     let help = match kind {
         Some("NOT_FOUND") => "the name is misspelt, or the repository is private and the token may not see it",
         Some("FORBIDDEN" | "INSUFFICIENT_SCOPES") => "the token may not read this: check what it is allowed to do",

@@ -104,7 +104,11 @@ impl<'a> Journal<'a> {
 
     /// Begins the journal anew.
     pub(super) fn forget(&mut self) -> Result<(), StoreError> {
-        self.state = State { base: self.state.base, ..State::default() };
+        let empty = State { base: self.state.base, ..State::default() };
+        if self.state == empty {
+            return Ok(());
+        }
+        self.state = empty;
         self.store.put_state(&self.name, &self.state)
     }
 }

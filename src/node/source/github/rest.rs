@@ -134,6 +134,8 @@ impl Fetch<'_, '_> {
             let done = listing.entries.len() as u64;
             self.watch.read(format!("{repo}: {}", question.unit), done, total);
         }
+        let done = listing.entries.len() as u64;
+        self.watch.read(format!("{repo}: {}", question.unit), done, Some(done));
         Ok(())
     }
 
