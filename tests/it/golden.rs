@@ -46,6 +46,24 @@ from = ["docs", "fixes"]
 type = "split"
 from = ["pairs"]
 eval = 0.3
+[filter.good]
+type = "quality"
+from = ["pairs"]
+min-answer-characters = 4
+[filter.clean]
+type = "scrub"
+from = ["all"]
+[filter.once]
+type = "dedup"
+from = ["pairs"]
+[filter.fair]
+type = "decontaminate"
+from = ["pairs", "all"]
+against = ["all"]
+[filter.mixed]
+type = "mix"
+from = ["pairs"]
+sources = { "*" = { max = 3, weight = 2.0 } }
 [export.modelfile]
 type = "modelfile"
 from = ["gguf"]
@@ -59,7 +77,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 13] = [
+const NODES: [&str; 18] = [
     "model",
     "rows",
     "docs",
@@ -69,6 +87,11 @@ const NODES: [&str; 13] = [
     "all",
     "dataset",
     "remade",
+    "good",
+    "clean",
+    "once",
+    "fair",
+    "mixed",
     "expert",
     "gguf",
     "modelfile",

@@ -4,6 +4,7 @@ mod conversations;
 mod decontaminate;
 mod dedup;
 mod mix;
+mod quality;
 mod rows;
 mod scrub;
 mod split;
@@ -17,6 +18,7 @@ use super::Kind;
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[
     &conversations::Conversations,
+    &quality::Quality,
     &scrub::Scrub,
     &dedup::Dedup,
     &decontaminate::Decontaminate,

@@ -12,8 +12,8 @@ const SHORTEST_RUN: usize = 3;
 /// Texts by their runs of words.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Of each text: its runs that are different, and their length.
-    texts: Vec<(usize, usize)>,
+    /// By text: how many different runs it has.
+    texts: Vec<usize>,
     /// By length and hash of a run: the texts that have it.
     runs: BTreeMap<usize, BTreeMap<u64, Vec<usize>>>,
     /// By hash of all words: the first text that has no others.
@@ -29,12 +29,12 @@ impl Index {
             self.whole.entry(run_of(&words)).or_insert(number);
         }
         if words.len() < SHORTEST {
-            self.texts.push((0, 0));
+            self.texts.push(0);
             return number;
         }
         let length = ngram.min(words.len() / 2).max(SHORTEST_RUN.min(ngram));
         let runs: BTreeSet<u64> = words.windows(length).map(run_of).collect();
-        self.texts.push((runs.len(), length));
+        self.texts.push(runs.len());
         let of_length = self.runs.entry(length).or_default();
         for run in runs {
             of_length.entry(run).or_default().push(number);
@@ -52,10 +52,7 @@ impl Index {
             for text in here.iter().filter_map(|run| runs.get(run)).flatten() {
                 *shared.entry(*text).or_default() += 1;
             }
-            let held = shared.into_iter().find(|(text, shared)| {
-                let (all, _) = self.texts[*text];
-                *shared as f64 >= threshold * all as f64
-            });
+            let held = shared.into_iter().find(|(text, shared)| *shared as f64 >= threshold * self.texts[*text] as f64);
             first = [first, held.map(|(text, _)| text)].into_iter().flatten().min();
         }
         first

@@ -97,5 +97,8 @@ fn the_rows_of_version_1_are_pinned() {
     let held = rows(&bench, &[("x", "How do I remove it?", "-")]);
     let inputs = [("train", train(&bench)), ("held", held)];
     let outcome = bench.run(&Decontaminate, &json!({"against": ["held"]}), &inputs).unwrap();
-    assert_eq!(Bench::records(&outcome, "rows").root.to_string(), "");
+    assert_eq!(
+        Bench::records(&outcome, "rows").root.to_string(),
+        "b4645bbcefbe74df7673d0c7a3b9d5c52baa3608bc82b8aa89a9b8e0c50def5c"
+    );
 }

@@ -49,11 +49,13 @@ fn is_random(candidate: &str, min_entropy: f64) -> bool {
         let has = |kind: fn(&u8) -> bool| run.bytes().filter(|byte| kind(byte)).count();
         let digits = run.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
         let groups_of_digits = digits.filter(|group| group[0].is_ascii_digit()).count();
-        has(u8::is_ascii_lowercase) > 1
-            && has(u8::is_ascii_uppercase) > 1
-            && groups_of_digits > 1
-            && switches(run) * 5 >= run.len() * 2
-            && entropy(run) >= min_entropy
+        let switches = switches(run);
+        let is_mixed = match groups_of_digits {
+            0 => false,
+            1 => switches * 2 >= run.len(),
+            _ => switches * 5 >= run.len() * 2,
+        };
+        has(u8::is_ascii_lowercase) > 1 && has(u8::is_ascii_uppercase) > 1 && is_mixed && entropy(run) >= min_entropy
     })
 }
 

@@ -173,6 +173,9 @@ const fn is_documentation(address: Ipv6Addr) -> bool {
     (a == 0x2001 && b == 0xdb8) || (a == 0x3fff && b < 0x1000)
 }
 
+/// What stands before a version.
+const VERSION_WORDS: &[&str] = &["version", "versions", "release", "releases", "tag", "stable", "edge"];
+
 /// Returns whether four numbers are a version: `v1.2.3.4`, `1.2.3.4-rc1`, `Chrome/1.2.3.4`, `1.2.3.4.5`, `version 1.2.3.4`.
 fn is_part_of_version(text: &str, range: Range<usize>) -> bool {
     let before = &text[..range.start];
@@ -189,7 +192,7 @@ fn is_part_of_version(text: &str, range: Range<usize>) -> bool {
         (None, _) => false,
     };
     let word = before.trim_end_matches([' ', ':', '=', '"', '`', '*']).rsplit(|c: char| !c.is_alphanumeric()).next();
-    touches || goes_on || word.is_some_and(|word| word.eq_ignore_ascii_case("version"))
+    touches || goes_on || word.is_some_and(|word| VERSION_WORDS.iter().any(|one| word.eq_ignore_ascii_case(one)))
 }
 
 static PHONE: LazyLock<Regex> = LazyLock::new(|| {
