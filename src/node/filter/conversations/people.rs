@@ -93,7 +93,7 @@ static FIXING: LazyLock<Regex> = LazyLock::new(|| {
         r"(?xi)\b(?:
         (?:fixed|resolved|addressed|solved)\ (?:by|in|with|via|as\ of|since)\ (?:\#\d|https?:|[\w./-]+\#\d|v?\d|`?(?:stable|edge)-|the\ (?:latest|next|newest))
         |fix(?:es)?\ (?:for\ (?:this|it)\ )?(?:is|was|were|are|has\ been|have\ been)\ (?:now\ )?(?:released|shipped|available|included|merged)
-        |(?:includes?|contains?|ships?|released?|have)\ (?:with\ )?(?:a|the|this|that)\ fix
+        |(?:includes?|contains?|ships?|released?|have)\ (?:with\ )?(?:a|the|this|that)\ fix\b
         )",
     )
 });

@@ -92,7 +92,12 @@ fn markers_in_rows_corrections_and_threads_are_neutralised_and_counted() {
     assert_eq!(rows[2].turns[0].text, "q␀");
     assert_eq!(
         report,
-        ["control characters neutralised: 1", "invisible characters taken out: 1", "template markers neutralised: 16",]
+        [
+            "answers that explain most: 1",
+            "control characters neutralised: 1",
+            "invisible characters taken out: 1",
+            "template markers neutralised: 16",
+        ]
     );
 }
 
