@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use tunesmith::node::kinds;
+use serde_json::json;
+use tunesmith::node::{Family, kinds};
 
 use crate::support::fake_repository::FakeRepository;
 use crate::support::node_run::Bench;

@@ -217,7 +217,8 @@ fn a_fetch_that_is_killed_at_every_page_ends_as_an_undisturbed_one_and_asks_for_
             std::process::Command::new("kill").args(["-9", &process.to_string()]).output().unwrap();
         }
         let next = format!("/docs/{}", number + 1);
-        Told::html(page(&asked.path, if number + 1 < PAGES { &[&next] } else { &[] }))
+        let links: &[&str] = if number + 1 < PAGES { &[&next] } else { &[] };
+        Told::html(page(&asked.path, links))
     });
     let manifest = format!(
         "schema = 1\n[source.site]\ntype = \"website\"\nstart = [\"{}/docs/0\"]\ndelay = \"0s\"\nout = \"site.jsonl\"\n",

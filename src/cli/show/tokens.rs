@@ -15,7 +15,7 @@ use crate::model::rows::{Audit, OverLength, RowMaker, TokenRow};
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Base, WeightFiles};
-use crate::record::{Conversation, Record, RecordSet};
+use crate::record::{Record, RecordSet};
 
 /// The node of the base model.
 const MODEL: &str = "model";
