@@ -66,7 +66,7 @@ fn real_issues_pulls_and_documents_become_rows_and_an_edit_costs_one_record() {
         .filter(|entry| entry["plan"]["action"] == "run")
         .map(|entry| entry["plan"]["node"].as_str().unwrap())
         .collect();
-    assert_eq!(runs, ["issues", "pairs", "dataset"]);
+    assert_eq!(runs, ["issues", "pairs", "scrubbed", "good", "unique", "rows", "dataset"]);
     let built = tunesmith(project, &["build", "dataset"]).expect(0);
     assert!(built.err.contains("1 of 13160 records new or changed"), "{}", built.err);
 }
