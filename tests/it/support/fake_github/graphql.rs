@@ -155,7 +155,7 @@ fn comments(repo: &Repo, thread: &Value, of_discussions: bool) -> Vec<Value> {
             })
             .collect();
     }
-    let of = super::repo::of(&repo.comments, thread["number"].as_u64().unwrap());
+    let of = repo.comments_of(thread["number"].as_u64().unwrap());
     let comment = |comment: &Value| {
         json!({
             "fullDatabaseId": comment["id"].to_string(), "body": comment["body"], "createdAt": comment["created_at"],

@@ -214,8 +214,8 @@ impl World {
                 let review = repo.reviews.get(&id.parse().unwrap());
                 return review.map_or_else(not_found, |review| Answer::new(200, &review.to_string()));
             }
-            ["issues", number, "comments"] => repo::of(&repo.comments, number.parse().unwrap()),
-            ["pulls", number, "comments"] => repo::of(&repo.reviews, number.parse().unwrap()),
+            ["issues", number, "comments"] => repo.comments_of(number.parse().unwrap()),
+            ["pulls", number, "comments"] => repo.reviews_of(number.parse().unwrap()),
             _ => return not_found(),
         };
         let (answer, ids) = self.page(repo, &path, asked, page);
