@@ -39,7 +39,8 @@ doc:
 generated:
 	@CARGO="$(CARGO)" .ci/generated check
 
-# The tests of chance as often as it takes to trust them: 200 kills, 50 builds at once. Some 15 minutes.
+# The tests of chance as often as it takes to trust them: 200 kills of a build, 100 of a fetch, 50 builds at once. Some
+# 20 minutes.
 test-long: system-packages
 	TUNESMITH_LONG_TESTS=1 $(CARGO) test $(LOCKED) --test it -- interruption at_once
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Project, fault, small_world};
-use crate::support::fake_github::{FakeGithub, time};
+use crate::support::fake_github::{FakeGithub, TooMuch, time};
 
 /// Issues of all sorts: programs, people who are gone, states, labels out of order, and one with very many comments.
 fn many_sorts() -> FakeGithub {
@@ -83,14 +83,14 @@ fn a_refresh_by_graphql_gives_what_one_by_rest_gives() {
 
 #[test]
 fn a_batch_that_is_too_much_is_asked_again_in_parts() {
-    for gaps in [false, true] {
+    for fate in [TooMuch::Fails, TooMuch::HasGaps] {
         let github = many_sorts();
-        github.change(|world| (world.most, world.gaps) = (Some(3), gaps));
+        github.change(|world| world.most = Some((3, fate)));
         let mut project = by(github, "graphql");
         project.fetch();
         let mut whole = by(many_sorts(), "rest");
         whole.fetch();
-        assert_eq!(project.records(), whole.records(), "with gaps: {gaps}");
+        assert_eq!(project.records(), whole.records(), "{fate:?}");
     }
 }
 
@@ -143,7 +143,7 @@ fn a_server_without_graphql_is_asked_by_rest() {
 fn a_fetch_by_graphql_that_fails_goes_on_from_its_last_batch() {
     let github = many_sorts();
     github.change(|world| {
-        world.most = Some(3);
+        world.most = Some((3, TooMuch::Fails));
         for request in 12..40 {
             world.faults.insert(request, fault(403, &[], r#"{"message": "no"}"#));
         }

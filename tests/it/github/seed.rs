@@ -131,7 +131,7 @@ fn pull_requests_begin_with_a_file_too() {
             "review_threads": [[{"author": "reviewer", "body": "review 40", "created_at": time(40)}]],
         })
     };
-    let lines: String = (1..=3).map(|number| format!("{}\n", pull(number))).collect();
+    let lines = [1, 2, 3].map(|number| format!("{}\n", pull(number))).concat();
     let (mut project, _folder) = seeded(github, "github-pulls", &lines);
     project.fetch();
     assert_eq!(bodies(&project, 1), ["comment 21"]);

@@ -218,7 +218,7 @@ impl Fetch<'_, '_> {
         let before = self.base.place(repo).cloned().unwrap_or_default();
         let mut join = Join::new(self, repo);
         let (swept, comments) = (before.swept.clone(), before.comments.clone());
-        let mut place = Place { swept, comments, ..Place::default() };
+        let mut place = Place { comments, swept, ..Place::default() };
         let date = parts.date();
         let (mut seen, mut lists) = (None, (parts.comments, parts.reviews));
         if let Some(threads) = parts.threads {

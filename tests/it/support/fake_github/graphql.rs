@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::repo::Repo;
-use super::{Answer, World};
+use super::{Answer, TooMuch, World};
 
 impl World {
     pub(super) fn graphql(&mut self, body: &[u8]) -> Answer {
@@ -21,8 +21,8 @@ impl World {
         let Some(repo) = self.repos.get(&name) else { return absent("repository") };
         let first = variables["first"].as_u64().unwrap_or(100) as usize;
         let of_discussions = query.contains("discussion");
-        let is_too_much = operation == "Threads" && self.most.is_some_and(|most| first > most);
-        if is_too_much && !self.gaps {
+        let too_much = self.most.filter(|(most, _)| operation == "Threads" && first > *most).map(|(_, fate)| fate);
+        if too_much == Some(TooMuch::Fails) {
             return Answer::new(502, "<html>Bad Gateway</html>");
         }
         let repository = match operation {
@@ -39,7 +39,7 @@ impl World {
             _ => panic!("unknown question: {query}"),
         };
         let mut answer = json!({"data": {"repository": repository}});
-        if is_too_much {
+        if too_much.is_some() {
             let nodes = answer["data"]["repository"]["threads"]["nodes"].as_array_mut().unwrap();
             nodes.iter_mut().skip(1).for_each(|node| *node = Value::Null);
             answer["errors"] = json!([{"message": "Something went wrong while executing your query."}]);
@@ -155,7 +155,7 @@ fn comments(repo: &Repo, thread: &Value, of_discussions: bool) -> Vec<Value> {
             })
             .collect();
     }
-    let of = super::repo::of(&repo.comments, thread["number"].as_u64().unwrap());
+    let of = repo.comments_of(thread["number"].as_u64().unwrap());
     let comment = |comment: &Value| {
         json!({
             "fullDatabaseId": comment["id"].to_string(), "body": comment["body"], "createdAt": comment["created_at"],

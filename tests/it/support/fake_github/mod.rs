@@ -24,6 +24,15 @@ pub(crate) struct Fault {
     pub(crate) body: &'static str,
 }
 
+/// What becomes of a question that asks for too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMuch {
+    /// It fails.
+    Fails,
+    /// It is answered with gaps and an error.
+    HasGaps,
+}
+
 /// The state that a test changes between two fetches.
 #[derive(Default)]
 pub(crate) struct World {
@@ -42,10 +51,8 @@ pub(crate) struct World {
     pub(crate) page: Option<usize>,
     /// Whether there is GraphQL.
     pub(crate) graphql: bool,
-    /// The most threads that a question by GraphQL may ask for; a greater one fails or has gaps.
-    pub(crate) most: Option<usize>,
-    /// Whether a question that asks for too much gets an answer with gaps in place of a failure.
-    pub(crate) gaps: bool,
+    /// The most threads that a question by GraphQL may ask for, and what becomes of a greater one.
+    pub(crate) most: Option<(usize, TooMuch)>,
     /// The time of day that the server tells.
     pub(crate) date: Option<String>,
     /// How long each answer takes.
@@ -214,8 +221,8 @@ impl World {
                 let review = repo.reviews.get(&id.parse().unwrap());
                 return review.map_or_else(not_found, |review| Answer::new(200, &review.to_string()));
             }
-            ["issues", number, "comments"] => repo::of(&repo.comments, number.parse().unwrap()),
-            ["pulls", number, "comments"] => repo::of(&repo.reviews, number.parse().unwrap()),
+            ["issues", number, "comments"] => repo.comments_of(number.parse().unwrap()),
+            ["pulls", number, "comments"] => repo.reviews_of(number.parse().unwrap()),
             _ => return not_found(),
         };
         let (answer, ids) = self.page(repo, &path, asked, page);

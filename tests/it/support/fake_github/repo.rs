@@ -14,7 +14,8 @@ pub(crate) struct Repo {
     pub(super) discussions: BTreeMap<u64, Value>,
     /// Comments that the list of all comments does not name.
     pub(crate) unlisted: BTreeSet<u64>,
-    counts: BTreeMap<u64, u64>,
+    /// Ids of comments by the number of their thread.
+    of: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 impl Repo {
@@ -27,7 +28,7 @@ impl Repo {
             reviews: BTreeMap::new(),
             discussions: BTreeMap::new(),
             unlisted: BTreeSet::new(),
-            counts: BTreeMap::new(),
+            of: BTreeMap::new(),
         }
     }
 
@@ -55,9 +56,8 @@ impl Repo {
             "html_url": format!("https://github.com/{}/{page}/{number}#issuecomment-{id}", self.name),
         });
         merge(&mut comment, fields);
-        if self.comments.insert(id, comment).is_none() {
-            *self.counts.entry(number).or_default() += 1;
-        }
+        self.comments.insert(id, comment);
+        self.of.entry(number).or_default().insert(id);
         self.touch(number, minute);
     }
 
@@ -90,7 +90,7 @@ impl Repo {
         self.issues.remove(&number);
         self.comments.retain(|_, comment| !is_of(comment, number));
         self.reviews.retain(|_, comment| !is_of(comment, number));
-        self.counts.remove(&number);
+        self.of.remove(&number);
     }
 
     pub(crate) fn delete_discussion(&mut self, number: u64) {
@@ -103,7 +103,7 @@ impl Repo {
 
     pub(crate) fn delete_comment(&mut self, id: u64) {
         if let Some(number) = self.comments.remove(&id).as_ref().and_then(number_of) {
-            *self.counts.entry(number).or_default() -= 1;
+            self.of.entry(number).or_default().remove(&id);
         }
     }
 
@@ -111,8 +111,19 @@ impl Repo {
     pub(super) fn counted(&self, issue: &Value) -> Value {
         let mut issue = issue.clone();
         let number = issue["number"].as_u64().unwrap();
-        merge(&mut issue, json!({"comments": self.counts.get(&number).copied().unwrap_or_default()}));
+        merge(&mut issue, json!({"comments": self.of.get(&number).map_or(0, BTreeSet::len)}));
         issue
+    }
+
+    /// Returns the comments of one thread.
+    pub(super) fn comments_of(&self, number: u64) -> Vec<(u64, &Value)> {
+        let ids = self.of.get(&number).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.comments.get(id)?))).collect()
+    }
+
+    /// Returns the comments of the reviews of one pull request.
+    pub(super) fn reviews_of(&self, number: u64) -> Vec<(u64, &Value)> {
+        self.reviews.iter().filter(|(_, comment)| is_of(comment, number)).map(|(id, comment)| (*id, comment)).collect()
     }
 
     /// Returns the comments that the list of all of them names.
@@ -127,11 +138,6 @@ impl Repo {
             issue["updated_at"] = later.into();
         }
     }
-}
-
-/// Returns the comments of one thread.
-pub(super) fn of(comments: &BTreeMap<u64, Value>, number: u64) -> Vec<(u64, &Value)> {
-    comments.iter().filter(|(_, comment)| is_of(comment, number)).map(|(id, comment)| (*id, comment)).collect()
 }
 
 /// Returns a time of day in GitHub's form, `minute` minutes after an arbitrary noon.
