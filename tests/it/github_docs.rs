@@ -164,7 +164,7 @@ fn what_an_archive_lacks_or_has_otherwise_is_fetched_by_its_name() {
 
 #[test]
 fn an_archive_that_leads_out_of_itself_is_refused() {
-    for path in ["o-r-1/../../etc/passwd.md", "/etc/x.md", "o-r-1/a/./b.md", "..", "o-r-1/c\\..\\d.md"] {
+    for path in ["o-r-1/../../etc/passwd.md", "/etc/x.md", "o-r-1/a/./b.md", ".."] {
         let project = Project::large();
         project.github.change(|world| world.smuggled.push(path.into()));
         let error = project.try_fetch().unwrap_err();
