@@ -79,15 +79,17 @@ impl Execute for Correct {
         };
         let output = &mut *context.output;
         let place = format!("{file}:{}", added.line);
-        match added.is_new {
-            true => output.line(format_args!("{place}: added correction {}", added.correction.conversation.id)),
-            false => output.line(format_args!("{place}: this correction is there already")),
+        if added.is_new {
+            output.line(format_args!("{place}: added correction {}", added.correction.conversation.id));
+        } else {
+            output.line(format_args!("{place}: this correction is there already"));
         }
         tell(output, &replaced, &unknown);
-        match readers.is_empty() {
-            true => output
-                .note(format_args!("no filter reads `{0}`: put it into `from` of the one that makes rows", node.name)),
-            false => output.line(format_args!("next: `{next}`")),
+        if readers.is_empty() {
+            let node = &node.name;
+            output.note(format_args!("no filter reads `{node}`: put it into `from` of the one that makes rows"));
+        } else {
+            output.line(format_args!("next: `{next}`"));
         }
         let supersedes: Vec<Value> =
             replaced.iter().map(|it| json!({"node": it.node, "row": it.row, "by": it.by})).collect();

@@ -123,9 +123,10 @@ impl Certificates {
     fn roots(&self) -> &Roots {
         self.read.get_or_init(|| {
             let is_named = self.file.is_some() || self.folder.is_some();
-            let found = match is_named {
-                true => load_certs_from_paths(self.file.as_deref(), self.folder.as_deref()),
-                false => load_native_certs(),
+            let found = if is_named {
+                load_certs_from_paths(self.file.as_deref(), self.folder.as_deref())
+            } else {
+                load_native_certs()
             };
             if !found.certs.is_empty() {
                 let certificates = found.certs.iter().map(|found| Certificate::from_der(found).to_owned());

@@ -21,13 +21,11 @@ impl<R: Read> Read for Capped<R> {
         // One byte more than is left tells an end from an excess.
         let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(1));
         let count = self.inner.read(&mut buffer[..room])?;
-        match self.left.checked_sub(count as u64) {
-            Some(left) => self.left = left,
-            None => {
-                let message = format!("it unpacks to more than {} bytes", self.limit);
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-            }
-        }
+        let Some(left) = self.left.checked_sub(count as u64) else {
+            let message = format!("it unpacks to more than {} bytes", self.limit);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        };
+        self.left = left;
         Ok(count)
     }
 }

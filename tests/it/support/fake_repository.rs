@@ -125,8 +125,8 @@ impl World {
 
     /// Returns the commit of a repository: another one whenever a file changed.
     pub(crate) fn commit(&self, repo: &str) -> String {
-        let text: String = self.of(repo).map(|(path, bytes)| format!("{path} {}\n", git_id(bytes))).collect();
-        git_id(text.as_bytes())
+        let files: Vec<String> = self.of(repo).map(|(path, bytes)| format!("{path} {}", git_id(bytes))).collect();
+        git_id(files.join("\n").as_bytes())
     }
 
     fn of<'w>(&'w self, repo: &str) -> impl Iterator<Item = (&'w str, &'w [u8])> {

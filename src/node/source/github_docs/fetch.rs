@@ -200,8 +200,8 @@ fn inventory(files: &[File]) -> String {
     if others > 0 {
         parts.push(format!("{others} others"));
     }
-    match parts.is_empty() {
-        true => "no file at all".to_owned(),
-        false => format!("{} files: {}", files.len(), parts.join(", ")),
+    if parts.is_empty() {
+        return "no file at all".to_owned();
     }
+    format!("{} files: {}", files.len(), parts.join(", "))
 }

@@ -8,6 +8,9 @@ use super::fetch::Fetch;
 use crate::net::Url;
 use crate::store::{Digest, MemoEntry};
 
+/// So many folders within each other no repository has; a server that makes them up must not be followed for ever.
+const DEEPEST: usize = 100;
+
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct File {
@@ -63,44 +66,45 @@ impl Fetch<'_, '_> {
         let url = format!("{}/repos/{repo}/git/trees/{tree}", self.api);
         let whole: WireTree = self.ask(Url::parse(&format!("{url}?recursive=1"))?)?.json()?;
         if !whole.truncated {
-            return whole.tree.into_iter().try_for_each(|entry| self.take(repo, folder, entry, files));
+            return whole.tree.into_iter().try_for_each(|entry| take(repo, folder, entry, files));
         }
         let one: WireTree = self.ask(Url::parse(&url)?)?.json()?;
-        if one.truncated {
+        if one.truncated || folder.split('/').count() > DEEPEST {
             return Err(GithubDocsError::Truncated { repo: repo.to_owned(), folder: folder.to_owned() });
         }
         for entry in one.tree {
             if entry.kind == "tree" {
-                let path = self.path(repo, folder, &entry)?;
+                let path = path_of(repo, folder, &entry)?;
                 self.walk(repo, &entry.sha, &path, files)?;
             } else {
-                self.take(repo, folder, entry, files)?;
+                take(repo, folder, entry, files)?;
             }
         }
         Ok(())
     }
+}
 
-    fn take(&self, repo: &str, folder: &str, entry: WireEntry, files: &mut Vec<File>) -> Result<(), GithubDocsError> {
-        let path = self.path(repo, folder, &entry)?;
-        if entry.kind != "tree" {
-            let is_regular = entry.kind == "blob" && entry.mode != "120000";
-            files.push(File { path, id: entry.sha, size: entry.size.unwrap_or_default(), is_regular });
-        }
-        Ok(())
+/// Adds an entry's file; a folder's own entry is none.
+fn take(repo: &str, folder: &str, entry: WireEntry, files: &mut Vec<File>) -> Result<(), GithubDocsError> {
+    let path = path_of(repo, folder, &entry)?;
+    if entry.kind != "tree" {
+        let is_regular = entry.kind == "blob" && entry.mode != "120000";
+        files.push(File { path, id: entry.sha, size: entry.size.unwrap_or_default(), is_regular });
     }
+    Ok(())
+}
 
-    /// Returns an entry's path from the top. A server's word is not taken for it that the path stays below it.
-    fn path(&self, repo: &str, folder: &str, entry: &WireEntry) -> Result<String, GithubDocsError> {
-        let path = if folder.is_empty() { entry.path.clone() } else { format!("{folder}/{}", entry.path) };
-        if is_below_top(&path) && is_git_id(&entry.sha) {
-            Ok(path)
-        } else {
-            Err(GithubDocsError::BadPath { repo: repo.to_owned(), path: path.chars().take(200).collect() })
-        }
+/// Returns an entry's path from the top. A server's word is not taken for it that the path stays below it.
+fn path_of(repo: &str, folder: &str, entry: &WireEntry) -> Result<String, GithubDocsError> {
+    let path = if folder.is_empty() { entry.path.clone() } else { format!("{folder}/{}", entry.path) };
+    if is_below_top(&path) && is_git_id(&entry.sha) {
+        Ok(path)
+    } else {
+        Err(GithubDocsError::BadPath { repo: repo.to_owned(), path: path.chars().take(200).collect() })
     }
 }
 
 /// Returns whether a path names something below the folder that it starts from.
 pub(super) fn is_below_top(path: &str) -> bool {
-    path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\\'))
+    path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
