@@ -276,7 +276,7 @@ fn one_page_at_several_addresses_is_one_document() {
     site.put("/docs/copy", Told::html(page("/docs/latest/x", &[])));
     site.put("/docs/alias", Told::redirect("/docs/latest/x"));
     let outcome = site.fetch(json!({}));
-    assert_eq!(site.paths(&outcome), ["docs/copy", "docs"], "sorted by id");
+    assert_eq!(site.paths(&outcome), ["docs", "docs/copy"], "the first by id of those with one text");
     assert!(count(&outcome, "merged page: same address of its own") == 2, "{:?}", outcome.report);
 }
 
@@ -335,7 +335,8 @@ fn hostile_text_is_made_harmless() {
     let mut body = page("/docs/", &[])
         .replace("</main>", &format!("<p>{text}</p><!-- x --><script>steal()</script></main>"))
         .into_bytes();
-    body.splice(body.len() - 40..body.len() - 40, *b"\xff\xfe\x00bytes");
+    let at = body.windows(4).position(|bytes| bytes == b"</p>").unwrap();
+    body.splice(at..at, *b"\xff\xfe\x00bytes");
     site.put("/docs/", Told::html(body));
     let content = &site.documents(&site.fetch(json!({})))[0].content;
     assert!(content.contains("Read siht and [31mthis.") || content.contains("Read siht and \\[31mthis."), "{content}");
@@ -359,7 +360,11 @@ fn the_bytes_of_version_1_are_pinned() {
     let text =
         serde_json::to_string(&documents).unwrap().replace(site.server.address.trim_start_matches("http://"), "site");
     assert_eq!(tunesmith::node::find(Family::Source, "website").unwrap().info().version, 1);
-    assert_eq!(tunesmith::store::Digest::of(text.as_bytes()).to_string(), "PIN", "{text}");
+    assert_eq!(
+        tunesmith::store::Digest::of(text.as_bytes()).to_string(),
+        "5ca36e2bbb7782ba14c54bc0d9a8fcce570cb238a988f299584edad50edebbe6",
+        "{text}"
+    );
 }
 
 #[test]

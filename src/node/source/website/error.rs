@@ -49,7 +49,7 @@ pub(super) enum WebsiteError {
     #[diagnostic(
         code(source::website::empty),
         help(
-            "check `prefix`, `include` and `exclude`; a site that is made by JavaScript wants `render = \"browser\"`"
+            "check `start`, `prefix`, `include` and `exclude`: where pages lead to another host, name that one; a site that is made by JavaScript wants `render = \"browser\"`"
         )
     )]
     Empty {

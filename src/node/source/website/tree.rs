@@ -238,10 +238,12 @@ fn is_content(node: &Rc<Node>, has_own_header: bool) -> bool {
     !is_hidden && (is_heading || !(is_banner || is_named || DROPPED_ROLES.contains(&role.as_str())))
 }
 
-/// Makes a link absolute; `false` when it leads nowhere.
+/// Makes a link absolute, and nothing but a link; `false` when it leads nowhere.
 fn resolve_link(link: &Rc<Node>, base: &url::Url) -> bool {
     let NodeData::Element { attrs, .. } = &link.data else { return false };
     let mut attrs = attrs.borrow_mut();
+    // What shows when a pointer rests on it.
+    attrs.retain(|attribute| &*attribute.name.local != "title");
     let Some(href) = attrs.iter_mut().find(|attribute| &*attribute.name.local == "href") else { return false };
     if href.value.trim_start().starts_with('#') {
         return false;
