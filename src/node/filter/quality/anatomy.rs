@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
 use crate::node::filter::text::{characters, pattern, sentences};
@@ -28,7 +28,8 @@ impl Anatomy {
         let mut parts = Self::default();
         let (mut code, mut quotes, mut links) = (0_u32, 0_u32, 0_u32);
         let mut prose = String::new();
-        for event in Parser::new(markdown) {
+        // The frame of a table is no prose, its cells are.
+        for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
             match event {
                 Event::Start(Tag::CodeBlock(_)) => code += 1,
                 Event::End(TagEnd::CodeBlock) => code = code.saturating_sub(1),
