@@ -47,6 +47,7 @@ fn each_rule_drops_what_breaks_it() {
     dropped(&json!({"max-question-characters": 20}), GOOD, "question longer than `max-question-characters`");
     dropped(&none, &format!("I'm sorry, but I can't help with that. {GOOD}"), "answer refuses");
     let code = json!({"not-only": ["code"]});
+    dropped(&none, &format!("I'm **sorry**, but\nI can't help with that.\n\n{GOOD}"), "answer refuses");
     dropped(&code, "```\nkubectl get pods --all-namespaces --watch\n```", "answer is only code");
     dropped(&none, "> What is the matter with it? It was fine yesterday.\n\nSame.", "answer is only a quotation");
     dropped(&none, "See https://github.com/linkerd/linkerd2/issues/1234.", "answer is only a link");
@@ -58,7 +59,7 @@ fn each_rule_drops_what_breaks_it() {
         "0x00 | 17:22:01 | 10.1.1.1 | == -- ++ | 99.9 % (42/43) || 7",
         "answer has fewer letters than `min-letters`",
     );
-    let lines = "It is the same line of text.\n".repeat(5);
+    let lines = "It is the same line of text.\n\n".repeat(5);
     dropped(&none, &lines, "answer repeats more lines than `max-repeated-lines`");
     let runs = "the pod is not ready and the pod is not ready and ".repeat(4);
     dropped(&none, &runs, "answer repeats more words than `max-repeated-words`");

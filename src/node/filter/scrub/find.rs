@@ -63,11 +63,12 @@ pub(super) struct Finding {
 pub(super) fn find(text: &str, min_entropy: f64) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     let secrets = secret::find(text).into_iter().map(|found| Finding { class: class(found.shape), range: found.range });
-    let secrets = secrets.filter(|found| found.class != Class::Login || !is_example_login(&text[found.range.clone()]));
+    let (examples, secrets): (Vec<Finding>, Vec<Finding>) =
+        secrets.partition(|found| found.class == Class::Login && is_example_login(&text[found.range.clone()]));
     let others = [emails(text), addresses(text), phone_numbers(text), entropy::find(text, min_entropy)];
-    for finding in secrets.chain(others.into_iter().flatten()) {
+    for finding in secrets.into_iter().chain(others.into_iter().flatten()) {
         let overlaps = |other: &Finding| other.range.start < finding.range.end && finding.range.start < other.range.end;
-        if !found.iter().any(overlaps) {
+        if !found.iter().chain(&examples).any(overlaps) {
             found.push(finding);
         }
     }
