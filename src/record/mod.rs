@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Where a chunk ends depends on the id and the size of its last record alone, so equal sets have equal trees whatever
-//! their history, two versions share what they have in common, and [`diff()`], [`edit()`] and [`map_records`] work in the
-//! size of a change. The module knows no node, no manifest and no format of an upstream.
+//! their history, two versions share what they have in common, and [`diff()`], [`edit()`], [`map_records`] and [`reduce()`]
+//! work in the size of a change. The module knows no node, no manifest and no format of an upstream.
 
 mod canonical;
 mod chunk;

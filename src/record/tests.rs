@@ -189,6 +189,44 @@ fn a_result_whose_objects_are_gone_is_computed_again() {
 }
 
 #[test]
+fn a_reduction_that_goes_on_from_a_former_one_gives_what_one_from_nothing_gives() {
+    let verdict = |content: &str| match content.chars().next() {
+        Some('a') => Verdict::Dropped,
+        Some('b') => Verdict::Edited,
+        _ => Verdict::Kept,
+    };
+    let of = |record: &Record| match record {
+        Record::Document(document) => verdict(&document.content),
+        other => unreachable!("{other:?}"),
+    };
+    let edited = |record: Record| match record {
+        Record::Document(document) => Record::Document(Document { title: "edited".into(), ..document }),
+        other => other,
+    };
+    law((sets(), sets()), |store, (before, after)| {
+        for texts in [&before, &after, &before] {
+            let all = documents(texts);
+            let input = write(store, all.clone()).unwrap();
+            let set = RecordSet::open(store, &input).unwrap();
+            let scope = Digest::of(b"verdicts");
+            let verdicts =
+                summarize(store, scope, &set, |line| Ok::<_, RecordError>(of(&line.record()?) as u8)).unwrap();
+            let verdicts: Vec<Vec<Verdict>> = verdicts
+                .iter()
+                .map(|chunk| {
+                    let all = [Verdict::Kept, Verdict::Dropped, Verdict::Edited];
+                    chunk.iter().map(|verdict| all[*verdict as usize]).collect()
+                })
+                .collect();
+            let outputs = reduce::<2>(store, "law", &set, &verdicts, edited).unwrap();
+            let (dropped, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| of(one) == Verdict::Dropped);
+            let kept = kept.into_iter().map(|one| if of(&one) == Verdict::Edited { edited(one) } else { one });
+            assert_eq!(outputs, [write(store, kept.collect::<Vec<_>>()).unwrap(), write(store, dropped).unwrap()]);
+        }
+    });
+}
+
+#[test]
 fn the_root_of_a_set_is_pinned_by_the_format() {
     let (_folder, store) = store();
     let texts: BTreeMap<String, String> = (0..2_000).map(|n| (format!("r#{n}"), "text ".repeat(n % 90))).collect();

@@ -42,7 +42,8 @@ pub(super) struct Buckets {
     bands: usize,
     /// By row and band: a bucket, or [`NONE`] when the row is alone.
     of: Vec<u32>,
-    buckets: usize,
+    /// How many there are.
+    count: usize,
 }
 
 const NONE: u32 = u32::MAX;
@@ -69,7 +70,7 @@ impl Buckets {
                 buckets += 1;
             }
         }
-        Self { bands, of, buckets: buckets as usize }
+        Self { bands, of, count: buckets as usize }
     }
 
     fn of_row(&self, row: usize) -> impl Iterator<Item = usize> {
@@ -93,7 +94,7 @@ pub(super) fn drop_near(
     verdicts: &mut [Verdict],
     counts: &mut Counts,
 ) {
-    let mut kept: Vec<Vec<u32>> = vec![Vec::new(); buckets.buckets];
+    let mut kept: Vec<Vec<u32>> = vec![Vec::new(); buckets.count];
     let mut judged_for = vec![usize::MAX; rows.len()];
     for row in order.iter().copied() {
         if verdicts[row] != Verdict::Kept || !buckets.has_company(row) {

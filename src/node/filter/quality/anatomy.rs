@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
 use crate::node::filter::text::{characters, pattern, sentences};
@@ -12,7 +12,7 @@ static URL: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:https?://|www\.)\S+"
 /// The parts of a Markdown text.
 #[derive(Debug, Default)]
 pub(super) struct Anatomy {
-    /// Text outside code blocks, quotations and links, a line a block or line break.
+    /// Text outside code blocks, quotations and links, a line a block or hard break.
     pub(super) prose: String,
     /// Whether there is a code block.
     pub(super) has_code: bool,
@@ -28,16 +28,23 @@ impl Anatomy {
         let mut parts = Self::default();
         let (mut code, mut quotes, mut links) = (0_u32, 0_u32, 0_u32);
         let mut prose = String::new();
-        for event in Parser::new(markdown) {
+        // The frame of a table is no prose, its cells are.
+        for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
             match event {
                 Event::Start(Tag::CodeBlock(_)) => code += 1,
                 Event::End(TagEnd::CodeBlock) => code = code.saturating_sub(1),
                 Event::Start(Tag::BlockQuote(_)) => quotes += 1,
                 Event::End(TagEnd::BlockQuote(_)) => quotes = quotes.saturating_sub(1),
                 Event::Start(Tag::Link { .. }) => links += 1,
-                Event::End(TagEnd::Link) => links = links.saturating_sub(1),
+                // The words before and after a link are not one word.
+                Event::End(TagEnd::Link) => {
+                    links = links.saturating_sub(1);
+                    prose.push(' ');
+                }
                 Event::Text(text) | Event::Code(text) if code + quotes + links == 0 => prose.push_str(&text),
-                Event::SoftBreak | Event::HardBreak | Event::End(_) => prose.push('\n'),
+                Event::SoftBreak => prose.push(' '),
+                Event::End(TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Image) => {}
+                Event::HardBreak | Event::End(_) => prose.push('\n'),
                 _ => {}
             }
             parts.has_code |= code > 0;

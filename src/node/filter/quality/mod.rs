@@ -65,7 +65,8 @@ struct Settings {
     refusals: Refusals,
     /// Regular expressions of sentences that no answer may have; each must fit a whole sentence, in any case.
     forbidden_sentences: Vec<String>,
-    /// What an answer must not be alone: with fewer than `min-own-words` words of its own beside it.
+    /// What an answer must not be alone: with fewer than `min-own-words` words of its own beside it. Code is not in it, since
+    /// a command answers many a question.
     not_only: Vec<Part>,
     /// From how many words on an answer says something of its own.
     min_own_words: usize,
@@ -113,8 +114,8 @@ impl Default for Settings {
             max_answer_characters: 12_000,
             refusals: Refusals::Drop,
             forbidden_sentences: Vec::new(),
-            not_only: vec![Part::Code, Part::Quote, Part::Link],
-            min_own_words: 4,
+            not_only: vec![Part::Quote, Part::Link],
+            min_own_words: 8,
             max_boilerplate: 0.3,
             min_letters: 0.6,
             max_repeated_lines: 0.3,

@@ -46,7 +46,9 @@ fn each_rule_drops_what_breaks_it() {
     dropped(&json!({"min-question-characters": 50}), GOOD, "question shorter than `min-question-characters`");
     dropped(&json!({"max-question-characters": 20}), GOOD, "question longer than `max-question-characters`");
     dropped(&none, &format!("I'm sorry, but I can't help with that. {GOOD}"), "answer refuses");
-    dropped(&none, "```\nkubectl get pods --all-namespaces --watch\n```", "answer is only code");
+    let code = json!({"not-only": ["code"]});
+    dropped(&none, &format!("I'm **sorry**, but\nI can't help with that.\n\n{GOOD}"), "answer refuses");
+    dropped(&code, "```\nkubectl get pods --all-namespaces --watch\n```", "answer is only code");
     dropped(&none, "> What is the matter with it? It was fine yesterday.\n\nSame.", "answer is only a quotation");
     dropped(&none, "See https://github.com/linkerd/linkerd2/issues/1234.", "answer is only a link");
     dropped(&none, "[all that there is to know about it](https://linkerd.io/2/)", "answer is only a link");
@@ -57,7 +59,7 @@ fn each_rule_drops_what_breaks_it() {
         "0x00 | 17:22:01 | 10.1.1.1 | == -- ++ | 99.9 % (42/43) || 7",
         "answer has fewer letters than `min-letters`",
     );
-    let lines = "It is the same line of text.\n".repeat(5);
+    let lines = "It is the same line of text.\n\n".repeat(5);
     dropped(&none, &lines, "answer repeats more lines than `max-repeated-lines`");
     let runs = "the pod is not ready and the pod is not ready and ".repeat(4);
     dropped(&none, &runs, "answer repeats more words than `max-repeated-words`");
@@ -68,7 +70,7 @@ fn each_rule_drops_what_breaks_it() {
 #[test]
 fn a_rule_that_is_taken_away_drops_nothing() {
     let code = "```\nkubectl get pods --all-namespaces --watch\n```";
-    assert!(said(&json!({"not-only": ["link"]}), "How do I list them?", code).starts_with("score"));
+    assert!(said(&json!({}), "How do I list them?", code).starts_with("score"));
     let refusal = format!("As an AI language model, I like meshes. {GOOD}");
     assert!(said(&json!({"refusals": "keep"}), "Why is it not ready?", &refusal).starts_with("score"));
     assert!(
@@ -101,5 +103,8 @@ fn the_rows_of_version_1_are_pinned() {
     let rows =
         write(&bench.store, [row("a", "Why is it not ready?", GOOD), row("b", "Why is it not ready?", "No.")]).unwrap();
     let outcome = bench.run(&Quality, &json!({}), &[("rows", rows)]).unwrap();
-    assert_eq!(Bench::records(&outcome, "rows").root.to_string(), "");
+    assert_eq!(
+        Bench::records(&outcome, "rows").root.to_string(),
+        "c17d5f3500aa8e9590dd7fb62f8eef8f3d9fcad6eaa504816238522cb13a4c9c"
+    );
 }

@@ -46,7 +46,7 @@ fn is_random(candidate: &str, min_entropy: f64) -> bool {
     }
     let runs = candidate.split(|character: char| !character.is_ascii_alphanumeric());
     runs.filter(|run| run.len() >= SHORTEST).any(|run| {
-        let has = |kind: fn(&u8) -> bool| run.bytes().filter(|byte| kind(byte)).count();
+        let has = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count();
         let digits = run.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
         let groups_of_digits = digits.filter(|group| group[0].is_ascii_digit()).count();
         let switches = switches(run);

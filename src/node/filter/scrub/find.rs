@@ -63,10 +63,12 @@ pub(super) struct Finding {
 pub(super) fn find(text: &str, min_entropy: f64) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     let secrets = secret::find(text).into_iter().map(|found| Finding { class: class(found.shape), range: found.range });
+    let (examples, secrets): (Vec<Finding>, Vec<Finding>) =
+        secrets.partition(|found| found.class == Class::Login && is_example_login(&text[found.range.clone()]));
     let others = [emails(text), addresses(text), phone_numbers(text), entropy::find(text, min_entropy)];
-    for finding in secrets.chain(others.into_iter().flatten()) {
+    for finding in secrets.into_iter().chain(others.into_iter().flatten()) {
         let overlaps = |other: &Finding| other.range.start < finding.range.end && finding.range.start < other.range.end;
-        if !found.iter().any(overlaps) {
+        if !found.iter().chain(&examples).any(overlaps) {
             found.push(finding);
         }
     }
@@ -80,6 +82,15 @@ const fn class(shape: Shape) -> Class {
         Shape::PrivateKey => Class::PrivateKey,
         Shape::Login => Class::Login,
     }
+}
+
+/// Returns whether a login only shows where one would stand: `user:password`, `<user>:<password>`, `$USER:$PASSWORD`.
+fn is_example_login(login: &str) -> bool {
+    let is_stand_in = |word: &str| {
+        let words = ["user", "username", "login", "name", "pass", "passwd", "password", "pwd", "token", "xxx", "***"];
+        word.starts_with(['<', '$', '{', '[']) || words.iter().any(|one| word.eq_ignore_ascii_case(one))
+    };
+    login.split_once(':').is_some_and(|(_, password)| is_stand_in(password))
 }
 
 static EMAIL: LazyLock<Regex> =
@@ -117,7 +128,17 @@ fn emails(text: &str) -> Vec<Finding> {
         // `git@host` is how repositories are named.
         name != "git" && !is_nobodys && !NO_TOP_LEVEL.contains(&top)
     };
-    findings(Class::Email, EMAIL.find_iter(text).filter(is_one))
+    if !text.contains('@') {
+        return Vec::new();
+    }
+    let mut found = findings(Class::Email, EMAIL.find_iter(text).filter(is_one));
+    for Finding { range, .. } in &mut found {
+        // `<ann@corp.io>` has brackets of its own, and so has the placeholder.
+        if text[..range.start].ends_with('<') && text[range.end..].starts_with('>') {
+            *range = range.start - 1..range.end + 1;
+        }
+    }
+    found
 }
 
 static IPV4: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}"));
@@ -167,7 +188,7 @@ fn is_public(address: Ipv4Addr) -> bool {
         || EVERYBODYS.contains(&address.octets()))
 }
 
-/// 2001:db8::/32 and 3fff::/20.
+/// Returns whether the address is in `2001:db8::/32` or `3fff::/20`.
 const fn is_documentation(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     (a == 0x2001 && b == 0xdb8) || (a == 0x3fff && b < 0x1000)
@@ -186,11 +207,10 @@ fn is_part_of_version(text: &str, range: Range<usize>) -> bool {
         (None, _) => false,
     };
     let mut next = text[range.end..].chars();
-    let goes_on = match (next.next(), next.next()) {
-        (Some('.' | '-' | '_' | '+'), Some(character)) => character.is_alphanumeric(),
-        (Some(character), _) => character.is_alphanumeric(),
-        (None, _) => false,
-    };
+    let goes_on = next.next().is_some_and(|character| {
+        character.is_alphanumeric()
+            || (matches!(character, '.' | '-' | '_' | '+') && next.next().is_some_and(char::is_alphanumeric))
+    });
     let word = before.trim_end_matches([' ', ':', '=', '"', '`', '*']).rsplit(|c: char| !c.is_alphanumeric()).next();
     touches || goes_on || word.is_some_and(|word| VERSION_WORDS.iter().any(|one| word.eq_ignore_ascii_case(one)))
 }

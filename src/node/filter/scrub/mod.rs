@@ -53,7 +53,7 @@ struct Settings {
     /// Private keys in PEM, or in base64 as Kubernetes has them: `<PRIVATE-KEY>`.
     #[serde(default)]
     private_keys: Policy,
-    /// User and password in a URL: `<LOGIN>`.
+    /// User and password in a URL: `<LOGIN>`. Those that only show where one would stand, as `user:password`, are none.
     #[serde(default)]
     logins: Policy,
     /// Strings that only chance makes: `<SECRET>`. Digests, UUIDs, certificates, public keys and what is in a URL are none.
@@ -156,7 +156,7 @@ fn scrubbed(row: &Conversation, settings: &Settings, allowed: &GlobSet, counts: 
         let mut at = 0;
         for finding in find(&turn.text, settings.min_entropy) {
             let words = finding.class.words();
-            let what = &turn.text[finding.range.clone()];
+            let what = turn.text[finding.range.clone()].trim_matches(['<', '>']);
             match settings.policy(finding.class) {
                 _ if allowed.is_match(what) => found.add(&format!("allowed: {words}"), 1),
                 Policy::Keep => found.add(&format!("kept: {words}"), 1),

@@ -54,6 +54,7 @@ fn secrets_and_personal_data_become_placeholders() {
 fn what_only_looks_like_it_stays() {
     for text in [
         "mail ann@example.com or x@a.test; clone git@github.com:linkerd/linkerd2.git; see logo@2x.png",
+        "http://username:password@prometheus:9090 https://$USER:$TOKEN@git.corp.io",
         "10.0.0.1 172.16.3.4 192.168.1.1 127.0.0.1 0.0.0.0 169.254.169.254 203.0.113.7 255.255.255.0 8.8.8.8 100.64.0.1",
         "Chrome/91.0.4.72 v1.19.6.2 1.2.3.4-rc1 version 4.5.6.7 and 2001:db8::1 fe80::1 ::1",
         "at 2021-03-04 10:11:12+01:00 line 123-456 +2021-03-04 +192.168.100.200",
