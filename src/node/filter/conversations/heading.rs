@@ -12,100 +12,33 @@ const PAGE: [&str; 7] =
     ["about", "introduction", "overview", "purpose", "purpose and scope", "summary", "what is this about"];
 /// What headings are counted with.
 static NUMBER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?i)^(?:(?:step|part|chapter)\s+\d+\s*[:.)–—-]\s*|\d+(?:\.\d+)*[.):]?\s+)"));
+    LazyLock::new(|| pattern(r"(?i)^(?:(?:step|part|chapter)\s+\d+\s*[:.)–—-]\s*|\d+(?:\.\d+)+[.):]?\s+|\d+[.):]\s+)"));
+/// A heading of a list of changes: `2.11.0`, `v1.2`, `stable-2.11.0`, `Release 3.0.0-rc.1 (2024-05-01)`, `[1.0.0] - 2020-01-01`.
+static RELEASE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?i)^(?:release\s+|version\s+|[a-z]+-)?\[?v?\d+\.\d+(?:\.\d+)*(?:[-+][\w.+-]+)?\]?(?:\s*[-–—(:/]?\s*[\d/.-]+\)?)?$",
+    )
+});
 /// Verbs with which a heading says what to do.
-const VERBS: [&str; 62] = [
-    "access",
-    "add",
-    "allow",
-    "annotate",
-    "apply",
-    "attach",
-    "authorize",
-    "avoid",
-    "build",
-    "change",
-    "check",
-    "clean",
-    "configure",
-    "connect",
-    "convert",
-    "create",
-    "customize",
-    "debug",
-    "define",
-    "delete",
-    "deploy",
-    "disable",
-    "download",
-    "enable",
-    "ensure",
-    "export",
-    "expose",
-    "find",
-    "fix",
-    "generate",
-    "get",
-    "import",
-    "inject",
-    "inspect",
-    "install",
-    "integrate",
-    "link",
-    "migrate",
-    "monitor",
-    "obtain",
-    "prepare",
-    "publish",
-    "remove",
-    "replace",
-    "restart",
-    "restrict",
-    "rotate",
-    "run",
-    "secure",
-    "set",
-    "set-up",
-    "setup",
-    "start",
-    "stop",
-    "uninstall",
-    "unmesh",
-    "update",
-    "upgrade",
-    "use",
-    "validate",
-    "verify",
-    "view",
-];
+const VERBS: &str = "\
+    access add allow annotate apply attach authorize avoid build change check clean configure connect \
+    convert create customize debug define delete deploy disable download enable ensure export expose find \
+    fix generate get import inject inspect install integrate link migrate monitor obtain prepare publish \
+    remove replace restart restrict rotate run secure set set-up setup start stop uninstall unmesh update \
+    upgrade use validate verify view";
 /// Words in `-ing` that are things.
-const NOUNS: [&str; 22] = [
-    "anything",
-    "billing",
-    "building",
-    "caching",
-    "existing",
-    "incoming",
-    "logging",
-    "meeting",
-    "missing",
-    "networking",
-    "nothing",
-    "outgoing",
-    "routing",
-    "scheduling",
-    "steering",
-    "string",
-    "testing",
-    "thing",
-    "tracing",
-    "troubleshooting",
-    "versioning",
-    "warning",
-];
+const NOUNS: &str = "\
+    anything billing building caching existing incoming logging meeting missing networking nothing outgoing \
+    routing scheduling steering string testing thing tracing troubleshooting versioning warning";
 
 /// Returns the question of row `id`: a section under `heading`, or before the first one, of the page `title`.
 pub(super) fn question(id: &str, title: &str, heading: Option<&str>, templates: &Questions) -> String {
+    // Templates put them between quotes.
+    let title = &title.replace('"', "'");
+    let heading = heading.map(|heading| heading.replace('"', "'"));
+    if let Some(heading) = heading.as_deref().map(str::trim).filter(|heading| RELEASE.is_match(heading)) {
+        return templates.release.pick(id).replace("{heading}", heading).replace("{title}", title);
+    }
     let heading = heading.map(|heading| NUMBER.replace(heading.trim(), "").trim().to_owned());
     let heading = heading.filter(|heading| !heading.is_empty() && !heading.eq_ignore_ascii_case(title));
     let Some(heading) = heading.filter(|heading| !PAGE.contains(&heading.to_lowercase().as_str())) else {
@@ -118,7 +51,7 @@ pub(super) fn question(id: &str, title: &str, heading: Option<&str>, templates: 
     let word = word.to_lowercase();
     let (templates, heading) = if word == "how" && rest.to_lowercase().starts_with("to ") {
         (&templates.how_to, lower_first(rest[3..].trim()))
-    } else if VERBS.contains(&word.as_str()) && !rest.is_empty() {
+    } else if is_one_of(&word, VERBS) && !rest.is_empty() {
         (&templates.how_to, lower_first(&heading))
     } else if is_gerund(&word) && !rest.is_empty() {
         (&templates.task, lower_first(&heading))
@@ -128,9 +61,13 @@ pub(super) fn question(id: &str, title: &str, heading: Option<&str>, templates: 
     templates.pick(id).replace("{heading}", &heading).replace("{title}", title)
 }
 
+fn is_one_of(word: &str, words: &str) -> bool {
+    words.split(' ').any(|one| one == word)
+}
+
 /// Returns whether a word names an action, such as `installing`.
 fn is_gerund(word: &str) -> bool {
-    word.len() > 5 && word.ends_with("ing") && !NOUNS.contains(&word) && word.chars().all(|c| c.is_ascii_lowercase())
+    word.len() > 5 && word.ends_with("ing") && !is_one_of(word, NOUNS) && word.chars().all(|c| c.is_ascii_lowercase())
 }
 
 /// Returns the text with a small letter at its head, unless it starts with an abbreviation.
@@ -151,7 +88,8 @@ mod tests {
     #[track_caller]
     fn check(heading: &str, expected: &str) {
         let templates = serde_json::json!({
-            "page": "page {title}", "section": "section {heading}", "how-to": "how to {heading}", "task": "task {heading}"
+            "page": "page {title}", "section": "section {heading}", "how-to": "how to {heading}", "task": "task {heading}",
+            "release": "release {heading}"
         });
         let templates: Questions = serde_json::from_value(templates).unwrap();
         assert_eq!(question("id", "The CLI", Some(heading), &templates), expected);
@@ -169,6 +107,10 @@ mod tests {
         check("Logging and metrics", "section Logging and metrics");
         check("Install", "section Install");
         check("TLS", "section TLS");
+        check("The \"pre\" checks", "section The 'pre' checks");
+        check("stable-2.11.0", "release stable-2.11.0");
+        check("[1.0.0] - 2020-01-01", "release [1.0.0] - 2020-01-01");
+        check("2.1 Startup", "section Startup");
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub(super) struct Questions {
     pub(super) page: Templates,
     /// For a section.
     pub(super) section: Templates,
+    /// For a section whose heading is a version, such as `stable-2.11.0` in a list of changes.
+    pub(super) release: Templates,
     /// For a section whose heading says what to do, such as `How to install the CLI` or `Install the CLI`; `{heading}` is
     /// then `install the CLI`.
     pub(super) how_to: Templates,
@@ -108,6 +110,11 @@ impl Default for Questions {
                 "What should I know about \"{heading}\" when it comes to \"{title}\"?",
                 "I am reading about \"{title}\". What is there to say about \"{heading}\"?",
             ]),
+            release: Templates::of(&[
+                "What changed in {heading}?",
+                "What is new in {heading}?",
+                "Which changes came with {heading}?",
+            ]),
             how_to: Templates::of(&[
                 "How do I {heading}? (\"{title}\")",
                 "How can I {heading}? It is about \"{title}\".",
@@ -125,11 +132,12 @@ impl Default for Questions {
 impl Questions {
     /// Returns every placeholder that stands for nothing.
     pub(super) fn problems(&self) -> Vec<SettingProblem> {
-        let templates: [(&str, &Templates, &[&str]); 6] = [
+        let templates: [(&str, &Templates, &[&str]); 7] = [
             ("pull", &self.pull, &["{title}"]),
             ("review", &self.review, &["{title}", "{remark}"]),
             ("page", &self.page, &["{title}"]),
             ("section", &self.section, &["{heading}", "{title}"]),
+            ("release", &self.release, &["{heading}", "{title}"]),
             ("how-to", &self.how_to, &["{heading}", "{title}"]),
             ("task", &self.task, &["{heading}", "{title}"]),
         ];
