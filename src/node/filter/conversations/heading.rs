@@ -31,18 +31,19 @@ const NOUNS: &str = "\
     anything billing building caching existing incoming logging meeting missing networking nothing outgoing \
     routing scheduling steering string testing thing tracing troubleshooting versioning warning";
 
-/// Returns the question of row `id`: a section under `heading`, or before the first one, of the page `title`.
-pub(super) fn question(id: &str, title: &str, heading: Option<&str>, templates: &Questions) -> String {
+/// Returns the question of a section under `heading`, or before the first one, of the page `title`.
+pub(super) fn question(title: &str, heading: Option<&str>, templates: &Questions) -> String {
+    let topic = format!("{title}\n{}", heading.unwrap_or_default());
     // Templates put them between quotes.
     let title = &title.replace('"', "'");
     let heading = heading.map(|heading| heading.replace('"', "'"));
     if let Some(heading) = heading.as_deref().map(str::trim).filter(|heading| RELEASE.is_match(heading)) {
-        return templates.release.pick(id).replace("{heading}", heading).replace("{title}", title);
+        return templates.release.pick(&topic).replace("{heading}", heading).replace("{title}", title);
     }
-    let heading = heading.map(|heading| NUMBER.replace(heading.trim(), "").trim().to_owned());
+    let heading = heading.map(|heading| NUMBER.replace(heading.trim_start_matches(is_ornament), "").trim().to_owned());
     let heading = heading.filter(|heading| !heading.is_empty() && !heading.eq_ignore_ascii_case(title));
     let Some(heading) = heading.filter(|heading| !PAGE.contains(&heading.to_lowercase().as_str())) else {
-        return templates.page.pick(id).replace("{title}", title);
+        return templates.page.pick(&topic).replace("{title}", title);
     };
     if heading.ends_with('?') {
         return heading;
@@ -58,7 +59,12 @@ pub(super) fn question(id: &str, title: &str, heading: Option<&str>, templates: 
     } else {
         (&templates.section, heading)
     };
-    templates.pick(id).replace("{heading}", &heading).replace("{title}", title)
+    templates.pick(&topic).replace("{heading}", &heading).replace("{title}", title)
+}
+
+/// Returns whether a character decorates a heading: `√`, `×`, an emoji.
+fn is_ornament(character: char) -> bool {
+    !character.is_ascii() && !character.is_alphanumeric() && !"“„‘«‹".contains(character) || character == ' '
 }
 
 fn is_one_of(word: &str, words: &str) -> bool {
@@ -92,7 +98,7 @@ mod tests {
             "release": "release {heading}"
         });
         let templates: Questions = serde_json::from_value(templates).unwrap();
-        assert_eq!(question("id", "The CLI", Some(heading), &templates), expected);
+        assert_eq!(question("The CLI", Some(heading), &templates), expected);
     }
 
     #[test]
@@ -110,6 +116,7 @@ mod tests {
         check("The \"pre\" checks", "section The 'pre' checks");
         check("stable-2.11.0", "release stable-2.11.0");
         check("[1.0.0] - 2020-01-01", "release [1.0.0] - 2020-01-01");
+        check("√ can query the API", "section can query the API");
         check("2.1 Startup", "section Startup");
     }
 
@@ -118,11 +125,11 @@ mod tests {
         let questions = |count: usize| {
             let templates: Vec<String> = (0..count).map(|n| format!("{n} {{title}}")).collect();
             let templates: Questions = serde_json::from_value(serde_json::json!({"page": templates})).unwrap();
-            (0..200).map(|id| question(&id.to_string(), "t", None, &templates)).collect::<Vec<_>>()
+            (0..200).map(|id| question(&id.to_string(), None, &templates)).collect::<Vec<_>>()
         };
         let (before, after) = (questions(3), questions(4));
         let moved = before.iter().zip(&after).filter(|(before, after)| before != after);
-        assert!(moved.clone().all(|(_, after)| after == "3 t"));
+        assert!(moved.clone().all(|(_, after)| after.starts_with("3 ")));
         assert!((20..90).contains(&moved.count()));
     }
 }

@@ -14,8 +14,9 @@ use crate::store::Digest;
 
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\{[A-Za-z_-]*\}"));
 
-/// Ways to word one kind of question: a string, or an array of them. Which one a row gets follows from the row's id, so that
-/// rows vary and none changes its wording when others come; one more template moves only its share of rows.
+/// Ways to word one kind of question: a string, or an array of them. Which one a row gets follows from what the question is
+/// about, so that rows vary, copies of a document stay copies, and none changes its wording when others come; one more
+/// template moves only its share of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(super) struct Templates(#[schemars(with = "OneOrMany")] Vec<String>);
 
@@ -33,9 +34,9 @@ impl Templates {
         Self(templates.iter().map(|template| (*template).to_owned()).collect())
     }
 
-    /// Returns the wording of row `id`: of all templates the one whose hash with the id is the greatest.
-    pub(super) fn pick(&self, id: &str) -> &str {
-        let rank = |template: &&String| *Digest::of(format!("{id}\n{template}").as_bytes()).as_bytes();
+    /// Returns the wording of the question about `topic`: of all templates the one whose hash with it is the greatest.
+    pub(super) fn pick(&self, topic: &str) -> &str {
+        let rank = |template: &&String| *Digest::of(format!("{topic}\n{template}").as_bytes()).as_bytes();
         match self.0.as_slice() {
             [one] => one,
             many => many.iter().max_by_key(rank).map_or("", String::as_str),

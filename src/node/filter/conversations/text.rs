@@ -35,7 +35,7 @@ pub(super) fn clean(text: &str) -> String {
     EMPTY_LINES.replace_all(&text, "\n\n").trim().to_owned()
 }
 
-/// What Hugo adds to a fence for its page, as in "```sh {class=disable-copy}".
+/// What Hugo adds to a fence for its page, such as `{class=disable-copy}` behind the language.
 static FENCE_ATTRIBUTES: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?m)^(\s*(?:```+|~~~+)[ \t]*[\w+#.-]*)[ \t]*\{[^}\n]*\}[ \t]*$"));
 /// The list of files that `DeepWiki` puts at the head of a page.
