@@ -64,10 +64,12 @@ pub(super) fn best<'a>(
     let confirmed = confirmed(thread, speakers);
     let answer = |(place, comment): (usize, &'a Comment)| {
         let text = rules.without_noise(&comment.body);
-        let mark = match confirmed.contains(&place) {
-            _ if comment.accepted => Mark::Accepted,
-            true => Mark::Confirmed,
-            false => Mark::Nothing,
+        let mark = if comment.accepted {
+            Mark::Accepted
+        } else if confirmed.contains(&place) {
+            Mark::Confirmed
+        } else {
+            Mark::Nothing
         };
         let rank = Rank {
             mark,
