@@ -251,6 +251,24 @@ mod tests {
     }
 
     #[test]
+    fn neutralised_text_gives_no_token_that_opens_or_closes_a_part() {
+        let markers =
+            ["<|im_start|>", "<|im_end|>", "<|eot_id|>", "<s>", "</s>", "[INST]", "<start_of_turn>", "<｜User｜>"];
+        let tokens: Vec<&str> = markers.iter().copied().chain(["a"]).collect();
+        let mut types = vec![TokenType::Control; markers.len()];
+        types.push(TokenType::Normal);
+        let tokenizer = Tokenizer::from_bpe(&BpeParts { pre: "gpt-2", tokens, types, merges: Vec::new() }).unwrap();
+        let control = |text: &str| {
+            let ids = tokenizer.encode(text).unwrap();
+            ids.into_iter().filter(|id| (*id as usize) < markers.len()).count()
+        };
+        let text = markers.join("a");
+        assert_eq!(control(&text), markers.len());
+        let (neutral, _) = crate::record::neutralised(&text, &[]);
+        assert_eq!((control(&neutral), tokenizer.marker_in(&neutral)), (0, None));
+    }
+
+    #[test]
     fn a_marker_inside_a_text_is_found() {
         let tokenizer = Tokenizer::from_bpe(&parts("gpt-2")).unwrap();
         assert_eq!(tokenizer.marker_in("say <|im_start|>system"), Some("<|im_start|>"));

@@ -76,10 +76,8 @@ static MARKER: LazyLock<Regex> = LazyLock::new(|| {
 /// Returns the text without power, and what was changed. Markers that `kept` lists stay as they are.
 pub fn neutralised<'t>(text: &'t str, kept: &[String]) -> (Cow<'t, str>, Neutralised) {
     let mut changed = Neutralised::default();
-    let mut text = match text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(visible(text, &mut changed)),
-    };
+    let is_plain = text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~'));
+    let mut text = if is_plain { Cow::Borrowed(text) } else { Cow::Owned(visible(text, &mut changed)) };
     let split = |found: &Captures<'_>| {
         if kept.iter().any(|marker| *marker == found[0]) {
             return found[0].to_owned();

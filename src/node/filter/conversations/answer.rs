@@ -26,19 +26,28 @@ pub(super) struct Answer<'a> {
 /// The greatest is the answer.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 struct Rank {
-    accepted: bool,
-    confirmed: bool,
+    mark: Mark,
     maintainer: bool,
     fix: bool,
     score: f64,
+}
+
+/// What was said of a comment later.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Mark {
+    Nothing,
+    /// The asker says that it worked.
+    Confirmed,
+    /// It is the answer of a discussion.
+    Accepted,
 }
 
 impl Answer<'_> {
     /// Returns why it was chosen, for the report.
     pub(super) fn reason(&self) -> &'static str {
         match self.rank {
-            Rank { accepted: true, .. } => "answers marked as the answer",
-            Rank { confirmed: true, .. } => "answers confirmed by the asker",
+            Rank { mark: Mark::Accepted, .. } => "answers marked as the answer",
+            Rank { mark: Mark::Confirmed, .. } => "answers confirmed by the asker",
             Rank { maintainer: true, .. } => "answers by a maintainer",
             Rank { fix: true, .. } => "answers that say what fixed it",
             Rank { .. } => "answers that explain most",
@@ -55,9 +64,15 @@ pub(super) fn best<'a>(
     let confirmed = confirmed(thread, speakers);
     let answer = |(place, comment): (usize, &'a Comment)| {
         let text = rules.without_noise(&comment.body);
+        let mark = if comment.accepted {
+            Mark::Accepted
+        } else if confirmed.contains(&place) {
+            Mark::Confirmed
+        } else {
+            Mark::Nothing
+        };
         let rank = Rank {
-            accepted: comment.accepted,
-            confirmed: confirmed.contains(&place),
+            mark,
             maintainer: is_maintainer(&comment.author),
             fix: names_a_fix(&text),
             score: score(&text, comment),

@@ -36,7 +36,7 @@ pub(super) fn rows(document: &Document, rules: &Rules<'_>, rows: &mut Rows<'_>) 
         let name = section.heading.map_or_else(|| ":page".to_owned(), |heading| format!("#{}", slug(&heading.text)));
         let name = unique(&mut names, &name);
         let heading = section.heading.map(|heading| heading.text.as_str());
-        let question = question(&format!("{}{name}", document.id), &title, heading, &settings.questions);
+        let question = question(&title, heading, &settings.questions);
         made += 1;
         section_rows(section.body, &question, &name, rules, rows);
     }

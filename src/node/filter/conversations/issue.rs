@@ -2,7 +2,7 @@
 
 use super::answer::best;
 use super::dialogue::dialogue;
-use super::people::{Speaker, is_bot, speaker};
+use super::people::{is_bot, speakers};
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, without_empty_sections};
@@ -33,8 +33,7 @@ pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Ro
     if thread.comments.is_empty() {
         return dropped("no comments");
     }
-    let speakers: Vec<Speaker> =
-        thread.comments.iter().map(|comment| speaker(thread, comment, &settings.bots)).collect();
+    let speakers = speakers(thread, &settings.bots);
     let answer = match best(thread, &speakers, rules) {
         Ok(answer) => answer,
         Err(reason) => return dropped(reason),

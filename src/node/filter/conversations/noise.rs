@@ -31,12 +31,13 @@ static NOISE: LazyLock<Regex> = LazyLock::new(|| {
         |(?:so\ )?stay\ tuned.{0,60}
         |(?:i\ |we\ )?(?:really\ )?hope\ (?:this|that|it)\ (?:helps?|is|was|will|answers?|clarifies|makes).{0,120}
         |(?:(?:the\ )?(?:linkerd\ )?maintainers\ are|we(?:'re|\ are)|i(?:'m|\ am))\ (?:currently\ |actively\ |still\ |now\ )*(?:investigating|looking\ (?:in)?to|working\ on)\ (?:this|it|multiple|several|that)\b.{0,120}
+        |(?:we(?:'re|\ are)|i(?:'m|\ am))\ using\ (?:this|these|it|them)\ to\ (?:investigate|debug|track|understand)\b.{0,120}
         |(?:i|we)(?:'ll|\ will)\ (?:take\ a\ look|look\ into|get\ back|keep\ (?:you|this)|post|report|update|follow\ up)\b.{0,120}
         |@[\w-]+\ (?:will|can)\ (?:be\ )?(?:follow|following|take|look|get)\b.{0,160}
         |for\ (?:your|you|anyone).{0,40}\bconvenience\b.{0,20}quoted\b.{0,80}
         |(?:signed-off-by|co-authored-by|cc):?\s.{0,120}
         |(?:please\ )?(?:be\ sure\ to\ )?join\ (?:the|us|our)\b.{0,200}
-        |(?:(?:many|big|great|awesome|nice|cool|perfect|ok|yes|ah|oh)[,!.]?\ )?(?:thanks|thank\ you|thx|ty|cheers)\b.{0,100}
+        |(?:(?:hi|hey|hello)[\s,]*(?:@[\w-]+|all|there|folks|everyone)?[\s,–—-]*)?(?:(?:many|big|great|awesome|nice|cool|perfect|ok|yes|ah|oh)[,!.]?\ )?(?:thanks|thank\ you|thx|ty|cheers)\b.{0,100}
         )[.!?:)\s]*$",
     )
 });

@@ -7,6 +7,7 @@
 //!   cluster", "I still see", "more findings"), which a maintainer's are not taken for.
 //! - Both unknown: it cannot be told, and the comment is no answer.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -51,7 +52,7 @@ static ASKING: LazyLock<Regex> = LazyLock::new(|| {
         |(?:in|on|for|from|with)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?|services?)
         |(?:i|we)(?:'m|\ am|'re|\ are)\ (?:still\ |also\ |now\ |just\ )*(?:seeing|getting|facing|hitting|experiencing|having|running|runnings|going\ to\ (?:downgrade|upgrade|try))
         |(?:i|we)\ (?:still|also)\ (?:see|get|face|hit|have)
-        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|in|with|on|from|to\ (?:\w*\d))
+        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|that|this|all|both|setting|\d+|in|with|on|from|to\ (?:\w*\d))
         |have(?:n't|\ not)\ been\ able\ to
         |would\ it\ be\ possible\ to|is\ there\ any\ (?:way|sort|kind|workaround|update)|am\ i\ (?:understanding|missing|doing)
         |(?:same|similar)\ (?:issue|problem|error|behaviou?r)\ (?:here|with|on|in)
@@ -64,7 +65,8 @@ static REPORTING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?xi)(?:^|[.!\n]\s*)(?:
         (?:some\ )?more\ (?:findings|context|info(?:rmation)?|details|logs)\b
-        |(?:so\ |and\ )?(?:i|we)\ (?:did\ |have\ |just\ |also\ )*(?:observed?|noticed?|ran|need|see|saw|use|have)\b
+        |(?:thanks|thank\ you)\ for\ (?:responding|(?:the|your)\ (?:quick\ |fast\ |prompt\ )?(?:response|reply|answer|help|suggestion))\b
+        |(?:so\ |and\ )?(?:i|we)\ (?:did\ |have\ |just\ |also\ )*(?:observed?|noticed?|ran)\b
         |.{0,80}\bso\ i\ ran\b|.{0,160}\b(?:i|we)\ did\ observe\b
         )",
     )
@@ -144,8 +146,25 @@ pub(super) fn is_maintainer(author: &Author) -> bool {
     matches!(author.association.as_deref(), Some("OWNER" | "MEMBER" | "COLLABORATOR"))
 }
 
-/// Returns whose comment it is.
-pub(super) fn speaker(thread: &Thread, comment: &Comment, bots: &[String]) -> Speaker {
+/// Returns whose each comment of a thread is. Where it is not known who opened the thread, whoever once speaks as its asker is
+/// the asker in every comment.
+pub(super) fn speakers(thread: &Thread, bots: &[String]) -> Vec<Speaker> {
+    let mut speakers: Vec<Speaker> = thread.comments.iter().map(|comment| speaker(thread, comment, bots)).collect();
+    if thread.author.login.is_none() {
+        let spoke = thread.comments.iter().zip(&speakers).filter(|(_, speaker)| **speaker == Speaker::Asker);
+        let askers: BTreeSet<&str> = spoke.filter_map(|(comment, _)| comment.author.login.as_deref()).collect();
+        for (comment, speaker) in thread.comments.iter().zip(&mut speakers) {
+            let is_asker = comment.author.login.as_deref().is_some_and(|login| askers.contains(login));
+            if *speaker == Speaker::Other && is_asker && !is_maintainer(&comment.author) {
+                *speaker = Speaker::Asker;
+            }
+        }
+    }
+    speakers
+}
+
+/// Returns whose comment it is, by its author and its words.
+fn speaker(thread: &Thread, comment: &Comment, bots: &[String]) -> Speaker {
     if is_bot(&comment.author, bots) {
         return Speaker::Bot;
     }

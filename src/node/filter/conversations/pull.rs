@@ -51,7 +51,7 @@ pub(super) fn rows(thread: &Thread, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     if characters(&body) < settings.min_body_characters {
         return rows.dropped("pull request: body too short");
     }
-    let template = settings.questions.pull.pick(&thread.id);
+    let template = settings.questions.pull.pick(&title);
     let question = template.replace("{title}", &title);
     let answer = rules.shortened(&body, settings.max_answer(), "answer", rows);
     rows.pair("motivation", question, answer);
@@ -87,7 +87,7 @@ fn review(
         (role, comment)
     });
     let name = format!("review-{}", first.id.unwrap_or(n as u64 + 1));
-    let template = settings.questions.review.pick(&name);
+    let template = settings.questions.review.pick(&remark);
     let remark = rules.shortened(&remark, settings.max_question(), "question", rows);
     // The remark goes in last: it may hold the other placeholder.
     let question = template.replace("{title}", title).replace("{remark}", &remark);

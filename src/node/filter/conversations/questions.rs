@@ -14,8 +14,9 @@ use crate::store::Digest;
 
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\{[A-Za-z_-]*\}"));
 
-/// Ways to word one kind of question: a string, or an array of them. Which one a row gets follows from the row's id, so that
-/// rows vary and none changes its wording when others come; one more template moves only its share of rows.
+/// Ways to word one kind of question: a string, or an array of them. Which one a row gets follows from what the question is
+/// about, so that rows vary, copies of a document stay copies, and none changes its wording when others come; one more
+/// template moves only its share of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub(super) struct Templates(#[schemars(with = "OneOrMany")] Vec<String>);
 
@@ -33,9 +34,9 @@ impl Templates {
         Self(templates.iter().map(|template| (*template).to_owned()).collect())
     }
 
-    /// Returns the wording of row `id`: of all templates the one whose hash with the id is the greatest.
-    pub(super) fn pick(&self, id: &str) -> &str {
-        let rank = |template: &&String| *Digest::of(format!("{id}\n{template}").as_bytes()).as_bytes();
+    /// Returns the wording of the question about `topic`: of all templates the one whose hash with it is the greatest.
+    pub(super) fn pick(&self, topic: &str) -> &str {
+        let rank = |template: &&String| *Digest::of(format!("{topic}\n{template}").as_bytes()).as_bytes();
         match self.0.as_slice() {
             [one] => one,
             many => many.iter().max_by_key(rank).map_or("", String::as_str),
@@ -81,6 +82,8 @@ pub(super) struct Questions {
     pub(super) page: Templates,
     /// For a section.
     pub(super) section: Templates,
+    /// For a section whose heading is a version, such as `stable-2.11.0` in a list of changes.
+    pub(super) release: Templates,
     /// For a section whose heading says what to do, such as `How to install the CLI` or `Install the CLI`; `{heading}` is
     /// then `install the CLI`.
     pub(super) how_to: Templates,
@@ -108,6 +111,11 @@ impl Default for Questions {
                 "What should I know about \"{heading}\" when it comes to \"{title}\"?",
                 "I am reading about \"{title}\". What is there to say about \"{heading}\"?",
             ]),
+            release: Templates::of(&[
+                "What changed in {heading}?",
+                "What is new in {heading}?",
+                "Which changes came with {heading}?",
+            ]),
             how_to: Templates::of(&[
                 "How do I {heading}? (\"{title}\")",
                 "How can I {heading}? It is about \"{title}\".",
@@ -125,11 +133,12 @@ impl Default for Questions {
 impl Questions {
     /// Returns every placeholder that stands for nothing.
     pub(super) fn problems(&self) -> Vec<SettingProblem> {
-        let templates: [(&str, &Templates, &[&str]); 6] = [
+        let templates: [(&str, &Templates, &[&str]); 7] = [
             ("pull", &self.pull, &["{title}"]),
             ("review", &self.review, &["{title}", "{remark}"]),
             ("page", &self.page, &["{title}"]),
             ("section", &self.section, &["{heading}", "{title}"]),
+            ("release", &self.release, &["{heading}", "{title}"]),
             ("how-to", &self.how_to, &["{heading}", "{title}"]),
             ("task", &self.task, &["{heading}", "{title}"]),
         ];

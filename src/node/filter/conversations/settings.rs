@@ -11,6 +11,7 @@ use crate::node::SettingProblem;
 /// Settings of `filter.conversations`. Four characters make about one token of English.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the manifest")]
 pub(super) struct Settings {
     /// The system prompt of rows that have none; from `[model]` unless set here.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,6 +30,9 @@ pub(super) fn clean(text: &str) -> String {
     EMPTY_LINES.replace_all(&text, "\n\n").trim().to_owned()
 }
 
+/// What Hugo adds to a fence for its page, such as `{class=disable-copy}` behind the language.
+static FENCE_ATTRIBUTES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^(\s*(?:```+|~~~+)[ \t]*[\w+#.-]*)[ \t]*\{[^}\n]*\}[ \t]*$"));
 /// The list of files that `DeepWiki` puts at the head of a page.
 static SOURCE_FILES: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?is)<details>\s*<summary>\s*Relevant source files\s*</summary>.*?</details>"));
@@ -54,7 +57,9 @@ pub(super) fn without_metadata(markdown: &str) -> (Option<String>, &str) {
 /// sources, and links whose target is relative. A link that is defined elsewhere on the page gets its target; the
 /// definitions go. Mermaid's diagrams go with their captions, unless they are kept.
 pub(super) fn clean_document(markdown: &str, keep_diagrams: bool) -> String {
-    let text = clean(&SOURCE_FILES.replace_all(&SHORTCODE.replace_all(markdown, ""), ""));
+    let text = SHORTCODE.replace_all(markdown, "");
+    let text = SOURCE_FILES.replace_all(&text, "");
+    let text = clean(&FENCE_ATTRIBUTES.replace_all(&text, "$1"));
     let parser = Parser::new_ext(&text, options());
     let definitions: Vec<Range<usize>> =
         parser.reference_definitions().iter().map(|(_, definition)| definition.span.clone()).collect();
@@ -176,6 +181,12 @@ mod tests {
                     Sources: what a source is.\n";
         assert_eq!(clean_document(page, false), "Text b.\n\nSources: what a source is.");
         assert!(clean_document(page, true).contains("**Title: Flow**\n\n```mermaid\ngraph TD\n```"));
+    }
+
+    #[test]
+    fn shortcodes_and_attributes_of_fences_go() {
+        let page = "{{< note >}}\n\nMind this.\n\n{{< /note >}}\n\n```sh {class=disable-copy}\nls {a}\n```";
+        assert_eq!(clean_document(page, false), "Mind this.\n\n```sh\nls {a}\n```");
     }
 
     #[test]

@@ -180,6 +180,6 @@ fn the_rows_of_version_2_are_pinned() {
     let outcome = bench.run(&Conversations, &json!({}), &inputs).unwrap();
     assert_eq!(
         Bench::records(&outcome, "rows").root.to_string(),
-        "466722ca2f69dca363ea90b24f10627f8e5569313b986650ecd7ab0f8275d86e"
+        "2b8ff635c5bbf25227afe49aab76db3d8cd7e3a438b55c42ed48d4543bfd0443"
     );
 }

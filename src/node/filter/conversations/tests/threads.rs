@@ -43,6 +43,15 @@ fn unknown_authors_are_told_apart_by_their_words_or_not_at_all() {
 }
 
 #[test]
+fn who_once_speaks_as_the_asker_is_the_asker_in_every_comment() {
+    let comments = [(json!("bob"), LONG), (json!("bob"), "Thanks for the quick reply, it is the same in my cluster.")];
+    let (rows, report) = issue(&Value::Null, &comments);
+    assert!(rows.is_empty());
+    assert_eq!(report, ["dropped issue: only the asker commented: 1"]);
+    assert_eq!(issue(&json!("ann"), &comments).0.len(), 1);
+}
+
+#[test]
 fn a_dialogue_is_in_order_of_time_with_roles_by_speaker_and_ends_on_an_answer() {
     let (rows, _) = issue(
         &json!("ann"),
@@ -257,6 +266,16 @@ fn pull_requests_give_their_motivation_without_sign_offs() {
 }
 
 #[test]
+fn two_pull_requests_with_the_same_words_are_one_row() {
+    let bench = Bench::new();
+    let pull =
+        |number: u32| json!({"number": number, "title": "Raise the idle timeout", "author": "ann", "body": LONG});
+    let set = records(&bench, Form::Pulls, &(1..9).map(pull).collect::<Vec<_>>());
+    let (rows, report) = run(&bench, &json!({}), &[("pulls", set)]);
+    assert_eq!((rows.len(), report), (1, vec!["dropped row: exact duplicate: 7".to_owned()]));
+}
+
+#[test]
 fn a_review_thread_becomes_a_conversation_where_a_remark_was_answered() {
     let bench = Bench::new();
     let remark = "Why is the timeout raised here and not in the pool?";
@@ -273,7 +292,8 @@ fn a_review_thread_becomes_a_conversation_where_a_remark_was_answered() {
     ]);
     let pull =
         json!({"number": 1, "title": "Raise the idle timeout", "author": "ann", "body": "", "review_threads": reviews});
-    let (rows, report) = run(&bench, &json!({}), &[("pulls", records(&bench, Form::Pulls, &[pull.clone()]))]);
+    let (rows, report) =
+        run(&bench, &json!({}), &[("pulls", records(&bench, Form::Pulls, std::slice::from_ref(&pull)))]);
     let found: Vec<(&str, &str, &str)> =
         rows.iter().map(|row| (row.id.as_str(), row.turns[0].text.as_str(), row.turns[1].text.as_str())).collect();
     let question = format!("In a review of \"Raise the idle timeout\", somebody remarks:\n\n{remark}");
@@ -289,6 +309,6 @@ fn a_review_thread_becomes_a_conversation_where_a_remark_was_answered() {
         ]
     );
     let settings = json!({"merged-only": true});
-    let (_, report) = run(&bench, &settings, &[("pulls", records(&bench, Form::Pulls, &[pull]))]);
+    let (_, report) = run(&bench, &settings, &[("pulls", records(&bench, Form::Pulls, std::slice::from_ref(&pull)))]);
     assert_eq!(report, ["dropped pull request: not merged: 1"]);
 }
