@@ -162,7 +162,7 @@ impl<'a> Found<'a> {
         }
         for Dropped { index, id, reasons } in dropped {
             let why = match reasons.as_deref() {
-                None => "for a reason that only its run knows".to_owned(),
+                None => "why cannot be told, since the node is stale or gives other rows each time".to_owned(),
                 Some([]) => "it is not counted why".to_owned(),
                 Some(reasons) => {
                     let named = reasons
