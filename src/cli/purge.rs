@@ -116,7 +116,9 @@ impl Purge {
             output.line(format_args!("{} ({}) was made from {rows} {noun} of it", node.name, node.kind_name));
         }
         if !self.undo {
-            output.line("what was fetched and built before stays in the store until `tunesmith cache gc`; snapshots of sources stay");
+            output.line(
+                "older results stay in the store until `tunesmith cache gc`, snapshots while the lock names them",
+            );
         }
     }
 }
@@ -204,6 +206,7 @@ mod tests {
         let said = space.done(&["lineage", "o/r#10"]).out;
         assert!(said.contains("o/r#10: issue in issues:records"), "{said}");
         assert!(!said.contains("merged (export.command)"), "{said}");
+        assert!(said.contains("dropped\n  pairs: o/r#10: excluded by pipeline.excluded.jsonl\n"), "{said}");
         assert!(space.done(&["lineage", "o/r#10:answer"]).out.starts_with("o/r#10:answer is excluded\n"));
     }
 

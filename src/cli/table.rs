@@ -37,7 +37,9 @@ pub(super) fn tell(context: &mut Context<'_>, graph: &Graph, report: &BuildRepor
     }
     let lines = lines(graph, report);
     if context.output.is_json() {
-        lines.iter().for_each(|line| context.output.json(&json!({ "counts": line.for_programs() })));
+        for line in &lines {
+            context.output.json(&json!({ "counts": line.for_programs() }));
+        }
     } else {
         for_people(context.output, &lines);
     }
@@ -83,15 +85,9 @@ fn count(artifact: &Artifact) -> Option<u64> {
 
 /// Returns the remarks of a report that say why something was left out.
 fn dropped(known: &Known) -> Vec<(&str, u64)> {
-    let reasons = known.report.iter().filter_map(|(what, count)| {
-        let why = match what.strip_prefix("dropped") {
-            Some(why) => why.strip_prefix(':').unwrap_or(why).trim_start(),
-            None if what.starts_with("excluded ") => what,
-            None => return None,
-        };
-        Some((why, *count))
-    });
-    let mut reasons: Vec<(&str, u64)> = reasons.collect();
+    let is_drop = |what: &str| what.starts_with("dropped") || what.starts_with("excluded");
+    let reasons = known.report.iter().filter(|(what, _)| is_drop(what));
+    let mut reasons: Vec<(&str, u64)> = reasons.map(|(what, count)| (what.as_str(), *count)).collect();
     reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     reasons
 }
@@ -106,7 +102,7 @@ fn for_people(output: &mut Output, lines: &[Line<'_>]) {
     for line in shown {
         output.note(format_args!("{:width$}  {:>read$}  {}", line.node, line.read(), line.kept()));
         for (why, count) in line.dropped.iter().take(NAMED) {
-            output.note(format_args!("{:width$}  {:>read$}  dropped: {why}", "", HumanCount(*count).to_string()));
+            output.note(format_args!("{:width$}  {:>read$}  {why}", "", HumanCount(*count).to_string()));
         }
         let more = line.dropped.len().saturating_sub(NAMED);
         if more > 0 {
@@ -169,8 +165,8 @@ mod tests {
             notes       2  2\n\
             fixes       1  1\n\
             pairs       7  4\n\
-            \x20           2  dropped: row: superseded by a correction\n\
-            \x20           1  dropped: issue: only the asker commented\n\
+            \x20           2  dropped row: superseded by a correction\n\
+            \x20           1  dropped issue: only the asker commented\n\
             dataset     4  eval 0, train 4\n";
         assert!(said.contains(table), "{said}");
     }
@@ -218,7 +214,7 @@ mod tests {
         space.write("notes.jsonl", &lines.collect::<String>());
         space.edit("pipeline.toml", "type = \"jsonl\"", "type = \"jsonl\"\nas = \"issues\"");
         let said = space.done(&["build"]).err;
-        assert_eq!(said.matches("dropped: ").count(), 4, "{said}");
+        assert_eq!(said.matches("  dropped issue: ").count(), 4, "{said}");
         assert!(said.contains("  2  … for 2 more reasons: tunesmith show pairs\n"), "{said}");
     }
 }

@@ -3,7 +3,7 @@
 //! Inputs are named by their nodes, not by their place in the key. Of a record set the difference says which records;
 //! of any other artifact only that it changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -160,27 +160,46 @@ pub struct RowChange {
     pub new: Option<Conversation>,
 }
 
-/// Returns the rows and corrections that differ between two record sets, in order of their ids; none where one is no
-/// record set or is gone.
+/// The rows that differ between two builds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowChanges {
+    /// The first ones, in order of their ids.
+    pub first: Vec<RowChange>,
+    /// The ids of all.
+    pub ids: Vec<String>,
+}
+
+/// Returns the rows or corrections that differ between two record sets and are not in `known`; `limit` are read. None
+/// where one is no record set or is gone, and none of records of another sort.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn row_changes(store: &Store, old: &Artifact, new: &Artifact) -> Result<Vec<RowChange>, EngineError> {
-    let (Artifact::Records(old), Artifact::Records(new)) = (old, new) else { return Ok(Vec::new()) };
+pub fn row_changes(
+    store: &Store,
+    old: &Artifact,
+    new: &Artifact,
+    known: &BTreeSet<String>,
+    limit: usize,
+) -> Result<RowChanges, EngineError> {
+    let mut rows = RowChanges::default();
+    let (Artifact::Records(old), Artifact::Records(new), 1..) = (old, new, limit) else { return Ok(rows) };
     let changed = match changes(store, old, new) {
-        Err(RecordError::Store(StoreError::Missing { .. } | StoreError::Damaged { .. })) => return Ok(Vec::new()),
+        Err(RecordError::Store(StoreError::Missing { .. } | StoreError::Damaged { .. })) => return Ok(rows),
         changed => changed?,
     };
-    let row = |line: Option<Line<'_>>| -> Result<Option<Conversation>, RecordError> {
-        Ok(line.map(|line| line.record()).transpose()?.and_then(|record| record.conversation().cloned()))
+    let row = |line: Option<&Line<'_>>| -> Result<Option<Conversation>, RecordError> {
+        Ok(line.map(Line::record).transpose()?.and_then(|record| record.conversation().cloned()))
     };
-    let mut rows = Vec::new();
-    for Changed { old, new } in changed {
-        let id = new.as_ref().or(old.as_ref()).map(|line| line.id().to_owned()).unwrap_or_default();
-        let (old, new) = (row(old)?, row(new)?);
-        if old.is_some() || new.is_some() {
-            rows.push(RowChange { id, old, new });
+    for Changed { old, new } in &changed {
+        let Some(id) = new.as_ref().or(old.as_ref()).map(Line::id).filter(|id| !known.contains(*id)) else { continue };
+        if rows.ids.len() < limit {
+            let (old, new) = (row(old.as_ref())?, row(new.as_ref())?);
+            if old.is_none() && new.is_none() {
+                return Ok(RowChanges::default());
+            }
+            rows.first.push(RowChange { id: id.to_owned(), old, new });
         }
+        rows.ids.push(id.to_owned());
     }
     Ok(rows)
 }

@@ -34,7 +34,9 @@ mod worker;
 pub use crate::store::Known;
 pub use build::{BuildOptions, build};
 pub use catalog::KindCatalog;
-pub use difference::{Change, Difference, RecordChanges, RowChange, differences, record_changes, row_changes};
+pub use difference::{
+    Change, Difference, RecordChanges, RowChange, RowChanges, differences, record_changes, row_changes,
+};
 pub use error::EngineError;
 pub use events::{Observer, Said};
 pub use exclusions::Exclusions;

@@ -36,7 +36,7 @@ impl Plan {
     }
 }
 
-/// Plans a build of `selected`. Nothing is written and no socket is opened.
+/// Plans a build of `selected`. Nothing is built and no socket is opened.
 ///
 /// # Errors
 /// Errors of the store. What concerns one node is in its entry.

@@ -18,8 +18,8 @@ use super::rows::Rows;
 use super::session::Session;
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{
-    Change, Difference, EngineError, Mode, RecordChanges, RowChange, RunEntry, RunLog, differences, record_changes,
-    row_changes,
+    Change, Difference, EngineError, Mode, RecordChanges, RowChange, RowChanges, RunEntry, RunLog, differences,
+    record_changes, row_changes,
 };
 use crate::store::{Artifact, Digest, Store};
 
@@ -50,6 +50,14 @@ struct NodeDiff<'a> {
     outputs: Vec<OutputDiff<'a>>,
 }
 
+/// What of rows is shown.
+struct Shown {
+    /// How many of each output.
+    limit: Rows,
+    /// Those of the nodes before.
+    ids: BTreeSet<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct Metric<'a> {
     field: &'a str,
@@ -63,8 +71,11 @@ struct OutputDiff<'a> {
     old: Option<Digest>,
     new: Option<Digest>,
     records: Option<RecordChanges>,
-    /// Those that are shown at no node before.
+    /// The first of those that differ at no node before.
     rows: Vec<RowChange>,
+    /// The ids of all of them.
+    #[serde(skip)]
+    ids: Vec<String>,
 }
 
 impl Execute for Diff {
@@ -73,7 +84,7 @@ impl Execute for Diff {
         let (old, new) = self.runs(&session.store)?;
         context.output.line(format_args!("run {} → run {}", old.run, new.run));
         let (mut differing, mut same) = (0, 0);
-        let mut shown = BTreeSet::new();
+        let mut shown = Shown { limit: self.rows, ids: BTreeSet::new() };
         for name in names(&old, &new) {
             let before = result_run(&session.store, &old, name)?;
             let is_known = new.node(name).is_some() || session.project.graph.find(name).is_some();
@@ -81,11 +92,9 @@ impl Execute for Diff {
             match node_diff(&session.store, before.as_ref(), now.as_ref(), name, &shown)? {
                 Some(mut diff) => {
                     differing += 1;
-                    let rows = diff.outputs.iter_mut().flat_map(|output| &mut output.rows);
-                    shown.extend(rows.map(|row| row.id.clone()));
                     for_people(context, &diff, self.rows);
-                    diff.outputs.iter_mut().for_each(|output| output.rows.truncate(self.rows.limit()));
                     context.output.json(&json!({ "diff": diff }));
+                    shown.ids.extend(diff.outputs.iter_mut().flat_map(|output| std::mem::take(&mut output.ids)));
                 }
                 None => same += 1,
             }
@@ -139,7 +148,7 @@ fn node_diff<'a>(
     old: Option<&'a RunLog>,
     new: Option<&'a RunLog>,
     name: &'a str,
-    shown: &BTreeSet<String>,
+    shown: &Shown,
 ) -> Result<Option<NodeDiff<'a>>, EngineError> {
     let entry = |log: Option<&'a RunLog>| log.and_then(|log| log.node(name));
     let outcome = entry(new).map(|entry| entry.outcome.as_str());
@@ -174,7 +183,7 @@ fn output_diffs<'a>(
     store: &Store,
     old: Option<&'a RunEntry>,
     new: Option<&'a RunEntry>,
-    shown: &BTreeSet<String>,
+    shown: &Shown,
 ) -> Result<Vec<OutputDiff<'a>>, EngineError> {
     let names: BTreeSet<&str> =
         [old, new].into_iter().flatten().flat_map(|entry| entry.outputs.keys()).map(String::as_str).collect();
@@ -185,13 +194,15 @@ fn output_diffs<'a>(
         if before == now {
             continue;
         }
-        let (records, mut rows) = match (before, now) {
-            (Some(before), Some(now)) => (record_changes(store, before, now)?, row_changes(store, before, now)?),
-            _ => (None, Vec::new()),
+        let (records, rows) = match (before, now) {
+            (Some(before), Some(now)) => {
+                let rows = row_changes(store, before, now, &shown.ids, shown.limit.limit())?;
+                (record_changes(store, before, now)?, rows)
+            }
+            _ => (None, RowChanges::default()),
         };
-        rows.retain(|row| !shown.contains(&row.id));
         let (old, new) = (before.map(Artifact::digest), now.map(Artifact::digest));
-        diffs.push(OutputDiff { output, old, new, records, rows });
+        diffs.push(OutputDiff { output, old, new, records, rows: rows.first, ids: rows.ids });
     }
     Ok(diffs)
 }
@@ -215,15 +226,13 @@ fn for_people(context: &mut Context<'_>, diff: &NodeDiff<'_>, limit: Rows) {
         let text = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
         output.line(format_args!("  {field}: {} → {}", text(*old), text(*new)));
     }
-    for OutputDiff { output: name, old, new, records, rows } in &diff.outputs {
+    for OutputDiff { output: name, old, new, records, rows, ids } in &diff.outputs {
         let short = |digest: &Option<Digest>| digest.as_ref().map_or_else(|| "nothing".to_owned(), Digest::short);
         match records {
             Some(records) => output.line(format_args!("  output {name}: {records}")),
             None => output.line(format_args!("  output {name}: {} → {}", short(old), short(new))),
         }
-        if limit != Rows::First(0) {
-            rows::tell(output, rows, limit);
-        }
+        rows::tell(output, rows, ids.len(), limit);
     }
 }
 

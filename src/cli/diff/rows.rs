@@ -12,9 +12,9 @@ const LINES: usize = 12;
 /// Characters of unchanged text that are shown beside changed words.
 const BESIDE: usize = 60;
 
-/// Shows rows that differ, the first ones.
-pub(super) fn tell(output: &mut Output, changes: &[RowChange], rows: Rows) {
-    for change in changes.iter().take(rows.limit()) {
+/// Shows the first rows of `count` that differ.
+pub(super) fn tell(output: &mut Output, changes: &[RowChange], count: usize, rows: Rows) {
+    for change in changes {
         let text = |row: &Option<_>| row.as_ref().map(conversation).map(|text| plain(&text));
         let lines = match (text(&change.old), text(&change.new)) {
             (Some(old), Some(new)) => edited(&old, &new),
@@ -27,7 +27,7 @@ pub(super) fn tell(output: &mut Output, changes: &[RowChange], rows: Rows) {
             output.line(format_args!("    {line}"));
         }
     }
-    let more = changes.len().saturating_sub(rows.limit());
+    let more = count - changes.len();
     if more > 0 {
         let noun = if more == 1 { "row" } else { "rows" };
         output.line(format_args!("    … and {more} more {noun}: --rows all"));
@@ -37,7 +37,8 @@ pub(super) fn tell(output: &mut Output, changes: &[RowChange], rows: Rows) {
 /// Returns the lines of a row that came or went.
 fn whole(sign: char, text: &str, rows: Rows) -> Vec<String> {
     let limit = if rows == Rows::All { usize::MAX } else { LINES };
-    let mut lines: Vec<String> = text.lines().take(limit).map(|line| format!("{sign} {line}")).collect();
+    let mut lines: Vec<String> =
+        text.lines().take(limit).map(|line| format!("{sign} {line}").trim_end().to_owned()).collect();
     let more = text.lines().count().saturating_sub(limit);
     if more > 0 {
         lines.push(format!("{sign} … {more} more lines"));
@@ -47,7 +48,9 @@ fn whole(sign: char, text: &str, rows: Rows) -> Vec<String> {
 
 /// Returns the id of an edited row and the lines that differ, each with one line before and after it.
 fn edited(old: &str, new: &str) -> Vec<String> {
-    let diff = TextDiff::from_lines(old, new);
+    // The last lines end as all others, so that they compare as equal.
+    let (old, new) = (format!("{old}\n"), format!("{new}\n"));
+    let diff = TextDiff::from_lines(&old, &new);
     let id = new.lines().next().unwrap_or_default();
     let mut lines = vec![format!("~ {id}")];
     for (number, group) in diff.grouped_ops(1).into_iter().enumerate() {
@@ -132,8 +135,7 @@ mod tests {
                 "~ o/r#1:answer",
                 "  user: How?",
                 "~ assistant: [-Drain-]{+Halt+} the node first.",
-                "-   Then wait.",
-                "+   Then wait.",
+                "    Then wait.",
                 "+   And look."
             ]
         );

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::super::rows::Rows;
@@ -12,7 +13,7 @@ use crate::graph::NodeIndex;
 use crate::store::{Artifact, RecordsRef};
 
 /// Rows that went into a model.
-struct Set {
+struct Behind {
     name: String,
     set: RecordsRef,
     shares: BTreeMap<Option<NodeIndex>, Share>,
@@ -38,11 +39,12 @@ pub(super) fn tell(
     if sets.is_empty() {
         output.line("  no rows went into it");
     }
-    for Set { name, set, shares, ids } in &sets {
-        output.line(format_args!("{name}: {} rows", set.count));
+    for Behind { name, set, shares, ids } in &sets {
+        output.line(format_args!("{name}: {}", counted(set.count, "row")));
         for (index, Share { records, rows }) in shares {
             let source = index.map_or("no source any more", |index| ancestry.node(index).name.as_str());
-            output.line(format_args!("  {rows} rows of {records} records of {source}"));
+            let (rows, records) = (counted(*rows, "row"), counted(*records, "record"));
+            output.line(format_args!("  {rows} of {records} of {source}"));
         }
         for id in ids {
             output.line(format_args!("    {}", plain(id)));
@@ -63,8 +65,12 @@ pub(super) fn tell(
     Ok(Exit::Done)
 }
 
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", HumanCount(count), if count == 1 { "" } else { "s" })
+}
+
 /// Returns the sets behind a node's files, or those that it has itself.
-fn sets(ancestry: &Ancestry<'_>, built: &BuiltNode, rows: Rows) -> Result<Vec<Set>, EngineError> {
+fn sets(ancestry: &Ancestry<'_>, built: &BuiltNode, rows: Rows) -> Result<Vec<Behind>, EngineError> {
     let own = built.outputs.iter().filter_map(|(name, artifact)| match artifact {
         Artifact::Records(set) => Some((format!("{}:{name}", ancestry.node(built.index).name), *set)),
         Artifact::File(_) | Artifact::Folder { .. } => None,
@@ -75,12 +81,12 @@ fn sets(ancestry: &Ancestry<'_>, built: &BuiltNode, rows: Rows) -> Result<Vec<Se
     }
     let read = sets.into_iter().map(|(name, set)| {
         let ids = ancestry.ids(&set, rows.limit())?;
-        Ok(Set { name, set, shares: ancestry.shares(&set)?, ids })
+        Ok(Behind { name, set, shares: ancestry.shares(&set)?, ids })
     });
     read.collect()
 }
 
-impl Set {
+impl Behind {
     fn for_programs(&self, ancestry: &Ancestry<'_>) -> Value {
         let sources = self.shares.iter().map(|(index, share)| {
             let node = index.map(|index| &ancestry.node(index).name);

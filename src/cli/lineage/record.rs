@@ -6,7 +6,7 @@ use super::super::rows::Rows;
 use super::super::session::Session;
 use super::super::show::plain;
 use super::super::{CliError, Context, Exit};
-use crate::engine::{Ancestry, EngineError, Held, Reached, Resolver, contribution};
+use crate::engine::{Ancestry, EngineError, Exclusions, Held, Reached, Resolver, contribution};
 use crate::graph::NodeIndex;
 use crate::manifest::Family;
 use crate::record::{Comment, Record, SourceRef};
@@ -14,8 +14,9 @@ use crate::record::{Comment, Record, SourceRef};
 /// All that is known of an id.
 pub(in crate::cli) struct Found<'a> {
     id: &'a str,
-    /// The note of its exclusion, if it is excluded.
-    excluded: Option<Option<String>>,
+    is_excluded: bool,
+    /// Why it is excluded.
+    note: Option<String>,
     held: Vec<Held>,
     reached: Vec<Reached>,
 }
@@ -34,14 +35,15 @@ impl<'a> Found<'a> {
     /// Errors of the store.
     pub(in crate::cli) fn of(session: &Session<'_>, ancestry: &Ancestry<'_>, id: &'a str) -> Result<Self, EngineError> {
         let held = ancestry.holders(id)?;
-        let excluded = session.exclusions.entries().get(id).cloned();
+        let entry = session.exclusions.entries().get(id);
+        let (is_excluded, note) = (entry.is_some(), entry.cloned().flatten());
         let reached = ancestry.reached(&ancestry.seeds(&[id.to_owned()])?)?;
-        Ok(Self { id, excluded, held, reached })
+        Ok(Self { id, is_excluded, note, held, reached })
     }
 
     /// Returns whether the id stands for anything.
     pub(in crate::cli) fn is_something(&self) -> bool {
-        !self.held.is_empty() || !self.reached.is_empty() || self.excluded.is_some()
+        !self.held.is_empty() || !self.reached.is_empty() || self.is_excluded
     }
 
     pub(super) fn tell(
@@ -52,11 +54,20 @@ impl<'a> Found<'a> {
         rows: Rows,
     ) -> Result<Exit, CliError> {
         let sources = self.sources(ancestry)?;
-        let dropped = self.dropped(resolver, ancestry)?;
+        let dropped = self.dropped(resolver, ancestry, rows)?;
         self.for_people(context, ancestry, &sources, &dropped, rows);
         let object = self.for_programs(ancestry, &sources, &dropped, rows);
         context.output.json(&json!({ "lineage": object }));
         Ok(Exit::Done)
+    }
+
+    /// Returns where it went, beside the source that it is in.
+    fn went_into(&self, ancestry: &Ancestry<'_>) -> impl Iterator<Item = &Reached> {
+        let is_itself = |reached: &Reached| {
+            ancestry.node(reached.index).family == Family::Source
+                && matches!(reached.rows.as_slice(), [id] if id == self.id)
+        };
+        self.reached.iter().filter(move |reached| !is_itself(reached))
     }
 
     /// Returns the records that it came from, beside itself.
@@ -72,8 +83,13 @@ impl<'a> Found<'a> {
         Ok(sources)
     }
 
-    /// Returns what went into filters and did not come out.
-    fn dropped(&self, resolver: &Resolver<'_>, ancestry: &Ancestry<'_>) -> Result<Vec<Dropped>, EngineError> {
+    /// Returns what went into filters and did not come out, of each filter the first ones: each reason costs a run.
+    fn dropped(
+        &self,
+        resolver: &Resolver<'_>,
+        ancestry: &Ancestry<'_>,
+        rows: Rows,
+    ) -> Result<Vec<Dropped>, EngineError> {
         let mut dropped = Vec::new();
         for built in ancestry.nodes() {
             let node = ancestry.node(built.index);
@@ -86,19 +102,22 @@ impl<'a> Found<'a> {
                 .filter(|reached| reached.index == built.index)
                 .flat_map(|reached| &reached.rows)
                 .collect();
-            for (from, output, _) in &built.inputs {
-                let went_in = self.reached.iter().filter(|reached| {
+            let went_in = built.inputs.iter().flat_map(|(from, output, _)| {
+                self.reached.iter().filter(move |reached| {
                     ancestry.node(reached.index).name == *from && reached.output.as_ref() == Some(output)
-                });
-                for id in went_in.flat_map(|reached| &reached.rows) {
-                    if came_out.iter().all(|row| !row.starts_with(id.as_str())) {
-                        let mut reasons = contribution(resolver, built.index, id)?;
-                        if let Some(reasons) = &mut reasons {
-                            reasons.retain(|(what, _)| what.starts_with("dropped"));
-                        }
-                        dropped.push(Dropped { index: built.index, id: id.clone(), reasons });
-                    }
-                }
+                })
+            });
+            let lost = went_in.flat_map(|reached| &reached.rows);
+            let lost = lost.filter(|id| came_out.iter().all(|row| !row.starts_with(id.as_str())));
+            for id in lost.take(rows.limit()) {
+                let reasons = match excluded_rows(resolver.exclusions, id) {
+                    0 => contribution(resolver, built.index, id)?.map(|mut reasons| {
+                        reasons.retain(|(what, _)| what.starts_with("dropped"));
+                        reasons
+                    }),
+                    rows => Some(vec![(format!("excluded by {}", resolver.exclusions.name()), rows)]),
+                };
+                dropped.push(Dropped { index: built.index, id: id.clone(), reasons });
             }
         }
         Ok(dropped)
@@ -114,13 +133,14 @@ impl<'a> Found<'a> {
     ) {
         let output = &mut *context.output;
         let id = plain(self.id);
-        match &self.excluded {
-            Some(Some(note)) => output.line(format_args!("{id} is excluded: {}", plain(note))),
-            Some(None) => output.line(format_args!("{id} is excluded")),
+        match &self.note {
+            Some(note) => output.line(format_args!("{id} is excluded: {}", plain(note))),
+            None if self.is_excluded => output.line(format_args!("{id} is excluded")),
             None if self.held.is_empty() => output.line(format_args!("{id} is in no source any more")),
             None => {}
         }
-        for held in &self.held {
+        // Filters after the first only pass it on, which stands below.
+        for held in self.held.iter().take(1) {
             let (node, kind) = (&ancestry.node(held.index).name, held.record.kind());
             output.line(format_args!("{id}: {kind} in {node}:{}, {}", held.output, held.digest.short()));
             if let Some(url) = held.record.url() {
@@ -133,18 +153,19 @@ impl<'a> Found<'a> {
         for source in sources {
             output.line(format_args!("  {}", plain(&source.for_people(ancestry))));
         }
-        if !self.reached.is_empty() {
+        let went_into: Vec<&Reached> = self.went_into(ancestry).collect();
+        if !went_into.is_empty() {
             output.line("went into");
         }
-        for reached in &self.reached {
-            output.line(format_args!("  {}", plain(&went_into(reached, ancestry, rows))));
+        for reached in went_into {
+            output.line(format_args!("  {}", plain(&destination(reached, ancestry, rows))));
         }
         if !dropped.is_empty() {
             output.line("dropped");
         }
         for Dropped { index, id, reasons } in dropped {
             let why = match reasons.as_deref() {
-                None => "for a reason that only its run knows".to_owned(),
+                None => "why cannot be told, since the node is stale or gives other rows each time".to_owned(),
                 Some([]) => "it is not counted why".to_owned(),
                 Some(reasons) => {
                     let named = reasons
@@ -164,7 +185,7 @@ impl<'a> Found<'a> {
                 "digest": held.digest, "url": held.record.url(),
             })
         });
-        let reached = self.reached.iter().map(|reached| {
+        let reached = self.went_into(ancestry).map(|reached| {
             let node = ancestry.node(reached.index);
             let ids: Vec<&String> = reached.rows.iter().take(rows.limit()).collect();
             json!({
@@ -182,13 +203,20 @@ impl<'a> Found<'a> {
         json!({
             "asked": self.id,
             "is": "record",
-            "excluded": self.excluded.is_some(),
+            "excluded": self.is_excluded,
             "held": held.collect::<Vec<_>>(),
             "from": sources.iter().map(|source| source.for_programs(ancestry)).collect::<Vec<_>>(),
             "reached": reached.collect::<Vec<_>>(),
             "dropped": dropped.collect::<Vec<_>>(),
         })
     }
+}
+
+/// Returns how many rows of a record are excluded, by their ids, which go on from the record's.
+fn excluded_rows(exclusions: &Exclusions, id: &str) -> u64 {
+    let from = exclusions.entries().range(id.to_owned()..);
+    let rests = from.map_while(|(excluded, _)| excluded.strip_prefix(id));
+    rests.filter(|rest| rest.starts_with(|next: char| !next.is_alphanumeric())).count() as u64
 }
 
 /// A record that a row came from.
@@ -231,7 +259,9 @@ impl Source {
                 for Comment { id, author, created_at, .. } in comments {
                     let id = id.unwrap_or_default();
                     text.push_str(&format!("\n    comment {id} by {}", author.login.as_deref().unwrap_or("somebody")));
-                    text.push_str(&created_at.iter().map(|at| format!(", {at}")).collect::<String>());
+                    if let Some(at) = created_at {
+                        text.push_str(&format!(", {at}"));
+                    }
                 }
             }
         }
@@ -253,7 +283,7 @@ impl Source {
 }
 
 /// Returns a line about what has rows of a record, or was made from such.
-fn went_into(reached: &Reached, ancestry: &Ancestry<'_>, rows: Rows) -> String {
+fn destination(reached: &Reached, ancestry: &Ancestry<'_>, rows: Rows) -> String {
     let node = ancestry.node(reached.index);
     let count = reached.rows.len();
     let noun = if count == 1 { "row" } else { "rows" };

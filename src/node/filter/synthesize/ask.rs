@@ -75,7 +75,9 @@ impl<'a, 'r> Endpoint<'a, 'r> {
                     client = client.with_token(&url, Secret::new(&token).map_err(SynthesizeError::from)?);
                 }
                 None => {
-                    run.warn(format!("environment variable `{name}` is not set: the endpoint is asked without a token"))
+                    run.warn(format!(
+                        "environment variable `{name}` is not set: the endpoint is asked without a token"
+                    ));
                 }
             }
         }

@@ -73,7 +73,7 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum ResponseFormat {
-    /// By the schema of the pairs: llama.cpp, vLLM, Ollama and `OpenAI` hold the model to it.
+    /// By the schema of the pairs: llama.cpp, `vLLM`, Ollama and `OpenAI` hold the model to it.
     #[default]
     JsonSchema,
     /// As any JSON object, for endpoints without schemas.

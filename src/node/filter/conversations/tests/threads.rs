@@ -312,3 +312,19 @@ fn a_review_thread_becomes_a_conversation_where_a_remark_was_answered() {
     let (_, report) = run(&bench, &settings, &[("pulls", records(&bench, Form::Pulls, std::slice::from_ref(&pull)))]);
     assert_eq!(report, ["dropped pull request: not merged: 1"]);
 }
+
+#[test]
+fn a_row_names_the_comments_whose_words_it_has() {
+    let bench = Bench::new();
+    let comments = json!([
+        {"id": 11, "author": "bob", "body": LONG},
+        {"id": 12, "author": "ann", "body": "Is that a setting of the proxy or one of the application?"},
+        {"id": 13, "author": "ci[bot]", "body": "A build failed."},
+        {"id": 14, "author": "bob", "body": format!("Of the application. {LONG}")},
+        {"id": 15, "author": "ann", "body": "Then I will look for it there."},
+    ]);
+    let value = json!({"number": 1, "title": "Requests fail now and then", "author": "ann", "comments": comments});
+    let (rows, _) = run(&bench, &json!({}), &[("issues", issues(&bench, &[value]))]);
+    let cited: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.sources[0].comments.as_slice())).collect();
+    assert_eq!(cited, [("o/r#1:answer", &[14][..]), ("o/r#1:thread", &[11, 12, 14][..])]);
+}
