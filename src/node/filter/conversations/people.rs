@@ -52,7 +52,8 @@ static ASKING: LazyLock<Regex> = LazyLock::new(|| {
         |(?:in|on|for|from|with)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?|services?)
         |(?:i|we)(?:'m|\ am|'re|\ are)\ (?:still\ |also\ |now\ |just\ )*(?:seeing|getting|facing|hitting|experiencing|having|running|runnings|going\ to\ (?:downgrade|upgrade|try))
         |(?:i|we)\ (?:still|also)\ (?:see|get|face|hit|have)
-        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|that|this|all|both|setting|\d+|in|with|on|from|to\ (?:\w*\d))
+        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|in|with|on|from|to\ (?:\w*\d))
+        |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*tried\ (?:that|this|all|both|setting|\d+)
         |have(?:n't|\ not)\ been\ able\ to
         |would\ it\ be\ possible\ to|is\ there\ any\ (?:way|sort|kind|workaround|update)|am\ i\ (?:understanding|missing|doing)
         |(?:same|similar)\ (?:issue|problem|error|behaviou?r)\ (?:here|with|on|in)
@@ -184,6 +185,13 @@ fn speaker(thread: &Thread, comment: &Comment, bots: &[String]) -> Speaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_asker_tells_what_was_tried() {
+        assert!(ASKING.is_match("yes, I have tried that value too"));
+        assert!(ASKING.is_match("We still see it in our cluster"));
+        assert!(!ASKING.is_match("After some debugging, we figured out that all requests were failing."));
+    }
 
     #[test]
     fn a_doubt_is_no_confirmation() {
