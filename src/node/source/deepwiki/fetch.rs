@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{DeepwikiError, begins};
 use super::mcp::Mcp;
 use super::pages::{self, RawPage};
-use super::payload;
+use super::payload::{self, Wiki};
 use crate::net::{Client, NetError, Request, Url, Watch};
 use crate::node::Run;
 
@@ -88,18 +88,20 @@ impl Fetch<'_, '_> {
     fn by_payload(&self, repo: &str) -> Result<Fetched, DeepwikiError> {
         let url = Url::parse(&format!("{}/{repo}", self.site))?;
         let page = self.client.send(&Request::get(url.clone()).stays(), self.watch)?;
-        let wiki = match payload::read(&page.body) {
-            Ok(wiki) => wiki,
-            // Bare rows, without the page around them.
-            Err(_) => {
-                let next = format!("/{repo}");
-                let request = Request::get(url).header("rsc", "1").header("next-url", next).stays();
-                let rows = self.client.send(&request, self.watch)?;
-                let bad = |what| DeepwikiError::BadPayload { repo: repo.to_owned(), what };
-                payload::read(&rows.body).map_err(bad)?
-            }
-        };
-        Ok(Fetched { commit: wiki.commit, pages: wiki.pages })
+        if let Ok(wiki) = payload::read(&page.body) {
+            return Ok(wiki.into());
+        }
+        // Bare rows, without the page around them.
+        let request = Request::get(url).header("rsc", "1").header("next-url", format!("/{repo}")).stays();
+        let rows = self.client.send(&request, self.watch)?;
+        let bad = |what| DeepwikiError::BadPayload { repo: repo.to_owned(), what };
+        Ok(payload::read(&rows.body).map_err(bad)?.into())
+    }
+}
+
+impl From<Wiki> for Fetched {
+    fn from(wiki: Wiki) -> Self {
+        Self { commit: wiki.commit, pages: wiki.pages }
     }
 }
 

@@ -181,16 +181,13 @@ fn fetch_all(run: &Run<'_>, settings: &Settings) -> Result<Outcome, DeepwikiErro
 
 /// Returns a wiki that came earlier in this round, or fetches it.
 fn wiki(kept: &Kept<'_>, fetch: &mut Fetch<'_, '_>, repo: &str) -> Result<Fetched, DeepwikiError> {
-    let wiki = match kept.of_this_round::<Fetched>(repo) {
-        Some(wiki) => {
-            fetch.run.note(format!("{repo}: {} pages of an earlier try", wiki.pages.len()));
-            wiki
-        }
-        None => {
-            let wiki = fetch.wiki(repo)?;
-            kept.keep(repo, &wiki)?;
-            wiki
-        }
+    let wiki = if let Some(wiki) = kept.of_this_round::<Fetched>(repo) {
+        fetch.run.note(format!("{repo}: {} pages of an earlier try", wiki.pages.len()));
+        wiki
+    } else {
+        let wiki = fetch.wiki(repo)?;
+        kept.keep(repo, &wiki)?;
+        wiki
     };
     let pages = wiki.pages.len() as u64;
     fetch.run.progress(pages, Some(pages), "pages", repo);
