@@ -44,7 +44,7 @@ pub(super) struct Correct {
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// How often it counts; 1 unless you say otherwise
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = weight)]
     weight: Option<f64>,
 }
 
@@ -134,11 +134,16 @@ impl Correct {
             line.insert("note".into(), json!(note));
         }
         if let Some(weight) = self.weight {
-            // What is no number in JSON is refused with the same words as in the file.
-            line.insert("weight".into(), if weight.is_finite() { json!(weight) } else { json!(0) });
+            line.insert("weight".into(), json!(weight));
         }
         Value::Object(line).to_string()
     }
+}
+
+/// Reads a weight, as it may stand in the file.
+fn weight(text: &str) -> Result<f64, &'static str> {
+    let weight = text.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight > 0.0);
+    weight.ok_or("it says how often the row counts: a number above 0, such as 2 or 0.5")
 }
 
 /// Returns a text of the command line, or asks for it.
@@ -372,8 +377,10 @@ mod tests {
         );
         assert_eq!(file(&space), "{}\n");
         space.write("data/fixes.jsonl", "");
-        let weight = ["correct", "--question", "r", "--answer", "b", "--weight", "0"];
-        space.refused(&weight, Exit::Wrong, "has the weight 0");
+        for wrong in ["0", "-1", "NaN", "inf", "twice"] {
+            let weight = format!("--weight={wrong}");
+            space.refused(&["correct", "--question", "r", "--answer", "b", &weight], Exit::Wrong, "a number above 0");
+        }
         space.refused(&["correct", "--question", "r", "--answer", " "], Exit::Wrong, "the conversation has no answer");
         space.refused(&["correct", "--question", " ", "--answer", "b"], Exit::Wrong, "a turn has no text");
         assert_eq!(file(&space), "");

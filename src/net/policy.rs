@@ -13,7 +13,7 @@ pub struct Policy {
     pub backoff: Duration,
     /// What one try may take, from connecting to the last byte.
     pub deadline: Duration,
-    /// What a request may take with all its tries, without the waits that servers ask for.
+    /// What a request may take with all its tries, without the waits that servers ask for; one try's time at least.
     pub total: Duration,
     /// What connecting may take.
     pub connect: Duration,

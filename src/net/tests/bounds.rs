@@ -81,9 +81,16 @@ fn a_request_may_bring_its_own_bounds() {
 fn tries_without_end_end_with_the_total_deadline() {
     let server = Server::start(|_, _| told(503, &[], "busy"));
     let pause = Duration::from_millis(10);
-    let policy = Policy { attempts: u32::MAX, backoff: pause, total: Duration::from_millis(300), ..Policy::default() };
+    let total = Duration::from_millis(300);
+    let policy = Policy { attempts: u32::MAX, backoff: pause, deadline: total, total, ..Policy::default() };
     let text = shown(ask(server.url("/"), policy));
     assert!(text.contains("answered 503 in"), "{text}");
+}
+
+#[test]
+fn one_try_may_take_its_deadline_even_where_that_is_longer_than_the_total() {
+    let server = Server::start(|_, _| told(200, &[], "done"));
+    assert_eq!(ask(server.url("/"), Policy { total: Duration::from_nanos(1), ..quick() }).unwrap().body, b"done");
 }
 
 #[test]
@@ -95,7 +102,8 @@ fn redirects_share_one_total_deadline() {
     });
     // Each hop fails once and pauses longer than is left to all.
     let pause = Duration::from_millis(80);
-    let policy = Policy { attempts: 20, backoff: pause, total: Duration::from_millis(100), ..Policy::default() };
+    let total = Duration::from_millis(100);
+    let policy = Policy { attempts: 20, backoff: pause, deadline: total, total, ..Policy::default() };
     let text = shown(ask(server.url("/"), policy));
     assert!(text.contains("answered 503 in"), "{text}");
 }
@@ -106,7 +114,8 @@ fn a_pause_that_a_failing_server_asks_for_counts_against_the_patience_not_the_to
         1 => told(503, &[("retry-after", "1")], "busy"),
         _ => told(200, &[], "done"),
     });
-    let policy = Policy { total: Duration::from_millis(700), ..quick() };
+    let total = Duration::from_millis(700);
+    let policy = Policy { deadline: total, total, ..quick() };
     assert_eq!(ask(server.url("/"), policy.clone()).unwrap().body, b"done");
     let impatient = Policy { max_wait: Duration::from_millis(500), ..policy };
     let server = Server::start(|_, _| told(503, &[("retry-after", "1")], "busy"));
