@@ -316,3 +316,20 @@ fn the_rows_of_version_1_are_pinned() {
         "466722ca2f69dca363ea90b24f10627f8e5569313b986650ecd7ab0f8275d86e"
     );
 }
+
+#[test]
+fn what_was_marked_as_the_answer_of_a_discussion_comes_before_a_maintainers() {
+    let bench = Bench::new();
+    let comments = json!([
+        {"author": "eve", "author_association": "MEMBER", "body": format!("{LONG} {LONG}")},
+        {"author": "bob", "author_association": "NONE", "body": format!("Yes. {LONG}")},
+    ]);
+    let value = json!({"number": 7, "title": "Requests fail now and then", "author": "ann", "comments": comments});
+    let Record::Issue(mut thread) = import(Form::Issues, value.to_string().as_bytes(), Some("o/r")).unwrap() else {
+        panic!("no issue");
+    };
+    thread.comments[1].accepted = true;
+    let records = write(&bench.store, [Record::Discussion(thread)]).unwrap();
+    let (rows, _) = run(&bench, &json!({}), &[("discussions", records)]);
+    assert!(rows[0].turns[1].text.starts_with("Yes."), "{rows:?}");
+}
