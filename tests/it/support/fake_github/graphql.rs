@@ -87,28 +87,26 @@ fn threads(repo: &Repo, query: &str, variables: &Value, first: usize, of_discuss
         (repo.issues.values().filter(|issue| is_pull(issue) == of_pulls).collect(), "updated_at")
     };
     let since = variables["since"].as_str().filter(|_| query.contains("filterBy")).unwrap_or_default();
-    let mut all: Vec<&Value> = all.into_iter().filter(|it| it[updated].as_str().unwrap() >= since).collect();
+    let is_by_creation = query.contains("CREATED_AT");
     let place = |it: &Value| {
-        let by = if query.contains("CREATED_AT") { "" } else { it[updated].as_str().unwrap() };
+        let by = if is_by_creation { "" } else { it[updated].as_str().unwrap() };
         format!("{by}_{:010}", it["number"].as_u64().unwrap())
     };
-    all.sort_by_key(|it| place(it));
+    let all = all.into_iter().filter(|it| it[updated].as_str().unwrap() >= since);
+    let mut all: Vec<(String, &Value)> = all.map(|it| (place(it), it)).collect();
+    all.sort_by(|one, other| one.0.cmp(&other.0));
     let is_newest_first = query.contains("DESC");
     if is_newest_first {
         all.reverse();
     }
     let total = all.len();
     let after = variables["after"].as_str().unwrap_or_default();
-    let is_after = |it: &&&Value| match (after, is_newest_first) {
-        ("", _) => true,
-        (after, true) => place(it).as_str() < after,
-        (after, false) => place(it).as_str() > after,
-    };
-    let rest: Vec<&Value> = all.iter().filter(is_after).copied().collect();
-    let page: Vec<&Value> = rest.iter().take(first).copied().collect();
+    let is_after = |place: &str| after.is_empty() || if is_newest_first { place < after } else { place > after };
+    let rest: Vec<(String, &Value)> = all.into_iter().filter(|(place, _)| is_after(place)).collect();
+    let end = rest.get(..first.min(rest.len())).and_then(|page| page.last()).map(|(place, _)| place.clone());
+    let page: Vec<&Value> = rest.iter().take(first).map(|(_, it)| *it).collect();
     let ids = page.iter().filter_map(|it| it["number"].as_u64()).collect();
     let nodes: Vec<Value> = page.iter().map(|it| node(repo, it, query, of_discussions)).collect();
-    let end = page.last().map(|it| place(it));
     let info = json!({"hasNextPage": rest.len() > page.len(), "endCursor": end});
     (json!({"totalCount": total, "pageInfo": info, "nodes": nodes}), ids)
 }

@@ -56,8 +56,9 @@ impl Repo {
             "html_url": format!("https://github.com/{}/{page}/{number}#issuecomment-{id}", self.name),
         });
         merge(&mut comment, fields);
+        let thread = number_of(&comment).unwrap();
         self.comments.insert(id, comment);
-        self.of.entry(number).or_default().insert(id);
+        self.of.entry(thread).or_default().insert(id);
         self.touch(number, minute);
     }
 
