@@ -40,7 +40,7 @@ pub(super) struct GithubDocs;
 struct Settings {
     /// Repositories, as `OWNER/NAME`, or `OWNER/NAME@REF` for a branch, a tag or a commit; else the default branch.
     repos: Vec<String>,
-    /// Which files, as globs of their paths; without regard to the next setting, `**/*.md`.
+    /// Which files, as globs of their paths.
     #[serde(default = "all_markdown")]
     include: Vec<String>,
     /// Which files to leave out, as globs; by default what other people wrote and what tests and forms are made of.
