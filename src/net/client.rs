@@ -470,7 +470,10 @@ fn short(text: &str) -> String {
 }
 
 /// Sleeps, but not past a cancel.
-fn rest(pause: Duration, watch: &dyn Watch) -> Result<()> {
+///
+/// # Errors
+/// [`NetError::Cancelled`].
+pub fn rest(pause: Duration, watch: &dyn Watch) -> Result<()> {
     let end = Instant::now() + pause;
     loop {
         if watch.is_cancelled() {

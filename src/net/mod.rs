@@ -23,7 +23,7 @@ mod secret;
 mod url;
 
 pub use cached::{Cached, Replies};
-pub use client::{Client, Request, Response, Watch};
+pub use client::{Client, Request, Response, Watch, rest};
 pub use error::NetError;
 pub use network::Network;
 pub use pages::Pages;

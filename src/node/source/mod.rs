@@ -1,5 +1,6 @@
 //! Kinds of the family `source`.
 
+mod access;
 mod corrections;
 mod deepwiki;
 mod document;
@@ -12,7 +13,6 @@ mod kept;
 mod markdown;
 mod repository;
 mod unpack;
-mod watcher;
 mod website;
 
 pub use corrections::{CorrectionsError, parse as parse_corrections};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access::problem;
 use crate::node::SettingProblem;
 
 /// Returns what is wrong with the setting `repos`: a list of different names, at least one.
@@ -24,11 +25,6 @@ pub(super) fn repository_problems(repos: &[String]) -> Vec<SettingProblem> {
         }
     }
     problems
-}
-
-fn problem(path: &[&str], code: &'static str, message: String, help: &str) -> SettingProblem {
-    let path = path.iter().map(|&key| key.to_owned()).collect();
-    SettingProblem { path, code, message, label: "here".into(), help: Some(help.to_owned()) }
 }
 
 /// Returns whether `name` is `OWNER/NAME` in GitHub's characters.

@@ -24,7 +24,6 @@ use self::fetch::{Fetch, Fetched};
 use self::mcp::Mcp;
 use super::kept::Kept;
 use super::repository::repository_problems;
-use super::watcher::Watcher;
 use crate::net::{Client, Policy, Url};
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
@@ -157,10 +156,9 @@ impl Settings {
 fn fetch_all(run: &Run<'_>, settings: &Settings) -> Result<Outcome, DeepwikiError> {
     let kept = Kept::open(run.store, INFO.name, &run.job.node, &[&settings.mcp, &settings.site]);
     let client = Client::new(Policy { max_bytes: settings.max_bytes, deadline: DEADLINE, ..Policy::default() });
-    let watcher = Watcher(run);
-    let mcp = Mcp::new(&client, &watcher, Url::parse(&settings.mcp)?);
+    let mcp = Mcp::new(&client, run, Url::parse(&settings.mcp)?);
     let site = settings.site.trim_end_matches('/');
-    let mut fetch = Fetch { run, client: &client, watch: &watcher, mcp, site };
+    let mut fetch = Fetch { run, client: &client, watch: run, mcp, site };
     let mut wikis: Vec<(&str, Fetched)> = Vec::new();
     let mut failed: Vec<(&str, DeepwikiError)> = Vec::new();
     for repo in &settings.repos {

@@ -20,8 +20,8 @@ pub(super) fn forecast(
     previous: &BTreeMap<String, Artifact>,
     secrets: &dyn Secrets,
 ) -> Forecast {
-    let has_token = settings.token_name().is_some_and(|name| secrets.environment(name).is_some());
-    let advice = match settings.token_name() {
+    let has_token = settings.access().token_name().is_some_and(|name| secrets.environment(name).is_some());
+    let advice = match settings.access().token_name() {
         _ if has_token => String::new(),
         Some(name) => format!("`{name}` is not set, and without a token GitHub answers {AN_HOUR} requests an hour"),
         None => format!(

@@ -14,7 +14,7 @@ use super::forecast;
 use super::settings::{self, Settings, Sweep};
 use super::subject::Subject;
 use super::watcher::Watcher;
-use crate::net::{Client, NetError, Policy, Secret, Url};
+use crate::net::{Client, NetError, Policy, Url};
 use crate::node::{
     Content, Count, Determinism, FailureClass, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome,
     OutputInfo, Run, Secrets, SettingProblem, Weight,
@@ -95,7 +95,11 @@ impl Kind for Github {
 
     /// How it is fetched shapes no bytes: ways give the same records, and a sweep brings what a later fetch would.
     fn outside_key(&self) -> &'static [&'static str] {
-        &["token", "max-wait", "via", "sweep", "seed"]
+        match self.subject {
+            Subject::Issues => &["token", "max-wait", "via", "sweep", "seed"],
+            Subject::Pulls => &["token", "max-wait", "sweep", "seed"],
+            Subject::Discussions => &["token", "max-wait", "sweep"],
+        }
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {
@@ -136,9 +140,9 @@ impl Kind for Github {
 impl Github {
     /// Makes all that fetching needs.
     fn fetch<'a, 'r>(&self, run: &'a Run<'r>, settings: &Settings) -> Result<Fetch<'a, 'r>> {
-        let token = token(run, settings)?;
+        let token = settings.access().token(run)?;
         let api = Url::parse(&settings.api)?;
-        let policy = Policy { max_wait: settings.max_wait(), ..Policy::default() };
+        let policy = Policy { max_wait: settings.access().max_wait(), ..Policy::default() };
         let client = |policy| match &token {
             Some(token) => Client::new(policy).with_token(&api, token.clone()),
             None => Client::new(policy),
@@ -198,18 +202,6 @@ impl Github {
         ];
         counts.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| Count { what, count }).collect()
     }
-}
-
-/// Returns the token, where one is named and set.
-fn token(run: &Run<'_>, settings: &Settings) -> Result<Option<Secret>> {
-    let Some(name) = settings.token_name() else { return Ok(None) };
-    let Some(token) = run.secrets.environment(name) else {
-        run.warn(format!(
-            "environment variable `{name}` is not set: GitHub answers 60 requests an hour without a token"
-        ));
-        return Ok(None);
-    };
-    Ok(Some(Secret::new(&token)?))
 }
 
 /// Makes the node's failure of an error, which another try may mend when it lies in the network.

@@ -1,6 +1,5 @@
 //! The settings of the family, and what may be wrong with them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -8,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::Subject;
-use crate::net::Url;
+use crate::node::source::access::{Access, an_hour, github, problem};
+use crate::node::source::repository::repository_problems;
 use crate::node::{SettingProblem, settings};
 
 /// Declares the settings of one kind: what all have, and its own.
@@ -101,14 +101,6 @@ pub(super) struct Settings {
     pub(super) seed: Option<String>,
 }
 
-fn github() -> String {
-    "https://api.github.com".into()
-}
-
-fn an_hour() -> String {
-    "65m".into()
-}
-
 fn a_month() -> String {
     "30d".into()
 }
@@ -131,58 +123,36 @@ pub(super) fn canonical(subject: Subject, written: &Value) -> Result<Value, Vec<
     };
     let problems = match Settings::deserialize(&canonical) {
         Ok(settings) => settings.problems(),
-        Err(error) => vec![problem(&[], "settings::wrong_value", error.to_string(), None)],
+        Err(error) => vec![problem(&[], "settings::wrong_value", error.to_string(), "see the schema")],
     };
     if problems.is_empty() { Ok(canonical) } else { Err(problems) }
 }
 
 impl Settings {
     fn problems(&self) -> Vec<SettingProblem> {
-        let mut problems = repo_problems(&self.repos);
-        if self.token.is_some() && self.token_name().is_none() {
-            // The value may be a real token: it must not enter a message.
-            let help =
-                Some("write `token = \"env:GITHUB_TOKEN\"` and set that variable; revoke a token that was committed");
-            let message = "the token is no reference to an environment variable".to_owned();
-            problems.push(problem(&["token"], "settings::literal_secret", message, help));
-        }
-        if let Err(error) = Url::parse(&self.api) {
-            let help = Some("write it as `https://HOST/PATH`; credentials go into `token`");
-            problems.push(problem(&["api"], "settings::wrong_value", error.to_string(), help));
-        }
-        if humantime::parse_duration(&self.max_wait).is_err() {
-            let message = format!("`{}` is no length of time", self.max_wait);
-            problems.push(problem(&["max-wait"], "settings::wrong_value", message, Some("write it as `90s` or `10m`")));
-        }
+        let mut problems = repository_problems(&self.repos);
+        problems.extend(self.access().problems());
         if self.sweep().is_none() {
             let message = format!("`{}` is no length of time", self.sweep);
-            let help = Some("write it as `30d`, `always` or `never`");
+            let help = "write it as `30d`, `always` or `never`";
             problems.push(problem(&["sweep"], "settings::wrong_value", message, help));
         }
         if self.via == Via::Graphql && self.token.is_none() {
-            let help = Some("add `token = \"env:GITHUB_TOKEN\"`, or leave `via` out");
+            let help = "add `token = \"env:GITHUB_TOKEN\"`, or leave `via` out";
             let message = "GitHub answers GraphQL only with a token".to_owned();
             problems.push(problem(&["via"], "settings::needs_token", message, help));
         }
         if self.via == Via::Graphql && self.seed.is_some() {
-            let help = Some("leave `via` out: what a file has is compared with the list that REST gives");
+            let help = "leave `via` out: what a file has is compared with the list that REST gives";
             let message = "`seed` goes with REST only".to_owned();
             problems.push(problem(&["via"], "settings::wrong_value", message, help));
         }
         problems
     }
 
-    /// Returns the name of the environment variable that holds the token.
-    pub(super) fn token_name(&self) -> Option<&str> {
-        self.token
-            .as_deref()?
-            .strip_prefix("env:")
-            .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
-    }
-
-    /// Returns how long one request may wait for limits.
-    pub(super) fn max_wait(&self) -> Duration {
-        humantime::parse_duration(&self.max_wait).unwrap_or_default()
+    /// Returns how the API is reached.
+    pub(super) fn access(&self) -> Access<'_> {
+        Access { token: self.token.as_deref(), api: &self.api, max_wait: &self.max_wait }
     }
 
     /// Returns when everything is listed again; nothing when that is no time.
@@ -193,40 +163,4 @@ impl Settings {
             time => Sweep::Every(humantime::parse_duration(time).ok()?),
         })
     }
-}
-
-fn repo_problems(repos: &[String]) -> Vec<SettingProblem> {
-    let mut problems = Vec::new();
-    if repos.is_empty() {
-        let help = Some("name at least one, as `OWNER/NAME`");
-        problems.push(problem(&["repos"], "settings::empty", "no repository is named".into(), help));
-    }
-    let mut seen = BTreeSet::new();
-    for (index, repo) in repos.iter().enumerate() {
-        let at = index.to_string();
-        if !is_repository(repo) {
-            let message = format!("`{repo}` is not the name of a repository");
-            let help = Some("write it as `OWNER/NAME`, without `https://github.com/`");
-            problems.push(problem(&["repos", &at], "settings::wrong_value", message, help));
-        } else if !seen.insert(repo.to_ascii_lowercase()) {
-            let message = format!("repository `{repo}` is named twice");
-            problems.push(problem(&["repos", &at], "settings::twice", message, Some("leave one out")));
-        }
-    }
-    problems
-}
-
-fn problem(path: &[&str], code: &'static str, message: String, help: Option<&str>) -> SettingProblem {
-    let path = path.iter().map(|&key| key.to_owned()).collect();
-    SettingProblem { path, code, message, label: "here".into(), help: help.map(str::to_owned) }
-}
-
-/// Returns whether `name` is `OWNER/NAME` in GitHub's characters.
-fn is_repository(name: &str) -> bool {
-    let fits = |part: &str| {
-        !part.is_empty()
-            && !matches!(part, "." | "..")
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    name.split_once('/').is_some_and(|(owner, name)| fits(owner) && fits(name))
 }

@@ -19,9 +19,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::access::{Watcher, client, failure, website};
+use self::access::{client, failure, website};
 use self::fetch::Fetch;
 use self::repository::Repository;
+use crate::node::source::access::{Access, an_hour, github, problem};
 use crate::node::source::globs::Selection;
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
@@ -73,14 +74,6 @@ const fn a_megabyte() -> u64 {
     1_000_000
 }
 
-fn github() -> String {
-    "https://api.github.com".into()
-}
-
-fn an_hour() -> String {
-    "65m".into()
-}
-
 static INFO: KindInfo = KindInfo {
     family: Family::Source,
     name: "github-docs",
@@ -126,11 +119,9 @@ impl Kind for GithubDocs {
         let settings: Settings = run.settings()?;
         let selection = Selection::new(&settings.include, &settings.exclude).map_err(failure)?;
         let client = client(run, &settings).map_err(failure)?;
-        let watch = Watcher(run);
         let (api, website) = (settings.api.trim_end_matches('/'), website(&settings.api));
         let max_bytes = settings.max_bytes;
-        let fetch =
-            Fetch { run, client: &client, watch: &watch, api, website: website.as_deref(), selection, max_bytes };
+        let fetch = Fetch { run, client: &client, watch: run, api, website: website.as_deref(), selection, max_bytes };
         let mut counts = Counts::default();
         let mut documents = Vec::new();
         let mut commits = Vec::new();
@@ -155,8 +146,13 @@ impl Settings {
         self.repos.iter().filter_map(|repo| Repository::parse(repo).ok())
     }
 
+    /// Returns how the API is reached.
+    fn access(&self) -> Access<'_> {
+        Access { token: self.token.as_deref(), api: &self.api, max_wait: &self.max_wait }
+    }
+
     fn problems(&self) -> Vec<SettingProblem> {
-        let mut problems = access::problems(self);
+        let mut problems = self.access().problems();
         for (key, list, help) in [
             ("repos", &self.repos, "name at least one, as `OWNER/NAME` or `OWNER/NAME@REF`"),
             ("include", &self.include, "name at least one glob, such as `**/*.md`"),
@@ -188,11 +184,6 @@ impl Settings {
         }
         problems
     }
-}
-
-fn problem(path: &[&str], code: &'static str, message: String, help: &str) -> SettingProblem {
-    let path = path.iter().map(|&key| key.to_owned()).collect();
-    SettingProblem { path, code, message, label: "here".into(), help: Some(help.to_owned()) }
 }
 
 #[cfg(test)]

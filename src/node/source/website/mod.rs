@@ -35,7 +35,6 @@ use self::error::WebsiteError;
 use self::settings::{Render, Settings};
 use self::visit::Visitor;
 use super::kept::Kept;
-use super::watcher::Watcher;
 use crate::net::{Client, Policy};
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
@@ -106,11 +105,9 @@ fn fetch(run: &Run<'_>, settings: &Settings) -> Result<Outcome, WebsiteError> {
     let policy =
         Policy { max_wait: settings.max_wait(), max_bytes: MOST_BYTES, deadline: DEADLINE, ..Policy::default() };
     let client = Client::new(policy);
-    let watcher = Watcher(run);
     let visitor = Visitor {
         run,
         client: &client,
-        watcher: &watcher,
         kept: &kept,
         browser,
         delay: settings.delay(),

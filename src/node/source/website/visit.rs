@@ -10,10 +10,9 @@ use url::Url;
 use super::browser::Browser;
 use super::error::WebsiteError;
 use super::robots::Robots;
-use crate::net::{self, Cached, Client, NetError, Replies, Request};
+use crate::net::{self, Cached, Client, NetError, Replies, Request, rest};
 use crate::node::Run;
 use crate::node::source::kept::Kept;
-use crate::node::source::watcher::Watcher;
 use crate::store::{Digest, Store};
 
 /// Bytes of one page; the largest of real documentation have three million.
@@ -45,7 +44,6 @@ pub(super) enum Found {
 pub(super) struct Visitor<'a, 'r> {
     pub(super) run: &'a Run<'r>,
     pub(super) client: &'a Client,
-    pub(super) watcher: &'a Watcher<'a, 'r>,
     pub(super) kept: &'a Kept<'a>,
     pub(super) browser: Option<Browser>,
     /// The least pause between two requests.
@@ -90,10 +88,10 @@ impl Visitor<'_, '_> {
     pub(super) fn send(&self, request: &Request<'_>, url: &Url) -> Result<net::Response, WebsiteError> {
         let asked_for = self.robots.borrow().get(&origin(url)).and_then(|robots| robots.delay).unwrap_or_default();
         if let Some(last) = self.last.get() {
-            self.watcher.rest(self.delay.max(asked_for).saturating_sub(last.elapsed()))?;
+            rest(self.delay.max(asked_for).saturating_sub(last.elapsed()), self.run)?;
         }
         self.requests.set(self.requests.get() + 1);
-        let response = self.client.send(request, self.watcher);
+        let response = self.client.send(request, self.run);
         self.last.set(Some(Instant::now()));
         Ok(response?)
     }

@@ -328,3 +328,20 @@ fn a_row_names_the_comments_whose_words_it_has() {
     let cited: Vec<_> = rows.iter().map(|row| (row.id.as_str(), row.sources[0].comments.as_slice())).collect();
     assert_eq!(cited, [("o/r#1:answer", &[14][..]), ("o/r#1:thread", &[11, 12, 14][..])]);
 }
+
+#[test]
+fn what_was_marked_as_the_answer_of_a_discussion_comes_before_a_maintainers() {
+    let bench = Bench::new();
+    let comments = json!([
+        {"author": "eve", "author_association": "MEMBER", "body": format!("{LONG} {LONG}")},
+        {"author": "bob", "author_association": "NONE", "body": format!("Yes. {LONG}")},
+    ]);
+    let value = json!({"number": 7, "title": "Requests fail now and then", "author": "ann", "comments": comments});
+    let Record::Issue(mut thread) = import(Form::Issues, value.to_string().as_bytes(), Some("o/r")).unwrap() else {
+        panic!("no issue");
+    };
+    thread.comments[1].accepted = true;
+    let records = write(&bench.store, [Record::Discussion(thread)]).unwrap();
+    let (rows, _) = run(&bench, &json!({}), &[("discussions", records)]);
+    assert!(rows[0].turns[1].text.starts_with("Yes."), "{rows:?}");
+}

@@ -1,0 +1,80 @@
+//! How an API of GitHub's kind is reached: by which token, at which address, and with how much patience.
+
+use std::time::Duration;
+
+use crate::net::{NetError, Policy, Secret, Url};
+use crate::node::settings::environment_name;
+use crate::node::{Run, SettingProblem};
+
+/// The settings of that.
+pub(super) struct Access<'s> {
+    /// `env:NAME`, where a token is.
+    pub(super) token: Option<&'s str>,
+    /// The API's address.
+    pub(super) api: &'s str,
+    /// How long one request may wait for limits, such as `10m`.
+    pub(super) max_wait: &'s str,
+}
+
+/// GitHub's own API.
+pub(super) fn github() -> String {
+    "https://api.github.com".into()
+}
+
+/// A little more than the time that GitHub's limits last.
+pub(super) fn an_hour() -> String {
+    "65m".into()
+}
+
+impl<'s> Access<'s> {
+    /// Returns what is wrong with `token`, `api` and `max-wait`.
+    pub(super) fn problems(&self) -> Vec<SettingProblem> {
+        let mut problems = Vec::new();
+        if self.token.is_some() && self.token_name().is_none() {
+            // The value may be a real token: it must not enter a message.
+            let help = "write `token = \"env:GITHUB_TOKEN\"` and set that variable; revoke a token that was committed";
+            let message = "the token is no reference to an environment variable".to_owned();
+            problems.push(problem(&["token"], "settings::literal_secret", message, help));
+        }
+        if let Err(error) = Url::parse(self.api) {
+            let help = "write it as `https://HOST/PATH`; credentials go into `token`";
+            problems.push(problem(&["api"], "settings::wrong_value", error.to_string(), help));
+        }
+        if humantime::parse_duration(self.max_wait).is_err() {
+            let message = format!("`{}` is no length of time", self.max_wait);
+            problems.push(problem(&["max-wait"], "settings::wrong_value", message, "write it as `90s` or `10m`"));
+        }
+        problems
+    }
+
+    /// Returns the name of the environment variable that holds the token.
+    pub(super) fn token_name(&self) -> Option<&'s str> {
+        environment_name(self.token?)
+    }
+
+    /// Returns the token, where there is one; a variable that is not set is told.
+    ///
+    /// # Errors
+    /// The variable's value can be no token.
+    pub(super) fn token(&self, run: &Run<'_>) -> Result<Option<Secret>, NetError> {
+        let Some(name) = self.token_name() else { return Ok(None) };
+        let Some(token) = run.secrets.environment(name) else {
+            run.warn(format!(
+                "environment variable `{name}` is not set: GitHub answers 60 requests an hour without a token"
+            ));
+            return Ok(None);
+        };
+        Secret::new(&token).map(Some)
+    }
+
+    /// Returns how long one request may wait for limits.
+    pub(super) fn max_wait(&self) -> Duration {
+        humantime::parse_duration(self.max_wait).unwrap_or(Policy::default().max_wait)
+    }
+}
+
+/// Makes a problem of a setting.
+pub(super) fn problem(path: &[&str], code: &'static str, message: String, help: &str) -> SettingProblem {
+    let path = path.iter().map(|&key| key.to_owned()).collect();
+    SettingProblem { path, code, message, label: "here".into(), help: Some(help.to_owned()) }
+}
