@@ -95,7 +95,11 @@ impl Kind for Github {
 
     /// How it is fetched shapes no bytes: ways give the same records, and a sweep brings what a later fetch would.
     fn outside_key(&self) -> &'static [&'static str] {
-        &["token", "max-wait", "via", "sweep", "seed"]
+        match self.subject {
+            Subject::Issues => &["token", "max-wait", "sweep", "via", "seed"],
+            Subject::Pulls => &["token", "max-wait", "sweep", "seed"],
+            Subject::Discussions => &["token", "max-wait", "sweep"],
+        }
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {
@@ -105,7 +109,7 @@ impl Kind for Github {
     }
 
     fn first_files(&self) -> &'static [&'static str] {
-        &["seed"]
+        if self.subject == Subject::Discussions { &[] } else { &["seed"] }
     }
 
     fn forecast(
