@@ -208,7 +208,6 @@ struct RawComment {
     created_at: Option<String>,
     updated_at: Option<String>,
     reactions: Option<RawReactions>,
-    in_reply_to_id: Option<u64>,
 }
 
 impl RawThread {
@@ -255,7 +254,7 @@ impl RawComment {
             created_at: self.created_at,
             updated_at: self.updated_at,
             reactions: count(self.reactions.as_ref()),
-            reply_to: self.in_reply_to_id,
+            reply_to: None,
             accepted: false,
         }
     }

@@ -109,7 +109,7 @@ impl Kind for Github {
     }
 
     fn first_files(&self) -> &'static [&'static str] {
-        &["seed"]
+        if self.subject == Subject::Discussions { &[] } else { &["seed"] }
     }
 
     fn forecast(
