@@ -79,7 +79,8 @@ impl Site {
 }
 
 fn page(path: &str, links: &[&str]) -> String {
-    let links: String = links.iter().map(|link| format!("<li><a href='{link}'>to {link}</a></li>")).collect();
+    let links: Vec<String> = links.iter().map(|link| format!("<li><a href='{link}'>to {link}</a></li>")).collect();
+    let links = links.concat();
     let text = format!("What stands at {path} is told here in a few words. ").repeat(6);
     format!(
         "<html><head><title>T {path} | Site</title></head><body><nav><ul>{links}</ul></nav><main><h1>Page {path}</h1><p>{text}</p></main></body></html>"
