@@ -159,7 +159,7 @@ impl Tries {
 
 /// What became of a request at one address.
 enum Step {
-    Answer(Response),
+    Answer(Box<Response>),
     Redirect(u16, String),
 }
 
@@ -206,7 +206,7 @@ impl Client {
         let mut tries = Tries::new();
         for _ in 0..=self.policy.max_redirects {
             match self.send_once(&at, &mut tries, watch)? {
-                Step::Answer(response) => return Ok(response),
+                Step::Answer(response) => return Ok(*response),
                 Step::Redirect(status, location) => at = follow(&at, status, &location)?,
             }
         }
@@ -243,7 +243,7 @@ impl Client {
             };
             match verdict {
                 Verdict::Accept => match unreadable(request, &reply) {
-                    None => return Ok(Step::Answer(answer(request, &key, reply))),
+                    None => return Ok(Step::Answer(Box::new(answer(request, &key, reply)))),
                     Some(cause) => {
                         self.again(request, tries, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
                     }
@@ -252,7 +252,7 @@ impl Client {
                     let kept = kept.ok_or(NetError::UnaskedNotModified { url })?;
                     let (url, date, headers) = (request.url.clone(), date(&reply.headers, "date"), reply.headers);
                     let (body, link) = (kept.body, kept.link);
-                    return Ok(Step::Answer(Response { url, body, unchanged: true, date, link, headers }));
+                    return Ok(Step::Answer(Box::new(Response { url, body, unchanged: true, date, link, headers })));
                 }
                 Verdict::Redirect => {
                     let location = joined(&reply.headers, "location").unwrap_or_default();
