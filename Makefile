@@ -51,6 +51,7 @@ fuzz:
 # Milliseconds and bytes as JSON lines, on this machine: the data half, and the engine alone.
 bench:
 	$(BENCH) --bench records
+	$(BENCH) --bench dedup
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
