@@ -53,6 +53,7 @@ fuzz:
 bench:
 	$(BENCH) --bench records
 	$(BENCH) --bench fetch
+	$(BENCH) --bench dedup
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
