@@ -1,13 +1,14 @@
 //! Sending a request until there is an answer: tries, waits, redirects, conditional requests.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use ureq::http::HeaderMap;
 use ureq::{Agent, http};
 
-use super::exchange::{Broken, Reply, TICK, exchange};
+use super::exchange::{Reply, exchange};
 use super::policy::{Verdict, date, judge};
+use super::tries::{Tries, broken_off, clock};
 use super::{Cached, NetError, Network, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
 
 /// What a caller is asked and told while a request goes on.
@@ -138,25 +139,6 @@ impl Response {
     }
 }
 
-/// How often a request failed or was limited so far, and how long it waited for limits.
-struct Tries {
-    started: Instant,
-    failed: u32,
-    limited: u32,
-    waited: Duration,
-}
-
-impl Tries {
-    fn new() -> Self {
-        Self { started: Instant::now(), failed: 0, limited: 0, waited: Duration::ZERO }
-    }
-
-    /// Returns the time that the request took so far, without what servers asked to wait.
-    fn spent(&self) -> Duration {
-        self.started.elapsed().saturating_sub(self.waited)
-    }
-}
-
 /// What became of a request at one address.
 enum Step {
     Answer(Box<Response>),
@@ -231,7 +213,7 @@ impl Client {
                 Ok(reply) => reply,
                 Err(broken) => {
                     let error = |attempts| broken_off(request, &policy, attempts, broken);
-                    self.again(request, tries, None, watch, error)?;
+                    tries.again(&self.policy, request, None, watch, error)?;
                     continue;
                 }
             };
@@ -245,7 +227,11 @@ impl Client {
                 Verdict::Accept => match unreadable(request, &reply) {
                     None => return Ok(Step::Answer(Box::new(answer(request, &key, reply)))),
                     Some(cause) => {
-                        self.again(request, tries, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
+                        tries.again(&self.policy, request, None, watch, |_| NetError::NotJson {
+                            url,
+                            excerpt,
+                            cause,
+                        })?;
                     }
                 },
                 Verdict::NotModified => {
@@ -261,9 +247,9 @@ impl Client {
                 Verdict::Failed(pause) => {
                     let status = reply.status;
                     let error = |attempts| NetError::Server { url, status, attempts, excerpt };
-                    self.again(request, tries, pause, watch, error)?;
+                    tries.again(&self.policy, request, pause, watch, error)?;
                 }
-                Verdict::Limited(wait) => self.wait_for_limit(request, tries, wait, watch)?,
+                Verdict::Limited(wait) => tries.wait_for_limit(&self.policy, request, wait, watch)?,
                 Verdict::Refuse => return Err(NetError::Refused { url, status: reply.status, excerpt }),
             }
         }
@@ -307,86 +293,6 @@ impl Client {
         let left = policy.total.saturating_sub(tries.spent());
         Policy { deadline: policy.deadline.min(left), ..policy }
     }
-
-    /// Pauses before the next try, or gives the error when that was the last one.
-    fn again(
-        &self,
-        request: &Request<'_>,
-        tries: &mut Tries,
-        pause: Option<Duration>,
-        watch: &dyn Watch,
-        error: impl FnOnce(u32) -> NetError,
-    ) -> Result<()> {
-        tries.failed += 1;
-        let error = error(tries.failed);
-        if tries.failed >= self.policy.attempts || !may_pass(&error) {
-            return Err(error);
-        }
-        let own = self.policy.pause(tries.failed, &request.url.to_string());
-        let pause = match pause {
-            Some(named) if tries.waited + named > self.policy.max_wait => return Err(error),
-            Some(named) => {
-                // A pause that the server asks for is no time that the request takes.
-                tries.waited += named;
-                named.max(own)
-            }
-            None => own,
-        };
-        if tries.spent() + own >= self.policy.total {
-            return Err(error);
-        }
-        watch.waits(pause, &format!("{} failed, trying again", request.url.host()));
-        rest(pause, watch)
-    }
-
-    /// Waits for a rate limit, as long as the policy allows.
-    fn wait_for_limit(
-        &self,
-        request: &Request<'_>,
-        tries: &mut Tries,
-        wait: Option<Duration>,
-        watch: &dyn Watch,
-    ) -> Result<()> {
-        tries.limited += 1;
-        let unnamed = self.policy.unnamed_wait.saturating_mul(1 << (tries.limited - 1).min(6));
-        // A server that says "in 0 seconds" again and again must not be asked without a pause.
-        let wait = wait.unwrap_or(unnamed).max(self.policy.pause(tries.limited, &request.url.to_string()));
-        let host = request.url.host();
-        if tries.waited + wait > self.policy.max_wait {
-            let wait = Duration::from_secs(wait.as_secs());
-            let until = clock().checked_add(wait).map_or_else(|| "an unknown time".to_owned(), httpdate::fmt_http_date);
-            return Err(NetError::RateLimited { host, until, wait });
-        }
-        tries.waited += wait;
-        watch.waits(wait, &format!("{host} limits requests"));
-        rest(wait, watch)
-    }
-}
-
-/// Makes the error of a try that brought no whole reply.
-fn broken_off(request: &Request<'_>, policy: &Policy, attempts: u32, broken: Broken) -> NetError {
-    let url = request.url.to_string();
-    match broken {
-        Broken::Cancelled => NetError::Cancelled,
-        Broken::Late => NetError::Timeout { url, attempts, limit: policy.deadline },
-        Broken::TooLarge => NetError::TooLarge { url, limit: policy.max_bytes },
-        Broken::Connection(cause) => match *cause {
-            ureq::Error::Timeout(_) => NetError::Timeout { url, attempts, limit: policy.deadline },
-            _ if is_untrusted(&cause) => NetError::Untrusted { url, cause },
-            _ => NetError::Unreachable { url, attempts, cause },
-        },
-        Broken::Vanished => NetError::Bug { url },
-    }
-}
-
-/// Returns whether a connection failed because nobody who is trusted vouches for the server.
-fn is_untrusted(error: &ureq::Error) -> bool {
-    let error = match error {
-        ureq::Error::Rustls(error) => Some(error),
-        ureq::Error::Io(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
-        _ => None,
-    };
-    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// Returns the request for the address that a redirect names.
@@ -406,23 +312,6 @@ fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Requ
         return Err(bad("what was sent would go elsewhere"));
     }
     Ok(request.at(url))
-}
-
-/// Returns whether another try may end otherwise than with `error`.
-fn may_pass(error: &NetError) -> bool {
-    match error {
-        NetError::Unreachable { cause, .. } => matches!(
-            **cause,
-            ureq::Error::Io(_)
-                | ureq::Error::Protocol(_)
-                | ureq::Error::HostNotFound
-                | ureq::Error::ConnectionFailed
-                | ureq::Error::ConnectProxyFailed(_)
-                | ureq::Error::Decompress(..)
-        ),
-        NetError::Timeout { .. } | NetError::Server { .. } | NetError::NotJson { .. } => true,
-        _ => false,
-    }
 }
 
 /// Returns why the body is not the JSON that was asked for.
@@ -467,28 +356,4 @@ fn short(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// Sleeps, but not past a cancel.
-///
-/// # Errors
-/// [`NetError::Cancelled`].
-pub fn rest(pause: Duration, watch: &dyn Watch) -> Result<()> {
-    let end = Instant::now() + pause;
-    loop {
-        if watch.is_cancelled() {
-            return Err(NetError::Cancelled);
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(TICK));
-    }
-}
-
-/// Returns the time of day, for waits that a server names by a date.
-#[expect(clippy::disallowed_methods, reason = "how long to wait is no part of a result")]
-fn clock() -> SystemTime {
-    SystemTime::now()
 }

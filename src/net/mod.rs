@@ -20,15 +20,17 @@ mod network;
 mod pages;
 mod policy;
 mod secret;
+mod tries;
 mod url;
 
 pub use cached::{Cached, Replies};
-pub use client::{Client, Request, Response, Watch, rest};
+pub use client::{Client, Request, Response, Watch};
 pub use error::NetError;
 pub use network::Network;
 pub use pages::Pages;
 pub use policy::Policy;
 pub use secret::Secret;
+pub use tries::rest;
 pub use url::Url;
 
 /// Results of this module's calls.

@@ -11,7 +11,7 @@ mod split;
 mod synthesize;
 mod text;
 
-pub use conversations::{Ground, grounds};
+pub use conversations::{Converter, Ground, grounds};
 
 use super::Kind;
 

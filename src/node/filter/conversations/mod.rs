@@ -6,6 +6,7 @@
 //! near duplicates and does not judge quality beyond what is said here.
 
 mod answer;
+mod converter;
 mod dialogue;
 mod document;
 mod heading;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+pub use converter::Converter;
 use length::Measure;
 use row::Rows;
 use rules::Rules;
@@ -88,7 +90,7 @@ impl Kind for Conversations {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let noise = settings.noise().map_err(|error| run.bad_job(error.to_string()))?;
-        let rules = Rules { measure: Measure::of(run, &settings)?, noise, settings: &settings };
+        let rules = Rules { measure: Measure::of(run, &settings)?, noise: &noise, settings: &settings };
         let model = if settings.counts_tokens() { run.model()?.artifact.digest().to_string() } else { String::new() };
         let mut inputs: Vec<(&str, RecordsRef)> = Vec::new();
         for input in run.inputs() {

@@ -16,13 +16,13 @@ pub(super) struct Rules<'a> {
     pub(super) settings: &'a Settings,
     pub(super) measure: Measure,
     /// The user's noise sentences.
-    pub(super) noise: RegexSet,
+    pub(super) noise: &'a RegexSet,
 }
 
 impl Rules<'_> {
     /// Returns what a comment says.
     pub(super) fn without_noise(&self, comment: &str) -> String {
-        without_noise(&clean(comment), &self.noise)
+        without_noise(&clean(comment), self.noise)
     }
 
     /// Returns whether the settings let the author of a comment answer.

@@ -26,8 +26,8 @@ use super::kept::Kept;
 use super::repository::repository_problems;
 use crate::net::{Client, Policy, Url};
 use crate::node::{
-    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
-    settings,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    SettingProblem, Weight, settings,
 };
 use crate::record::{Document, Record, write};
 use crate::store::Artifact;
@@ -110,6 +110,13 @@ impl Kind for Deepwiki {
 
     fn outside_key(&self) -> &'static [&'static str] {
         &["max-bytes"]
+    }
+
+    fn forecast(&self, settings: &Value, _: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
+        let repos = Settings::deserialize(settings).ok()?.repos.len() as u64;
+        let note = "each wiki is read whole; one that the MCP server does not have takes one or two more".to_owned();
+        // A session is opened, greeted, asked for the structure and the contents, and ended.
+        Some(Forecast { requests: Some(2 * repos + 3), seconds: None, note })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

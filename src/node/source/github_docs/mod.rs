@@ -25,8 +25,8 @@ use self::repository::Repository;
 use crate::node::source::access::{Access, an_hour, github, problem};
 use crate::node::source::globs::Selection;
 use crate::node::{
-    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
-    settings,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    SettingProblem, Weight, settings,
 };
 use crate::record::{Counts, Record, write};
 use crate::store::Artifact;
@@ -113,6 +113,17 @@ impl Kind for GithubDocs {
 
     fn outside_key(&self) -> &'static [&'static str] {
         &["token", "max-wait"]
+    }
+
+    fn forecast(&self, settings: &Value, previous: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
+        let repos = Settings::deserialize(settings).ok()?.repos.len() as u64;
+        Some(if previous.contains_key("documents") {
+            let note = "and for each repository that moved its tree, and what changed in it".to_owned();
+            Forecast { requests: Some(repos), seconds: None, note }
+        } else {
+            let note = "commit, tree and archive of each repository; what the globs select is known then".to_owned();
+            Forecast { requests: Some(4 * repos), seconds: None, note }
+        })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

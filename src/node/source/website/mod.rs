@@ -37,8 +37,8 @@ use self::visit::Visitor;
 use super::kept::Kept;
 use crate::net::{Client, Policy};
 use crate::node::{
-    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
-    settings as canonical_settings,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    SettingProblem, Weight, settings as canonical_settings,
 };
 use crate::record::{Counts, Record, write};
 use crate::store::Artifact;
@@ -86,6 +86,23 @@ impl Kind for Website {
 
     fn outside_key(&self) -> &'static [&'static str] {
         &["delay", "max-wait"]
+    }
+
+    fn forecast(&self, settings: &Value, previous: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
+        let settings = Settings::deserialize(settings).ok()?;
+        Some(match previous.get("documents") {
+            Some(Artifact::Records(documents)) => {
+                let requests = documents.count + 1 + settings.sitemap.len() as u64;
+                let pauses = settings.delay().as_secs_f64() * requests as f64;
+                let note = "pages that did not change are not sent again".to_owned();
+                Forecast { requests: Some(requests), seconds: Some(pauses.ceil() as u64), note }
+            }
+            _ => Forecast {
+                requests: None,
+                seconds: None,
+                note: format!("how many pages there are is known at the end: at most {}", settings.max_pages),
+            },
+        })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
