@@ -49,11 +49,14 @@ FUZZ_SECONDS ?= 600
 fuzz:
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-# Milliseconds and bytes as JSON lines, on this machine: the data half, and the engine alone.
+# Figures as JSON lines, on this machine: the data half, and the engine alone. FORMAT names an uncompressed file of pull
+# requests, and a Python script that makes rows of it by the same rules.
+FORMAT ?=
 bench:
 	$(BENCH) --bench records
 	$(BENCH) --bench fetch
 	$(BENCH) --bench dedup
+	$(BENCH) --bench format -- $(FORMAT)
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
