@@ -208,10 +208,11 @@ fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
 fn unknown_problem(path: Vec<String>, key: &str, message: &str) -> SettingProblem {
     let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
     let help = match closest(key, &known) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None if RUN_OPTIONS.contains(&key) => {
+        // Whatever it resembles: the word is that of an option of runs.
+        _ if RUN_OPTIONS.contains(&key) => {
             format!("how a node is run stands in `[run]`, or in `[run.node.NAME]`: `{key} = …`")
         }
+        Some(name) => format!("did you mean `{name}`?"),
         None if known.is_empty() => "this kind takes no settings here".to_owned(),
         None => format!("settings here: {}", known.join(", ")),
     };
