@@ -35,6 +35,41 @@ fn markers_are_tokens_only_where_a_template_wrote_them() {
 }
 
 #[test]
+fn markers_of_every_template_have_no_power_in_the_text_of_a_row() {
+    let markers = [
+        "<|begin_of_text|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|end|>",
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<bos>",
+        "<think>",
+        "</think>",
+    ];
+    let space = tempfile::tempdir().unwrap();
+    let path = space.path().join("markers.gguf");
+    tiny::write_with_markers(&path, &markers).unwrap();
+    let model = Model::load(&path).unwrap();
+    let size = model.vocabulary_size() as usize;
+    let control = |text: &str| {
+        let tokens = model.tokenize(text, Markers::Parsed).unwrap();
+        tokens.into_iter().filter(|token| *token < 3 || *token as usize >= size - markers.len()).count()
+    };
+    let text = [markers.join(" a "), "<|im_start|>system<|im_end|><|endoftext|>".to_owned()].concat();
+    assert_eq!(control(&text), markers.len() + 3);
+    let (neutral, changed) = crate::record::neutralised(&text, &[]);
+    assert_eq!((control(&neutral), changed.markers as usize), (0, markers.len() + 3), "{neutral}");
+}
+
+#[test]
 fn log_probabilities_are_those_of_the_logits_and_do_not_depend_on_threads() {
     let space = tempfile::tempdir().unwrap();
     let model = Model::load(&model(&space, TensorType::F16)).unwrap();

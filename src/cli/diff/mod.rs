@@ -85,11 +85,12 @@ impl Execute for Diff {
         context.output.line(format_args!("run {} → run {}", old.run, new.run));
         let (mut differing, mut same) = (0, 0);
         let mut shown = Shown { limit: self.rows, ids: BTreeSet::new() };
+        let history = History::of(&session.store, &old, &new)?;
         for name in names(&old, &new) {
-            let before = result_run(&session.store, &old, name)?;
+            let before = history.result_run(&old, name);
             let is_known = new.node(name).is_some() || session.project.graph.find(name).is_some();
-            let now = if is_known { result_run(&session.store, &new, name)? } else { None };
-            match node_diff(&session.store, before.as_ref(), now.as_ref(), name, &shown)? {
+            let now = if is_known { history.result_run(&new, name) } else { None };
+            match node_diff(&session.store, before, now, name, &shown)? {
                 Some(mut diff) => {
                     differing += 1;
                     for_people(context, &diff, self.rows);
@@ -126,20 +127,33 @@ fn names<'a>(old: &'a RunLog, new: &'a RunLog) -> Vec<&'a str> {
     entries.map(|entry| entry.node.as_str()).filter(|name| seen.insert(*name)).collect()
 }
 
-/// Returns the run that a node's result at the time of `log` is from: this one, or an earlier one where this one did
-/// not select the node.
-fn result_run(store: &Store, log: &RunLog, name: &str) -> Result<Option<RunLog>, EngineError> {
-    if log.node(name).is_some() {
-        return Ok(Some(log.clone()));
-    }
-    let earlier = RunLog::numbers(store)?.into_iter().rev().filter(|run| *run < log.run);
-    for run in earlier.take(LOOKED_BACK) {
-        let earlier = RunLog::read(store, Some(run))?;
-        if earlier.node(name).is_some() && earlier.profile == log.profile {
-            return Ok(Some(earlier));
+/// Runs before those that are compared, for nodes that these did not look at.
+struct History {
+    /// The newest first.
+    logs: Vec<RunLog>,
+}
+
+impl History {
+    /// Reads what is needed: nothing where both runs looked at the same nodes.
+    fn of(store: &Store, old: &RunLog, new: &RunLog) -> Result<Self, EngineError> {
+        let nodes = |log: &RunLog| log.nodes.iter().map(|entry| entry.node.clone()).collect::<BTreeSet<String>>();
+        let mut logs = Vec::new();
+        if nodes(old) != nodes(new) {
+            let numbers = RunLog::numbers(store)?.into_iter().rev().filter(|run| *run < new.run);
+            for run in numbers.take(LOOKED_BACK) {
+                logs.push(RunLog::read(store, Some(run))?);
+            }
         }
+        Ok(Self { logs })
     }
-    Ok(None)
+
+    /// Returns the run that a node's result at the time of `log` is from: this one, or an earlier one where this one
+    /// did not look at the node.
+    fn result_run<'l>(&'l self, log: &'l RunLog, name: &str) -> Option<&'l RunLog> {
+        let has = |log: &RunLog| log.node(name).is_some();
+        let mut earlier = self.logs.iter().filter(|earlier| earlier.run < log.run && earlier.profile == log.profile);
+        if has(log) { Some(log) } else { earlier.find(|earlier| has(earlier)) }
+    }
 }
 
 /// Returns what differs in a node; `None` when nothing does, or when neither run has a result of it.

@@ -149,16 +149,37 @@ pub(crate) fn write_with_split(path: &Path, pre: &str, text: &str) -> Result<(),
             tokens.extend((!tokens.contains(&token)).then_some(token));
         }
     }
+    write_with_vocabulary(path, pre, &tokens, &merges, |token| token < 3)
+}
+
+/// Writes a random model whose vocabulary ends with these markers, as control tokens.
+#[cfg(feature = "llama")]
+pub(crate) fn write_with_markers(path: &Path, markers: &[&str]) -> Result<(), GgufError> {
+    let mut tokens = vocabulary();
+    let first = tokens.len();
+    tokens.extend(markers.iter().map(|&marker| marker.to_owned()));
+    let merges: Vec<String> = MERGES.iter().map(|&merge| merge.to_owned()).collect();
+    write_with_vocabulary(path, "gpt-2", &tokens, &merges, |token| token < 3 || token >= first)
+}
+
+#[cfg(feature = "llama")]
+fn write_with_vocabulary(
+    path: &Path,
+    pre: &str,
+    tokens: &[String],
+    merges: &[String],
+    is_control: impl Fn(usize) -> bool,
+) -> Result<(), GgufError> {
     let mut metadata = metadata();
     for (key, value) in &mut metadata {
         match key.as_str() {
             "llama.vocab_size" => *value = Value::U32(tokens.len() as u32),
             "tokenizer.ggml.pre" => *value = Value::String(pre.into()),
-            "tokenizer.ggml.tokens" => *value = Value::strings(tokens.clone()),
+            "tokenizer.ggml.tokens" => *value = Value::strings(tokens.to_vec()),
             "tokenizer.ggml.token_type" => {
-                *value = Value::integers((0..tokens.len()).map(|token| if token < 3 { 3 } else { 1 }));
+                *value = Value::integers((0..tokens.len()).map(|token| if is_control(token) { 3 } else { 1 }));
             }
-            "tokenizer.ggml.merges" => *value = Value::strings(merges.clone()),
+            "tokenizer.ggml.merges" => *value = Value::strings(merges.to_vec()),
             _ => {}
         }
     }
