@@ -73,6 +73,8 @@ pub struct Store {
     /// Held while a damaged file is taken away.
     dropping: Mutex<()>,
     warm: Mutex<Warm>,
+    /// Whether what the last build looked up was left unread: then it is left as it is.
+    cold: bool,
     watched: Mutex<Watched>,
     keeps_no_memos: bool,
 }
@@ -82,6 +84,7 @@ pub struct Store {
 pub struct Opening {
     root: PathBuf,
     warm: Option<JoinHandle<warm::Read>>,
+    cold: bool,
 }
 
 impl Store {
@@ -97,7 +100,12 @@ impl Store {
     pub fn prepare(root: &Path) -> Opening {
         let path = warm_path(root);
         let warm = std::thread::Builder::new().name("store-read".into()).spawn(move || Warm::read(&path)).ok();
-        Opening { root: root.to_owned(), warm }
+        Opening { root: root.to_owned(), warm, cold: false }
+    }
+
+    /// Opens the store for a command that looks up so little that reading what the last build looked up would take longer.
+    pub fn cold(root: &Path) -> Opening {
+        Opening { root: root.to_owned(), warm: None, cold: true }
     }
 }
 
@@ -130,6 +138,7 @@ impl Opening {
             dropping: Mutex::default(),
             watched: Mutex::default(),
             warm,
+            cold: self.cold,
             keeps_no_memos: false,
         })
     }
@@ -262,6 +271,9 @@ impl Store {
     /// Lets the next command start from what was looked up in this one. Another process that writes meanwhile makes that
     /// useless, so then nothing is written.
     pub fn keep_warm(&self) -> Result<()> {
+        if self.cold {
+            return Ok(());
+        }
         match self.database.settled_generation()? {
             Some(generation) => Ok(self.warm().write(&warm_path(&self.root), generation)?),
             None => Ok(()),
