@@ -162,11 +162,12 @@ fn a_file_that_is_written_while_it_is_hashed_is_refused_or_read_again() {
                 file.write_all(&vec![byte; BYTES]).unwrap();
             }
         });
-        let results: Vec<_> = (0..200).map(|_| store.file_digest(&path)).collect();
+        // On a busy machine the two may take turns for a while.
+        let refused = (0..50_000).any(|_| matches!(store.file_digest(&path), Err(StoreError::Changed { .. })));
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        results.into_iter().filter(|result| matches!(result, Err(StoreError::Changed { .. }))).count()
+        refused
     });
-    assert!(refused > 0, "it was never written during a read");
+    assert!(refused, "it was never written during a read");
     assert_eq!(store.file_digest(&path).unwrap(), Digest::of(&fs_err::read(&path).unwrap()));
 }
 
