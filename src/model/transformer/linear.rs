@@ -48,11 +48,7 @@ pub(super) fn forward(
     drop: Option<(Dropout, &Batch)>,
 ) -> (Panels, Panels) {
     let mut out = Panels::zeros(weight.rows(), x.panels() * LANES);
-    for tile in weight.tiles() {
-        let rows = tile.data.len() / weight.columns();
-        let operand = Operand::by_rows(&tile.data, rows, weight.columns());
-        product(operand, x, &mut out, (0, tile.first_row), Mode::Fresh);
-    }
+    weight.for_each_tile(|tile| product(tile.operand(), x, &mut out, (0, tile.first_row), Mode::Fresh));
     let Some(low) = low else { return (out, Panels::default()) };
     let mut small = Panels::zeros(low.rank, x.panels() * LANES);
     let dropped = drop.map(|(dropout, batch)| dropped(x, dropout, batch, low.module));
@@ -85,12 +81,10 @@ pub(super) struct Backward<'a> {
 impl Backward<'_> {
     /// Adds the adapter's gradient to `gradient` and writes or adds that of the input to `input`.
     pub(super) fn run(&self, back: &Panels, input: &mut Panels, mode: Mode, gradient: &mut [f32]) {
-        for (index, tile) in self.weight.tiles().enumerate() {
-            let rows = tile.data.len() / self.weight.columns();
-            let operand = Operand::transposed(&tile.data, rows, self.weight.columns());
-            let mode = if index == 0 { mode } else { Mode::Sum };
-            product(operand, back, input, (tile.first_row, 0), mode);
-        }
+        self.weight.for_each_tile(|tile| {
+            let mode = if tile.first_row == 0 { mode } else { Mode::Sum };
+            product(tile.transposed(), back, input, (tile.first_row, 0), mode);
+        });
         let Some((low, a, b)) = &self.low else { return };
         add_outer(back, self.small, Layout::WideByNarrow, &mut gradient[b.clone()]);
         let mut small_back = Panels::zeros(low.rank, back.panels() * LANES);
@@ -129,7 +123,7 @@ fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usi
 /// is without work. It changes no bits.
 pub(super) fn group(panels: usize) -> usize {
     let tasks = 2 * rayon::current_num_threads();
-    2 * panels.div_ceil(2).div_ceil(tasks).clamp(1, 4)
+    2 * panels.div_ceil(2).div_ceil(tasks).clamp(1, 8)
 }
 
 /// Returns `x` with some numbers zero and the others grown, chosen by seed, module, token and feature alone.

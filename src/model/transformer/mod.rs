@@ -81,8 +81,8 @@ impl Transformer {
             x = block.forward(&pass, &x).1;
         }
         let (targets, positions) = batch.targets();
-        let last = norm::forward(&x.gather(&positions), &self.norm, self.epsilon).0;
-        Ok(head::loss(self.head(), &last, &targets, None).0)
+        let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
+        Ok(head::loss(self.head(), &last, targets, None).0)
     }
 
     /// Returns the summed negative log-likelihood and adds the gradient of `weight` times it to `gradient`, which has
@@ -109,11 +109,11 @@ impl Transformer {
             });
         }
         let (targets, positions) = batch.targets();
-        let gathered = x.gather(&positions);
+        let gathered = x.gather(positions);
         let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
-        let (loss, last_gradient) = head::loss(self.head(), &last, &targets, Some(step.weight));
+        let (loss, last_gradient) = head::loss(self.head(), &last, targets, Some(step.weight));
         let mut back =
-            norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(&positions, batch.tokens());
+            norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(positions, batch.tokens());
         for (block, saved) in self.blocks.iter().zip(states).rev() {
             let state = match saved {
                 Saved::State(state) => *state,
