@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -60,6 +60,15 @@ bench:
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
+
+# Training beside PyTorch with PEFT: BASE names a GGUF, ROWS conversations as JSON lines, PEFT a Python that has torch,
+# transformers, peft and gguf, PEFT_SCRIPT what it runs. Without the last two only our side is measured. Some 15 minutes.
+BASE ?=
+ROWS ?=
+PEFT ?=
+PEFT_SCRIPT ?=
+bench-train:
+	$(BENCH) --bench train -- $(BASE) $(ROWS) $(PEFT) $(PEFT_SCRIPT)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang
