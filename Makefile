@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-parity fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -60,6 +60,16 @@ bench:
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
+
+# Training held against PEFT's, step by step, some ten minutes: PEFT is a Python with torch, transformers, peft and gguf,
+# BASE a GGUF of a small Llama.
+PEFT ?= python3
+BASE ?=
+PARITY ?= target/parity
+bench-parity:
+	$(PEFT) tests/bench/peft_parity.py train $(BASE) $(PARITY)
+	$(BENCH) --bench parity -- $(PARITY)
+	$(PEFT) tests/bench/peft_parity.py load $(PARITY)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang

@@ -3,6 +3,7 @@
 //! The same settings and inputs give the same bytes, whatever the number of threads, whether or not memory allows to
 //! keep the activations, and whether the run went through or was resumed.
 
+mod adapter;
 mod checkpoint;
 mod error;
 mod inputs;
@@ -24,7 +25,7 @@ pub(super) struct Lora;
 static INFO: KindInfo = KindInfo {
     family: Family::Train,
     name: "lora",
-    version: 1,
+    version: 2,
     summary: "a LoRA adapter trained on rows: assistant turns only, rendered by the model's own template",
     inputs: &[Content::Rows],
     outputs: &[

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::model::config::LlamaConfig;
 use crate::model::lora::{Adapter, random};
 use crate::model::optimizer::{AdamW, clip};
-use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Transformer};
+use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Noise, Transformer};
 use crate::model::weights::{Base, Storage};
 use crate::model::{ModelError, transformer};
 use crate::node::{Count, NodeError, Outcome, Run};
@@ -43,6 +43,7 @@ struct Session<'a> {
 pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
     let settings: Settings = run.settings()?;
     let base = Base::open(&run.weight_files()?)?;
+    super::adapter::lora(&settings).modules(base.config()).map_err(ModelError::Lora)?;
     let (rows, report) = inputs::rows(run, &base, &settings)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;
@@ -63,14 +64,16 @@ impl<'a> Session<'a> {
         let model = Transformer::load(base, storage, |blocks| {
             run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
         })?;
-        let adapter = Adapter::new(config, &settings.targets, settings.rank, settings.alpha, settings.seed);
+        let weight = |layer, projection| model.weight(layer, projection);
+        let adapter = Adapter::new(config, &super::adapter::lora(&settings), settings.seed, weight);
+        let adapter = adapter.map_err(ModelError::Lora)?;
         let optimizer = AdamW::new(adapter.parameters().len(), settings.weight_decay);
         let steps = (0..settings.epochs).map(|number| Epoch::new(&rows, &settings, number).steps()).sum();
         let longest = rows.iter().map(|row| row.tokens.ids.len()).max().unwrap_or(0);
         let checkpoint = checkpoint::name(run, &settings);
         let mut session = Self {
             run,
-            activations: activations(config, longest, memory),
+            activations: activations(config, longest, memory, settings.dora),
             model,
             adapter,
             optimizer,
@@ -138,8 +141,9 @@ impl<'a> Session<'a> {
             .collect();
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
         let mut gradient = vec![0.0; self.adapter.parameters().len()];
-        let step =
-            GradientStep { weight: 1.0 / trained as f32, dropout: self.dropout(), activations: self.activations };
+        let plain = GradientStep::new(1.0 / trained as f32, self.activations);
+        let label_smoothing = self.settings.label_smoothing as f32;
+        let step = GradientStep { dropout: self.dropout(), noise: self.noise(), label_smoothing, ..plain };
         let mut loss = 0.0;
         for batch in &batches {
             loss += self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient)?;
@@ -155,7 +159,8 @@ impl<'a> Session<'a> {
         if !mean.is_finite() || !norm.is_finite() {
             return Err(TrainError::Diverged { step: self.cursor.step + 1, loss: mean, norm, rate }.into());
         }
-        self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate);
+        let groups = self.adapter.rate_groups(self.settings.loraplus_ratio);
+        self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate, &groups);
         self.record(loss, trained as u64, norm, rate);
         Ok((mean, batches.iter().map(Batch::tokens).sum()))
     }
@@ -186,6 +191,12 @@ impl<'a> Session<'a> {
         (self.settings.dropout > 0.0).then_some(Dropout { rate: self.settings.dropout as f32, seed })
     }
 
+    /// Returns the noise on the embeddings.
+    fn noise(&self) -> Option<Noise> {
+        let seed = random::mix(&[self.settings.seed, random::name("noise")]);
+        (self.settings.neftune_alpha > 0.0).then_some(Noise { alpha: self.settings.neftune_alpha as f32, seed })
+    }
+
     /// Keeps the state.
     fn save(&self) -> Result<(), NodeError> {
         let numbers = [self.adapter.parameters().to_vec(), self.optimizer.first.clone(), self.optimizer.second.clone()];
@@ -200,7 +211,8 @@ impl<'a> Session<'a> {
             self.save()?;
         }
         let mut files = BTreeMap::new();
-        for (name, bytes) in self.adapter.to_peft(self.settings.dropout)? {
+        let adapter = self.adapter.to_peft(self.settings.dropout).map_err(ModelError::Lora)?;
+        for (name, bytes) in adapter {
             files.insert(name.to_owned(), self.run.store.put_file_bytes(&bytes)?);
         }
         let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;
@@ -233,8 +245,10 @@ fn storage(config: &LlamaConfig, memory: u64) -> Storage {
 
 /// Returns whether activations are kept: where those of the longest row, and of a usual part, take at most a quarter of
 /// the memory.
-fn activations(config: &LlamaConfig, longest: usize, memory: u64) -> Activations {
-    let bytes = transformer::activation_bytes(config, longest.max(MICRO_BATCH_TOKENS));
+fn activations(config: &LlamaConfig, longest: usize, memory: u64, dora: bool) -> Activations {
+    let tokens = longest.max(MICRO_BATCH_TOKENS);
+    let more = if dora { transformer::dora_bytes(config, tokens) } else { 0 };
+    let bytes = transformer::activation_bytes(config, tokens) + more;
     if bytes <= memory / 4 { Activations::Kept } else { Activations::Recomputed }
 }
 

@@ -1,10 +1,13 @@
 //! Settings of `train.lora`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::lora::Projection;
+use super::adapter::Start;
+use crate::model::lora::TargetModules;
 use crate::model::optimizer::Schedule;
 use crate::model::rows::OverLength;
 use crate::node::SettingProblem;
@@ -16,13 +19,41 @@ pub(super) struct Settings {
     /// Rank of the two matrices that are trained beside each projection: 8 to 64 is usual.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) rank: usize,
-    /// The adapter counts `alpha / rank` times.
+    /// The adapter counts `alpha / rank` times; with `rslora` `alpha / √rank` times.
     pub(super) alpha: f64,
     /// The share of the adapter's inputs that become 0 in training, against learning by heart.
     #[schemars(range(min = 0, max = 0.9))]
     pub(super) dropout: f64,
-    /// The projections that are trained.
-    pub(super) targets: Vec<Projection>,
+    /// The modules that are trained, as PEFT's `target_modules`: names such as `q_proj` or `self_attn.q_proj`, a regular
+    /// expression for whole paths such as `model.layers.0.self_attn.q_proj`, or `all-linear`.
+    pub(super) targets: TargetModules,
+    /// Modules that are not trained although `targets` means them: names, or a regular expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exclude: Option<TargetModules>,
+    /// The blocks that are trained, counted from 0: PEFT's `layers_to_transform`. All when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) layers: Option<Vec<usize>>,
+    /// Ranks of their own for some modules, by regular expressions for the ends of paths.
+    pub(super) rank_pattern: BTreeMap<String, usize>,
+    /// Alphas of their own for some modules, likewise.
+    pub(super) alpha_pattern: BTreeMap<String, f64>,
+    /// Whether the adapter counts `alpha / √rank` times, so that large ranks learn as fast as small ones (rsLoRA).
+    pub(super) rslora: bool,
+    /// Whether the length of each row of a weight is trained beside its direction (DoRA).
+    pub(super) dora: bool,
+    /// What the adapter starts from.
+    pub(super) init: Start,
+    /// Iterations towards the greatest singular values with `init = "pissa"`; 16 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1000))]
+    pub(super) pissa_niter: Option<u32>,
+    /// How much greater the learning rate of `B` is than that of `A` (LoRA+); 16 is usual with it.
+    #[schemars(range(min = 1))]
+    pub(super) loraplus_ratio: f64,
+    /// Noise on the embeddings in training, between ± this over √(tokens · features) (NEFTune); 5 is usual with it.
+    pub(super) neftune_alpha: f64,
+    /// The share of each target's probability that is spread evenly over the vocabulary.
+    pub(super) label_smoothing: f64,
     /// How often every row is trained.
     #[schemars(range(min = 1))]
     pub(super) epochs: u64,
@@ -70,7 +101,18 @@ impl Default for Settings {
             rank: 16,
             alpha: 16.0,
             dropout: 0.0,
-            targets: Projection::ALL.to_vec(),
+            targets: TargetModules::AllLinear,
+            exclude: None,
+            layers: None,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
+            rslora: false,
+            dora: false,
+            init: Start::Kaiming,
+            pissa_niter: None,
+            loraplus_ratio: 1.0,
+            neftune_alpha: 0.0,
+            label_smoothing: 0.0,
             epochs: 3,
             batch_size: 8,
             learning_rate: 2e-4,
@@ -113,11 +155,13 @@ impl Settings {
 
     /// Returns every number that is out of its range.
     pub(super) fn problems(&self) -> Vec<SettingProblem> {
-        let checks: [(&str, bool, &str); 11] = [
+        let checks: [(&str, bool, &str); 13] = [
             ("rank", (1..=1024).contains(&self.rank), "a whole number from 1 to 1024"),
             ("alpha", self.alpha.is_finite() && self.alpha > 0.0, "a number above 0, often the rank or twice the rank"),
             ("dropout", (0.0..=0.9).contains(&self.dropout), "a number from 0 to 0.9"),
-            ("targets", !self.targets.is_empty(), "some of q, k, v, o, gate, up, down"),
+            ("loraplus-ratio", (1.0..=1e6).contains(&self.loraplus_ratio), "a number from 1, often 16"),
+            ("neftune-alpha", (0.0..=1e6).contains(&self.neftune_alpha), "a number from 0, often 5"),
+            ("label-smoothing", (0.0..1.0).contains(&self.label_smoothing), "a number from 0 to below 1, often 0.1"),
             ("epochs", self.epochs > 0, "a whole number from 1"),
             ("batch-size", self.batch_size > 0, "a whole number from 1"),
             (
@@ -137,6 +181,7 @@ impl Settings {
             label: "here".into(),
             help: Some(format!("give {range}")),
         };
-        checks.iter().filter(|(_, good, _)| !good).map(|(key, _, range)| problem(key, range)).collect()
+        let wrong = checks.iter().filter(|(_, good, _)| !good).map(|(key, _, range)| problem(key, range));
+        wrong.chain(super::adapter::problems(self)).collect()
     }
 }
