@@ -181,9 +181,13 @@ fn add(numbers: &mut [f32], first: usize, columns: usize, module: &PeftModule, o
         let original = order.original(first + at);
         pair.add_to_row(original, 1.0, row);
         if let Some(magnitude) = &module.magnitude {
-            let factor = magnitude[original] / length(row);
-            for number in row {
-                *number *= factor;
+            // A row of zeros stays one.
+            let length = length(row);
+            if length > 0.0 {
+                let factor = magnitude[original] / length;
+                for number in row {
+                    *number *= factor;
+                }
             }
         }
     });

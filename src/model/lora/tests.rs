@@ -178,9 +178,26 @@ fn what_peft_can_and_is_not_computed_here_is_named() {
     check("layer_replication", serde_json::json!([[0, 1]]), "has `layer_replication` = [[0,1]]");
     check("a_later_invention", serde_json::json!({"x": 1}), "has `a_later_invention` = {\"x\":1}");
     check("init_lora_weights", "pissa_niter_4".into(), "belongs to a changed base");
+    check("init_lora_weights", "loftq".into(), "belongs to a changed base");
     check("r", 8.into(), "× 4, its rank is 8");
     check("use_dora", true.into(), "it has no tensor `base_model.model.model.layers.0.");
     check("r", "four".into(), "is not what PEFT writes");
+}
+
+#[test]
+fn tensors_that_the_settings_say_nothing_of_and_numbers_that_are_none_are_refused() {
+    let folder = tiny_llama().join("variants/dora");
+    let config = fs_err::read_to_string(folder.join("adapter_config.json")).unwrap();
+    let mut tensors = fs_err::read(folder.join("adapter_model.safetensors")).unwrap();
+    let plain = config.replace("\"use_dora\": true", "\"use_dora\": false");
+    let message = PeftAdapter::parse(plain.as_bytes(), &tensors).unwrap_err().to_string();
+    assert!(message.contains("lora_magnitude_vector`, which is not supported"), "{message}");
+    let end = tensors.len() - 4;
+    tensors[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let message = PeftAdapter::parse(config.as_bytes(), &tensors).unwrap_err().to_string();
+    assert!(message.contains("has the number NaN"), "{message}");
+    let message = PeftAdapter::parse(config.as_bytes(), &tensors[..end]).unwrap_err().to_string();
+    assert_eq!(message, "`adapter_model.safetensors` is no whole safetensors file");
 }
 
 #[test]

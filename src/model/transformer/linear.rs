@@ -44,8 +44,10 @@ pub(super) struct Magnitude<'a> {
 }
 
 impl Magnitude<'_> {
+    /// Returns what a feature's sum is multiplied with. A row of zeros stays one, whatever the factor.
     fn factor(&self, feature: usize) -> f32 {
-        self.trained[feature] / self.norms[feature]
+        let norm = self.norms[feature];
+        if norm > 0.0 { self.trained[feature] / norm } else { 1.0 }
     }
 }
 
@@ -214,7 +216,8 @@ fn add_scaled(out: &mut Panels, x: &Panels, factor: impl Fn(usize) -> f32 + Sync
     });
 }
 
-/// Adds for each feature the sum over the tokens of `left · right`, over its divisor, to `out`.
+/// Adds for each feature the sum over the tokens of `left · right`, over its divisor, to `out`; nothing
+/// where the divisor is 0.
 fn add_products(left: &Panels, right: &Panels, divisors: &[f32], out: &mut [f32]) {
     let tasks = out.par_chunks_mut(TASK_FEATURES).zip(divisors.par_chunks(TASK_FEATURES));
     tasks.enumerate().for_each(|(task, (out, divisors))| {
@@ -230,7 +233,9 @@ fn add_products(left: &Panels, right: &Panels, divisors: &[f32], out: &mut [f32]
             }
         }
         for ((out, sums), divisor) in out.iter_mut().zip(&sums).zip(divisors) {
-            *out += sums.iter().sum::<f32>() / divisor;
+            if *divisor > 0.0 {
+                *out += sums.iter().sum::<f32>() / divisor;
+            }
         }
     });
 }

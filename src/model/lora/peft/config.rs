@@ -44,7 +44,7 @@ const READ: [&str; 13] = [
 ];
 
 /// Ways to start that leave the base model as it is; after the others the adapter belongs to a changed base.
-const PLAIN_STARTS: [&str; 5] = ["eva", "gaussian", "loftq", "mica", "orthogonal"];
+const PLAIN_STARTS: [&str; 4] = ["eva", "gaussian", "mica", "orthogonal"];
 
 /// What is read of the settings.
 #[derive(Debug, Deserialize)]

@@ -78,7 +78,7 @@ impl PeftAdapter {
         let mut modules = BTreeMap::new();
         for name in tensors.names() {
             let Some(module) = name.strip_suffix(A) else {
-                known(name, &tensors)?;
+                known(name, &tensors, config.use_dora)?;
                 continue;
             };
             let (a, [rank, inputs]) = matrix(&tensors, name)?;
@@ -170,9 +170,9 @@ impl PeftAdapter {
     }
 }
 
-/// Refuses a tensor that belongs to no pair.
-fn known(name: &str, tensors: &SafeTensors<'_>) -> Result<(), LoraError> {
-    let paired = [B, MAGNITUDE].iter().find_map(|end| name.strip_suffix(end));
+/// Refuses a tensor that belongs to no pair, or that the settings say nothing of.
+fn known(name: &str, tensors: &SafeTensors<'_>, dora: bool) -> Result<(), LoraError> {
+    let paired = [Some(B), dora.then_some(MAGNITUDE)].into_iter().flatten().find_map(|end| name.strip_suffix(end));
     match paired {
         Some(module) if tensors.tensor(&format!("{module}{A}")).is_ok() => Ok(()),
         _ => Err(LoraError::Unsupported { what: format!("has a tensor `{name}`") }),
@@ -207,5 +207,8 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize
         Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect(),
         other => return Err(LoraError::Unsupported { what: format!("has numbers of the type {other:?} at `{name}`") }),
     };
+    if let Some(number) = numbers.iter().find(|number: &&f32| !number.is_finite()) {
+        return Err(LoraError::Mismatch { what: format!("tensor `{name}` has the number {number}") });
+    }
     Ok((numbers, view.shape().to_vec()))
 }
