@@ -1,16 +1,20 @@
 //! The numeric kernels of training on a CPU.
 //!
 //! Activations lie in [`Panels`]: sixteen tokens side by side, feature after feature. A matrix product then broadcasts
-//! the weight and multiplies sixteen tokens at once, so that frozen weights are read as they are, in either direction,
-//! and never packed. Each output number is one chain of fused multiply-adds in the order of the features, on every
+//! the weight and multiplies sixteen tokens at once, so that frozen weights lie in one order that serves both directions,
+//! [`to_bands`], and are never packed. Each output number is one chain of fused multiply-adds in the order of the features, on every
 //! instruction set, whatever the number of threads: that is why results agree bit for bit.
 
 mod math;
+mod operand;
 mod outer;
 mod panels;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub(super) use math::{exp, sigmoid};
+pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
 pub(super) use outer::{Layout, add_outer};
 pub(super) use panels::{LANES, Panels};
-pub(super) use product::{Mode, Operand, multiply};
+pub(super) use product::{Mode, multiply};

@@ -71,13 +71,14 @@ impl Panels {
         gathered
     }
 
-    /// Returns panels of `tokens` tokens, zero but for those of `indices`: the reverse of [`Panels::gather`].
+    /// Returns panels of `tokens` tokens, zero but for those of `indices`, which add up: the reverse of
+    /// [`Panels::gather`].
     pub(in crate::model) fn scatter(&self, indices: &[usize], tokens: usize) -> Self {
         let mut scattered = Self::zeros(self.features, tokens);
         let panel_len = self.panel_len();
         for (from, to) in indices.iter().enumerate() {
             for feature in 0..self.features {
-                scattered.data[to / LANES * panel_len + feature * LANES + to % LANES] =
+                scattered.data[to / LANES * panel_len + feature * LANES + to % LANES] +=
                     self.data[from / LANES * panel_len + feature * LANES + from % LANES];
             }
         }

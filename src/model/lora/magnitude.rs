@@ -48,20 +48,15 @@ impl<'a> LowRank<'a> {
 
 /// Returns the length of each row of `weight − removed + added`, as PEFT's `get_weight_norm`.
 pub(in crate::model) fn row_norms(weight: &Matrix, removed: Option<&LowRank<'_>>, added: &LowRank<'_>) -> Vec<f32> {
-    let mut norms = vec![0.0; weight.rows()];
-    for tile in weight.tiles() {
-        let rows = tile.data.par_chunks_exact(weight.columns()).enumerate();
-        norms[tile.first_row..].par_iter_mut().zip(rows).for_each(|(norm, (row, numbers))| {
-            let row = tile.first_row + row;
-            let mut numbers = numbers.to_vec();
-            if let Some(removed) = removed {
-                removed.add_to_row(row, -1.0, &mut numbers);
-            }
-            added.add_to_row(row, 1.0, &mut numbers);
-            *norm = length(&numbers);
-        });
-    }
-    norms
+    let norm = |row: usize| {
+        let mut numbers = weight.row(row);
+        if let Some(removed) = removed {
+            removed.add_to_row(row, -1.0, &mut numbers);
+        }
+        added.add_to_row(row, 1.0, &mut numbers);
+        length(&numbers)
+    };
+    (0..weight.rows()).into_par_iter().map(norm).collect()
 }
 
 /// Returns the square root of the sum of squares: summed in lanes of 32 bits, the lanes in 64.

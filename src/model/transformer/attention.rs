@@ -1,16 +1,18 @@
-//! Causal attention within rows, a panel of sixteen queries against panels of sixteen keys.
+//! Causal attention within rows, two panels of sixteen queries against all keys that they see.
 //!
 //! Probabilities are never kept: the backward pass computes them again from queries, keys, and each query's maximum and
 //! sum. The pass over queries and the pass over keys compute the same products with the factors exchanged, so that no
 //! thread adds to what another one writes.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::super::kernel::{LANES, Mode, Operand, Panels, exp, multiply};
 use super::Batch;
 
-/// Sixteen queries × sixteen keys.
-type Tile = [[f32; LANES]; LANES];
+/// Panels that are computed together: what a micro-kernel takes.
+const TOGETHER: usize = 2;
 
 /// How heads are laid out.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +26,14 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Returns a head's features of a panel.
-    fn of<'a>(&self, panel: &'a [f32], head: usize) -> &'a [f32] {
-        &panel[head * self.size * LANES..][..self.size * LANES]
+    /// Returns the numbers of a head of a panel.
+    fn len(&self) -> usize {
+        self.size * LANES
+    }
+
+    /// Returns the numbers of panels from a head of one of them on: that panel's length tells the next one's place.
+    fn from<'a>(&self, x: &'a Panels, panel: usize, head: usize) -> (&'a [f32], usize) {
+        (&x.data()[panel * x.panel_len() + head * self.len()..], x.panel_len())
     }
 
     /// Returns the key head that serves a query head.
@@ -40,7 +47,49 @@ impl Heads {
 }
 
 /// Each query's greatest score and one over its sum of exponentials, by panel and head.
-pub(super) type Statistics = Vec<Vec<[[f32; LANES]; 2]>>;
+pub(super) type Statistics = Vec<[[f32; LANES]; 2]>;
+
+/// Heads one after the other, in each token after token, the head's features side by side: what is broadcast.
+struct ByTokens {
+    size: usize,
+    tokens: usize,
+    data: Vec<f32>,
+}
+
+impl ByTokens {
+    fn new(x: &Panels, heads: Heads) -> Self {
+        let tokens = x.panels() * LANES;
+        let mut data = vec![0.0; tokens * x.features()];
+        data.par_chunks_mut(tokens * heads.size).enumerate().for_each(|(head, data)| {
+            for (panel, data) in data.chunks_mut(heads.len()).enumerate() {
+                let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
+                for (feature, tokens) in features[..heads.size].iter().enumerate() {
+                    for (token, value) in tokens.iter().enumerate() {
+                        data[token * heads.size + feature] = *value;
+                    }
+                }
+            }
+        });
+        Self { size: heads.size, tokens, data }
+    }
+
+    fn panels(&self, head: usize, panels: &Range<usize>) -> (&[f32], usize) {
+        let start = (head * self.tokens + panels.start * LANES) * self.size;
+        (&self.data[start..], panels.len() * LANES)
+    }
+
+    /// Returns the tokens of some panels as rows.
+    fn rows(&self, head: usize, panels: &Range<usize>) -> Operand<'_> {
+        let (data, tokens) = self.panels(head, panels);
+        Operand::by_rows(data, tokens, self.size)
+    }
+
+    /// Returns the tokens of some panels as columns.
+    fn columns(&self, head: usize, panels: &Range<usize>) -> Operand<'_> {
+        let (data, tokens) = self.panels(head, panels);
+        Operand::transposed(data, tokens, self.size)
+    }
+}
 
 /// What attention reads.
 #[derive(Clone, Copy)]
@@ -56,145 +105,223 @@ impl Inputs<'_> {
     /// Returns the mixed values and the statistics of every query.
     pub(super) fn forward(&self) -> (Panels, Statistics) {
         let mut out = Panels::zeros(self.q.features(), self.q.panels() * LANES);
-        let mut statistics = vec![vec![[[0.0; LANES]; 2]; self.heads.queries]; self.q.panels()];
+        let mut statistics = vec![[[0.0; LANES]; 2]; self.heads.queries * self.q.panels()];
+        let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
         let len = out.panel_len();
-        out.data_mut().par_chunks_mut(len).zip(&mut statistics).enumerate().for_each(|(panel, (out, statistics))| {
-            let head_len = self.heads.size * LANES;
-            for (head, (out, statistics)) in out.chunks_mut(head_len).zip(statistics).enumerate() {
-                *statistics = self.forward_head(panel, head, out);
-            }
-        });
+        let parts = out.data_mut().par_chunks_mut(TOGETHER * len);
+        parts.zip(statistics.par_chunks_mut(TOGETHER * self.heads.queries)).enumerate().for_each(
+            |(index, (out, statistics))| {
+                let queries = TOGETHER * index..TOGETHER * index + out.len() / len;
+                let mut scores = Scores::new(self, queries, &k);
+                for head in 0..self.heads.queries {
+                    scores.compute(head);
+                    for (panel, found) in statistics.chunks_mut(self.heads.queries).enumerate() {
+                        found[head] = scores.exponentials(panel);
+                    }
+                    let out = &mut out[head * self.heads.len()..];
+                    scores.mix(&v, head, (out, len));
+                    for (out, found) in out.chunks_mut(len).zip(statistics.chunks(self.heads.queries)) {
+                        let [_, shares] = &found[head];
+                        for lanes in out[..self.heads.len()].as_chunks_mut::<LANES>().0 {
+                            for (value, share) in lanes.iter_mut().zip(shares) {
+                                *value *= share;
+                            }
+                        }
+                    }
+                }
+            },
+        );
         (out, statistics)
     }
 
-    /// Computes one head of one panel of queries.
-    fn forward_head(&self, panel: usize, head: usize, out: &mut [f32]) -> [[f32; LANES]; 2] {
-        let (first, key_head) = (self.batch.reach(panel).0, self.heads.key_head(head));
-        let mut tiles: Vec<Tile> = (first..=panel).map(|keys| self.scores(panel, keys, head)).collect();
+    fn by_tokens(&self, x: &Panels) -> ByTokens {
+        ByTokens::new(x, self.heads)
+    }
+
+    /// Returns the gradients of queries, keys and values from that of the mixed values.
+    pub(super) fn backward(&self, mixed: &Panels, back: &Panels, statistics: &Statistics) -> [Panels; 3] {
+        let queries = self.heads.queries;
+        let dots = (0..mixed.panels() * queries).into_par_iter().map(|place| {
+            let of = |x| &self.heads.from(x, place / queries, place % queries).0[..self.heads.len()];
+            dot(of(mixed), of(back))
+        });
+        let known = Known { back, statistics, dots: &dots.collect::<Vec<_>>() };
+        let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
+        let mut q_back = Panels::zeros(self.q.features(), self.q.panels() * LANES);
+        let len = q_back.panel_len();
+        q_back.data_mut().par_chunks_mut(TOGETHER * len).enumerate().for_each(|(index, out)| {
+            let panels = TOGETHER * index..TOGETHER * index + out.len() / len;
+            self.query_gradients(&known, panels, (&k, &v), out);
+        });
+        let (q, by_query) = (self.by_tokens(self.q), self.by_tokens(back));
+        let mut k_back = Panels::zeros(self.k.features(), self.k.panels() * LANES);
+        let mut v_back = k_back.clone();
+        let len = k_back.panel_len();
+        let parts = k_back.data_mut().par_chunks_mut(TOGETHER * len);
+        parts.zip(v_back.data_mut().par_chunks_mut(TOGETHER * len)).enumerate().for_each(|(index, (k, v))| {
+            let panels = TOGETHER * index..TOGETHER * index + k.len() / len;
+            self.key_gradients(&known, panels, (&q, &by_query), (k, v));
+        });
+        [q_back, k_back, v_back]
+    }
+
+    /// Writes the gradients of some panels of queries.
+    fn query_gradients(
+        &self,
+        known: &Known<'_>,
+        panels: Range<usize>,
+        (k, v): (&ByTokens, &ByTokens),
+        out: &mut [f32],
+    ) {
+        let mut scores = Scores::new(self, panels.clone(), k);
+        let mut through = scores.numbers.clone();
+        let len = scores.len;
+        for head in 0..self.heads.queries {
+            scores.compute(head);
+            let back = self.heads.from(known.back, panels.start, head);
+            scores.against(v, head, back, &mut through);
+            for (panel, (scores, through)) in scores.numbers.chunks_mut(len).zip(through.chunks(len)).enumerate() {
+                let place = (panels.start + panel) * self.heads.queries + head;
+                let ([greatest, shares], dots) = (&known.statistics[place], &known.dots[place]);
+                let keys = scores.as_chunks_mut::<LANES>().0.iter_mut().zip(through.as_chunks::<LANES>().0);
+                for (scores, through) in keys {
+                    for query in 0..LANES {
+                        let probability = probability(scores[query], greatest[query]) * shares[query];
+                        scores[query] = probability * (through[query] - dots[query]) * self.heads.scale();
+                    }
+                }
+            }
+            scores.mix(k, head, (&mut out[head * self.heads.len()..], self.heads.len() * self.heads.queries));
+        }
+    }
+
+    /// Adds up the gradients of some panels of keys and values, over all queries that see them. Rows are queries here,
+    /// lanes are keys.
+    fn key_gradients(
+        &self,
+        known: &Known<'_>,
+        panels: Range<usize>,
+        (q, back): (&ByTokens, &ByTokens),
+        (k_out, v_out): (&mut [f32], &mut [f32]),
+    ) {
+        let heads = &self.heads;
+        let (group, out_len) = (heads.queries / heads.keys, heads.len() * heads.keys);
+        let queries = panels.start..self.batch.queries_of(panels.clone());
+        let len = queries.len() * LANES * LANES;
+        let mut probabilities = vec![0.0; panels.len() * len];
+        let mut scores = probabilities.clone();
+        for head in 0..heads.queries {
+            let key_head = heads.key_head(head);
+            let (k, v) = (heads.from(self.k, panels.start, key_head), heads.from(self.v, panels.start, key_head));
+            multiply(q.rows(head, &queries), k, (&mut probabilities, len), Mode::Fresh);
+            multiply(back.rows(head, &queries), v, (&mut scores, len), Mode::Fresh);
+            for (panel, (probabilities, scores)) in
+                panels.clone().zip(probabilities.chunks_mut(len).zip(scores.chunks_mut(len)))
+            {
+                let rows = probabilities.as_chunks_mut::<LANES>().0.iter_mut().zip(scores.as_chunks_mut::<LANES>().0);
+                for (query, (probabilities, scores)) in (queries.start * LANES..).zip(rows) {
+                    let place = query / LANES * heads.queries + head;
+                    let [greatest, shares] = &known.statistics[place];
+                    let lane = query % LANES;
+                    let (greatest, share, dot) = (greatest[lane], shares[lane], known.dots[place][lane]);
+                    let ends = self.batch.ends(panel);
+                    for key in 0..LANES {
+                        let seen = panel * LANES + key <= query && query < ends[key];
+                        let score = if seen { probabilities[key] * heads.scale() } else { f32::NEG_INFINITY };
+                        let probability = probability(score, greatest) * share;
+                        probabilities[key] = probability;
+                        scores[key] = probability * (scores[key] - dot) * heads.scale();
+                    }
+                }
+            }
+            let mode = if head % group == 0 { Mode::Fresh } else { Mode::Sum };
+            let place = key_head * heads.len();
+            multiply(back.columns(head, &queries), (&probabilities, len), (&mut v_out[place..], out_len), mode);
+            multiply(q.columns(head, &queries), (&scores, len), (&mut k_out[place..], out_len), mode);
+        }
+    }
+}
+
+/// What some panels of queries have to do with all keys that they see: rows are keys, lanes are queries.
+struct Scores<'a> {
+    inputs: &'a Inputs<'a>,
+    queries: Range<usize>,
+    /// The runs of panels of keys.
+    keys: Vec<Range<usize>>,
+    k: &'a ByTokens,
+    /// Panel after panel.
+    numbers: Vec<f32>,
+    /// Numbers of one panel of queries.
+    len: usize,
+}
+
+impl<'a> Scores<'a> {
+    fn new(inputs: &'a Inputs<'a>, queries: Range<usize>, k: &'a ByTokens) -> Self {
+        let keys = inputs.batch.keys_of(queries.clone());
+        let len = keys.iter().map(ExactSizeIterator::len).sum::<usize>() * LANES * LANES;
+        let numbers = vec![0.0; queries.len() * len];
+        Self { inputs, queries, keys, k, numbers, len }
+    }
+
+    /// Computes the scores of a head; minus infinity where a query may not look.
+    fn compute(&mut self, head: usize) {
+        let mut numbers = std::mem::take(&mut self.numbers);
+        self.against(self.k, head, self.inputs.heads.from(self.inputs.q, self.queries.start, head), &mut numbers);
+        let scale = self.inputs.heads.scale();
+        for (panel, scores) in self.queries.clone().zip(numbers.chunks_mut(self.len)) {
+            let first = panel * LANES;
+            let keys = self.keys.iter().cloned().flatten().zip(scores.as_chunks_mut::<{ LANES }>().0.chunks_mut(LANES));
+            for (key_panel, scores) in keys {
+                for ((key, end), scores) in (key_panel * LANES..).zip(self.inputs.batch.ends(key_panel)).zip(scores) {
+                    // The lanes of the queries that see the key.
+                    let (from, to) = (key.saturating_sub(first), end.saturating_sub(first));
+                    for (lane, score) in scores.iter_mut().enumerate() {
+                        *score = if from <= lane && lane < to { *score * scale } else { f32::NEG_INFINITY };
+                    }
+                }
+            }
+        }
+        self.numbers = numbers;
+    }
+
+    /// Multiplies the heads of all keys, `by_tokens`, with some panels.
+    fn against(&self, by_tokens: &ByTokens, head: usize, panels: (&[f32], usize), out: &mut [f32]) {
+        let mut place = 0;
+        for run in &self.keys {
+            let rows = by_tokens.rows(self.inputs.heads.key_head(head), run);
+            multiply(rows, panels, (&mut out[place..], self.len), Mode::Fresh);
+            place += run.len() * LANES * LANES;
+        }
+    }
+
+    /// Replaces the scores of a panel of queries by their exponentials above the greatest, and returns the greatest and one
+    /// over the sum.
+    fn exponentials(&mut self, panel: usize) -> [[f32; LANES]; 2] {
+        let scores = self.numbers[panel * self.len..][..self.len].as_chunks_mut::<LANES>().0;
         let mut greatest = [f32::NEG_INFINITY; LANES];
-        for scores in tiles.iter().flatten() {
+        for scores in scores.iter() {
             for (greatest, score) in greatest.iter_mut().zip(scores) {
                 *greatest = greatest.max(*score);
             }
         }
         let mut sums = [0.0_f32; LANES];
-        for scores in tiles.iter_mut().flatten() {
+        for scores in scores {
             for ((score, greatest), sum) in scores.iter_mut().zip(&greatest).zip(&mut sums) {
                 *score = probability(*score, *greatest);
                 *sum += *score;
             }
         }
-        for (tile, keys) in tiles.iter().zip(first..) {
-            let values = Operand::panel(self.heads.of(self.v.panel(keys), key_head), self.heads.size);
-            let mode = if keys == first { Mode::Fresh } else { Mode::Sum };
-            multiply(values, (tile.as_flattened(), LANES * LANES), (out, self.heads.size * LANES), mode);
-        }
-        let shares = sums.map(|sum| 1.0 / sum);
-        for lanes in out.as_chunks_mut::<LANES>().0 {
-            for (value, share) in lanes.iter_mut().zip(&shares) {
-                *value *= share;
-            }
-        }
-        [greatest, shares]
+        [greatest, sums.map(|sum| 1.0 / sum)]
     }
 
-    /// Returns the scores of sixteen keys (rows) for sixteen queries (lanes); minus infinity where they may not look.
-    fn scores(&self, queries: usize, keys: usize, head: usize) -> Tile {
-        let k = self.heads.of(self.k.panel(keys), self.heads.key_head(head));
-        let q = self.heads.of(self.q.panel(queries), head);
-        let mut tile = transposed_product(k, q, self.heads.size);
-        for (key, scores) in tile.iter_mut().enumerate() {
-            for (query, score) in scores.iter_mut().enumerate() {
-                *score = self.masked(*score, queries * LANES + query, keys * LANES + key);
-            }
-        }
-        tile
-    }
-
-    fn masked(&self, score: f32, query: usize, key: usize) -> f32 {
-        if self.batch.start(query) <= key && key <= query { score * self.heads.scale() } else { f32::NEG_INFINITY }
-    }
-
-    /// Returns the gradients of queries, keys and values from that of the mixed values.
-    pub(super) fn backward(&self, mixed: &Panels, back: &Panels, statistics: &Statistics) -> [Panels; 3] {
-        let dots: Vec<Vec<[f32; LANES]>> = (0..mixed.panels())
-            .into_par_iter()
-            .map(|panel| {
-                let heads = 0..self.heads.queries;
-                heads
-                    .map(|head| dot(self.heads.of(mixed.panel(panel), head), self.heads.of(back.panel(panel), head)))
-                    .collect()
-            })
-            .collect();
-        let known = Known { back, statistics, dots: &dots };
-        let mut q = Panels::zeros(self.q.features(), self.q.panels() * LANES);
-        let (len, head_len) = (q.panel_len(), self.heads.size * LANES);
-        q.data_mut().par_chunks_mut(len).enumerate().for_each(|(panel, out)| {
-            for (head, out) in out.chunks_mut(head_len).enumerate() {
-                self.query_gradient(&known, panel, head, out);
-            }
-        });
-        let mut k = Panels::zeros(self.k.features(), self.k.panels() * LANES);
-        let mut v = k.clone();
-        let len = k.panel_len();
-        k.data_mut().par_chunks_mut(len).zip(v.data_mut().par_chunks_mut(len)).enumerate().for_each(
-            |(panel, (k, v))| {
-                for (head, (k, v)) in k.chunks_mut(head_len).zip(v.chunks_mut(head_len)).enumerate() {
-                    self.key_gradient(&known, panel, head, (k, v));
-                }
-            },
-        );
-        [q, k, v]
-    }
-
-    /// Adds up the gradient of one head of one panel of queries.
-    fn query_gradient(&self, known: &Known<'_>, panel: usize, head: usize, out: &mut [f32]) {
-        let key_head = self.heads.key_head(head);
-        let [greatest, shares] = known.statistics[panel][head];
-        let dots = known.dots[panel][head];
-        let back = self.heads.of(known.back.panel(panel), head);
-        for keys in self.batch.reach(panel).0..=panel {
-            let mut tile = self.scores(panel, keys, head);
-            let through = transposed_product(self.heads.of(self.v.panel(keys), key_head), back, self.heads.size);
-            for (scores, through) in tile.iter_mut().zip(&through) {
-                for (query, score) in scores.iter_mut().enumerate() {
-                    let probability = probability(*score, greatest[query]) * shares[query];
-                    *score = probability * (through[query] - dots[query]) * self.heads.scale();
-                }
-            }
-            let k = Operand::panel(self.heads.of(self.k.panel(keys), key_head), self.heads.size);
-            multiply(k, (tile.as_flattened(), LANES * LANES), (out, self.heads.size * LANES), Mode::Sum);
-        }
-    }
-
-    /// Adds up the gradients of one head of one panel of keys and values, over all queries that look at them.
-    fn key_gradient(&self, known: &Known<'_>, panel: usize, key_head: usize, (k_out, v_out): (&mut [f32], &mut [f32])) {
-        let group = self.heads.queries / self.heads.keys;
-        let k = self.heads.of(self.k.panel(panel), key_head);
-        let v = self.heads.of(self.v.panel(panel), key_head);
-        let out_len = self.heads.size * LANES;
-        for head in key_head * group..(key_head + 1) * group {
-            for queries in panel..=self.batch.reach(panel).1 {
-                let q = self.heads.of(self.q.panel(queries), head);
-                let back = self.heads.of(known.back.panel(queries), head);
-                let [greatest, shares] = known.statistics[queries][head];
-                let dots = known.dots[queries][head];
-                // Rows are queries here, lanes are keys.
-                let mut probabilities = transposed_product(q, k, self.heads.size);
-                let mut scores = transposed_product(back, v, self.heads.size);
-                for query in 0..LANES {
-                    for key in 0..LANES {
-                        let masked =
-                            self.masked(probabilities[query][key], queries * LANES + query, panel * LANES + key);
-                        let probability = probability(masked, greatest[query]) * shares[query];
-                        probabilities[query][key] = probability;
-                        scores[query][key] = probability * (scores[query][key] - dots[query]) * self.heads.scale();
-                    }
-                }
-                let (q, back) = (Operand::panel(q, self.heads.size), Operand::panel(back, self.heads.size));
-                multiply(back, (probabilities.as_flattened(), LANES * LANES), (v_out, out_len), Mode::Sum);
-                multiply(q, (scores.as_flattened(), LANES * LANES), (k_out, out_len), Mode::Sum);
-            }
+    /// Writes the sum of the keys' heads in `by_tokens`, each times its number.
+    fn mix(&self, by_tokens: &ByTokens, head: usize, (out, stride): (&mut [f32], usize)) {
+        let mut place = 0;
+        for run in &self.keys {
+            let columns = by_tokens.columns(self.inputs.heads.key_head(head), run);
+            let mode = if place == 0 { Mode::Fresh } else { Mode::Sum };
+            multiply(columns, (&self.numbers[place..], self.len), (&mut *out, stride), mode);
+            place += run.len() * LANES * LANES;
         }
     }
 }
@@ -203,21 +330,13 @@ impl Inputs<'_> {
 struct Known<'a> {
     back: &'a Panels,
     statistics: &'a Statistics,
-    /// For each query the product of its output and that output's gradient.
-    dots: &'a [Vec<[f32; LANES]>],
+    /// For each query the product of its output and that output's gradient, by panel and head.
+    dots: &'a [[f32; LANES]],
 }
 
 /// Returns e to the score above the greatest; 0 for a score of minus infinity.
 fn probability(score: f32, greatest: f32) -> f32 {
     if score == f32::NEG_INFINITY { 0.0 } else { exp(score - greatest) }
-}
-
-/// Returns for each token of `left` (rows) and of `right` (lanes) the product over the features.
-fn transposed_product(left: &[f32], right: &[f32], features: usize) -> Tile {
-    let mut tile = [[0.0; LANES]; LANES];
-    let out = (tile.as_flattened_mut(), LANES * LANES);
-    multiply(Operand::panel_transposed(left, features), (right, features * LANES), out, Mode::Fresh);
-    tile
 }
 
 /// Returns for each token the product over the features.

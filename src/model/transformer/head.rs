@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Operand, Panels, exp, multiply};
+use super::super::kernel::{LANES, Mode, Panels, exp, multiply};
 use super::super::weights::Matrix;
 use super::linear::group;
 
@@ -39,15 +39,14 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option
             .for_each(|(logits, (targets, losses))| cross_entropy(logits, targets, losses, objective));
         if objective.is_some() {
             let group = group(panels);
-            for (index, tile) in head.tiles().enumerate() {
-                let operand = Operand::transposed(&tile.data, tile.data.len() / head.columns(), head.columns());
-                let mode = if index == 0 { Mode::Fresh } else { Mode::Sum };
+            head.for_each_tile(|tile| {
+                let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
                 let logits = logits.par_chunks(group * logits_len);
                 back.par_chunks_mut(group * back_len).zip(logits).for_each(|(back, logits)| {
                     let logits = &logits[tile.first_row * LANES..];
-                    multiply(operand, (logits, logits_len), (back, back_len), mode);
+                    multiply(tile.transposed(), (logits, logits_len), (back, back_len), mode);
                 });
-            }
+            });
         }
     }
     (losses.iter().sum(), back)
@@ -70,12 +69,11 @@ pub(super) fn logits(head: &Matrix, x: &Panels, tokens: usize) -> Vec<Vec<f32>> 
 fn project(head: &Matrix, x: &[f32], logits: &mut [f32]) {
     let (x_len, logits_len) = (head.columns() * LANES, head.rows() * LANES);
     let group = group(x.len() / x_len);
-    for tile in head.tiles() {
-        let operand = Operand::by_rows(&tile.data, tile.data.len() / head.columns(), head.columns());
+    head.for_each_tile(|tile| {
         logits.par_chunks_mut(group * logits_len).zip(x.par_chunks(group * x_len)).for_each(|(logits, x)| {
-            multiply(operand, (x, x_len), (&mut logits[tile.first_row * LANES..], logits_len), Mode::Fresh);
+            multiply(tile.operand(), (x, x_len), (&mut logits[tile.first_row * LANES..], logits_len), Mode::Fresh);
         });
-    }
+    });
 }
 
 /// Writes the loss of each target, and replaces the logits by their gradients.

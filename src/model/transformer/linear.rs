@@ -153,11 +153,7 @@ impl Frozen<'_> {
     /// Returns `F x`.
     fn apply(&self, x: &Panels) -> Panels {
         let mut out = Panels::zeros(self.weight.rows(), x.panels() * LANES);
-        for tile in self.weight.tiles() {
-            let rows = tile.data.len() / self.weight.columns();
-            let operand = Operand::by_rows(&tile.data, rows, self.weight.columns());
-            product(operand, x, &mut out, (0, tile.first_row), Mode::Fresh);
-        }
+        self.weight.for_each_tile(|tile| product(tile.operand(), x, &mut out, (0, tile.first_row), Mode::Fresh));
         if let Some(removed) = &self.removed {
             widen(removed, &narrowed(removed, x, -removed.scale), &mut out);
         }
@@ -166,12 +162,10 @@ impl Frozen<'_> {
 
     /// Writes or adds `Fᵀ back` to `input`.
     fn back(&self, back: &Panels, input: &mut Panels, mode: Mode) {
-        for (index, tile) in self.weight.tiles().enumerate() {
-            let rows = tile.data.len() / self.weight.columns();
-            let operand = Operand::transposed(&tile.data, rows, self.weight.columns());
-            let mode = if index == 0 { mode } else { Mode::Sum };
-            product(operand, back, input, (tile.first_row, 0), mode);
-        }
+        self.weight.for_each_tile(|tile| {
+            let mode = if tile.first_row == 0 { mode } else { Mode::Sum };
+            product(tile.transposed(), back, input, (tile.first_row, 0), mode);
+        });
         if let Some(removed) = &self.removed {
             let mut small = Panels::zeros(removed.rank, back.panels() * LANES);
             let transposed_b = Operand::transposed(removed.b, back.features(), removed.rank);
@@ -253,7 +247,7 @@ fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usi
 /// is without work. It changes no bits.
 pub(super) fn group(panels: usize) -> usize {
     let tasks = 2 * rayon::current_num_threads();
-    2 * panels.div_ceil(2).div_ceil(tasks).clamp(1, 4)
+    2 * panels.div_ceil(2).div_ceil(tasks).clamp(1, 8)
 }
 
 /// Returns `x` with some numbers zero and the others grown, chosen by seed, module, token and feature alone.

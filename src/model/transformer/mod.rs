@@ -83,8 +83,8 @@ impl Transformer {
             x = block.forward(&pass, &x).1;
         }
         let (targets, positions) = batch.targets();
-        let last = norm::forward(&x.gather(&positions), &self.norm, self.epsilon).0;
-        Ok(head::loss(self.head(), &last, &targets, None).0)
+        let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
+        Ok(head::loss(self.head(), &last, targets, None).0)
     }
 
     /// Returns the summed negative log-likelihood, with the step's noise and smoothing, and adds the gradient of `weight`
@@ -111,12 +111,12 @@ impl Transformer {
             });
         }
         let (targets, positions) = batch.targets();
-        let gathered = x.gather(&positions);
+        let gathered = x.gather(positions);
         let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
         let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
-        let (loss, last_gradient) = head::loss(self.head(), &last, &targets, Some(objective));
+        let (loss, last_gradient) = head::loss(self.head(), &last, targets, Some(objective));
         let mut back =
-            norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(&positions, batch.tokens());
+            norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(positions, batch.tokens());
         for (block, saved) in self.blocks.iter().zip(states).rev() {
             let state = match saved {
                 Saved::State(state) => *state,

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,7 @@ use super::super::template::ChatTemplate;
 use super::super::tokenizer::Tokenizer;
 use super::super::{ModelError, Result};
 use super::check_shape;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Storage};
 
 /// The longest header that is read, in bytes; a model of 100,000 tensors has 12 MB.
 const LONGEST_HEADER: u64 = 100 << 20;
@@ -175,8 +176,19 @@ impl Folder {
     }
 
     /// Returns a matrix by its name.
-    pub(super) fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Matrix> {
-        Ok(Matrix::dense(shape[0], shape[1], self.floats(name, &shape)?))
+    pub(super) fn matrix(&self, name: &str, shape: [usize; 2], storage: Storage) -> Result<Matrix> {
+        let (place, bytes) = self.bytes(name, &shape)?;
+        let dtype = match place.dtype.as_str() {
+            "F32" => GgmlDType::F32,
+            "F16" => GgmlDType::F16,
+            "BF16" => GgmlDType::BF16,
+            _ => return Err(ModelError::DType { name: name.to_owned(), found: place.dtype.clone() }),
+        };
+        Matrix::from_bytes(shape, dtype, &bytes, storage).map_err(|cause| ModelError::Tensor {
+            name: name.to_owned(),
+            path: place.path.clone(),
+            cause: Box::new(cause),
+        })
     }
 
     /// Returns a vector by its name.
@@ -185,12 +197,18 @@ impl Folder {
     }
 
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (place, bytes) = self.bytes(name, shape)?;
+        decode(&place.dtype, &bytes)
+            .ok_or_else(|| ModelError::DType { name: name.to_owned(), found: place.dtype.clone() })
+    }
+
+    /// Reads a tensor's bytes.
+    fn bytes(&self, name: &str, shape: &[usize]) -> Result<(&TensorPlace, Vec<u8>)> {
         let place = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor { name: name.to_owned() })?;
         check_shape(name, &place.shape, shape)?;
         let mut bytes = vec![0; place.bytes as usize];
         place.open.read_exact_at(&mut bytes, place.start)?;
-        decode(&place.dtype, &bytes)
-            .ok_or_else(|| ModelError::DType { name: name.to_owned(), found: place.dtype.clone() })
+        Ok((place, bytes))
     }
 
     fn text(&self, name: &'static str) -> Result<(PathBuf, String)> {

@@ -11,8 +11,9 @@ use super::super::config::{KNOWN_ARCHITECTURES, LlamaConfig, RopeScaling, rope_f
 use super::super::template::ChatTemplate;
 use super::super::tokenizer::{BpeParts, TokenType, Tokenizer};
 use super::super::{ModelError, Result};
+use super::blocks::decode;
 use super::check_shape;
-use super::matrix::{Matrix, Storage, floats};
+use super::matrix::{Matrix, Storage};
 
 /// An open GGUF.
 #[derive(Debug)]
@@ -156,7 +157,10 @@ impl Gguf {
 
     fn raw_vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, &[length])?;
-        floats(&tensor).map_err(|cause| self.unreadable(name, cause))
+        let bytes = tensor.data().map_err(|cause| self.unreadable(name, cause))?;
+        let mut numbers = vec![0.0; length];
+        decode(tensor.dtype(), &bytes, &mut numbers);
+        Ok(numbers)
     }
 
     fn shape(&self, name: &str) -> Result<&[usize]> {

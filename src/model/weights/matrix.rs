@@ -1,22 +1,24 @@
-//! A frozen matrix in memory: as 32-bit floats, or still quantised and dequantised a tile at a time.
+//! A frozen matrix in memory: as 32-bit floats, or as its file has it and decoded a part at a time.
 
-use candle_core::Device;
-use candle_core::quantized::{GgmlDType, QTensor, ggml_file::qtensor_from_ggml};
-use std::borrow::Cow;
+use candle_core::quantized::GgmlDType;
+use rayon::prelude::*;
 
-/// Rows of a tile of a quantised matrix.
-const TILE_ROWS: usize = 256;
+use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
+use super::blocks::{byte_len, decode};
 
-/// How a matrix is kept in memory. It never changes a result: a tile dequantised late has the same numbers.
+/// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
+const DECODED: usize = 1 << 20;
+
+/// How a matrix is kept in memory. It never changes a result: numbers that are decoded late are the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     /// 32-bit floats: 4 bytes a weight, fastest.
     Dense,
-    /// As the file has it, when the file is quantised; dequantised at each use.
+    /// As the file has it, when that takes fewer bytes: quantised, or floats of 16 bits; decoded at each use.
     AsStored,
 }
 
-/// A frozen matrix of `rows × columns`, by rows.
+/// A frozen matrix of `rows × columns`.
 #[derive(Debug)]
 pub struct Matrix {
     rows: usize,
@@ -26,28 +28,44 @@ pub struct Matrix {
 
 #[derive(Debug)]
 enum Data {
+    /// In bands.
     Dense(Vec<f32>),
-    Quantised(Vec<QTensor>),
+    /// By rows.
+    Stored { dtype: GgmlDType, bytes: Vec<u8> },
 }
 
-/// Some consecutive rows of a matrix.
-#[derive(Debug)]
-pub struct Tile<'a> {
+/// Some consecutive rows of a matrix, in bands.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Tile<'a> {
     /// The first row's index.
-    pub first_row: usize,
-    /// The rows' numbers, one row after the other.
-    pub data: Cow<'a, [f32]>,
+    pub(in crate::model) first_row: usize,
+    rows: usize,
+    columns: usize,
+    data: &'a [f32],
+}
+
+impl<'a> Tile<'a> {
+    /// Returns the rows as a matrix to multiply with.
+    pub(in crate::model) fn operand(&self) -> Operand<'a> {
+        Operand::bands(self.data, self.rows, self.columns)
+    }
+
+    /// Returns the rows, transposed, as a matrix to multiply with.
+    pub(in crate::model) fn transposed(&self) -> Operand<'a> {
+        Operand::bands_transposed(self.data, self.rows, self.columns)
+    }
 }
 
 impl Matrix {
-    /// Makes a matrix of floats; `data` has `rows × columns` of them.
-    pub(in crate::model) fn dense(rows: usize, columns: usize, data: Vec<f32>) -> Self {
+    /// Makes a matrix of floats; `data` has `rows × columns` of them, by rows.
+    pub(in crate::model) fn dense(rows: usize, columns: usize, mut data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
+        to_bands(&mut data, rows, columns);
         Self { rows, columns, data: Data::Dense(data) }
     }
 
     /// Makes a matrix from the bytes of a file's tensor, each row a whole number of blocks.
-    pub(super) fn from_bytes(
+    pub(in crate::model) fn from_bytes(
         shape: [usize; 2],
         dtype: GgmlDType,
         bytes: &[u8],
@@ -57,21 +75,18 @@ impl Matrix {
         if !columns.is_multiple_of(dtype.block_size()) {
             candle_core::bail!("a row of {columns} numbers is no whole number of blocks of {dtype:?}");
         }
-        let row_bytes = columns / dtype.block_size() * dtype.type_size();
-        let plain = matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
-        let mut tiles = Vec::new();
-        for (index, bytes) in bytes.chunks(row_bytes * TILE_ROWS).enumerate() {
-            let tile_rows = TILE_ROWS.min(rows - index * TILE_ROWS);
-            tiles.push(qtensor_from_ggml(dtype, bytes, vec![tile_rows, columns], &Device::Cpu)?);
+        if bytes.len() != rows * byte_len(dtype, columns) {
+            candle_core::bail!("{} bytes are not those of {rows} × {columns} numbers of {dtype:?}", bytes.len());
         }
-        if storage == Storage::AsStored && !plain {
-            return Ok(Self { rows, columns, data: Data::Quantised(tiles) });
-        }
-        let mut data = Vec::with_capacity(rows * columns);
-        for tile in tiles {
-            data.extend(floats(&tile)?);
-        }
-        Ok(Self::dense(rows, columns, data))
+        let mut matrix = Self { rows, columns, data: Data::Stored { dtype, bytes: Vec::new() } };
+        matrix.data = if storage == Storage::AsStored && dtype != GgmlDType::F32 {
+            Data::Stored { dtype, bytes: bytes.to_vec() }
+        } else {
+            let mut data = vec![0.0; bands_len(rows, columns)];
+            matrix.decode_bands(dtype, bytes, &mut data);
+            Data::Dense(data)
+        };
+        Ok(matrix)
     }
 
     /// Returns the number of rows.
@@ -84,45 +99,55 @@ impl Matrix {
         self.columns
     }
 
-    /// Returns the matrix in tiles of consecutive rows, from the first to the last.
-    ///
-    /// # Panics
-    /// When candle cannot dequantise a tile that it made itself.
-    pub fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
-        let count = match &self.data {
-            Data::Dense(_) => 1,
-            Data::Quantised(tiles) => tiles.len(),
-        };
-        (0..count).map(|index| match &self.data {
-            Data::Dense(data) => Tile { first_row: 0, data: Cow::Borrowed(data) },
-            Data::Quantised(tiles) => Tile {
-                first_row: index * TILE_ROWS,
-                data: Cow::Owned(floats(&tiles[index]).expect("a tile that was made from checked bytes")),
-            },
-        })
-    }
-
-    /// Returns one row.
-    pub fn row(&self, row: usize) -> Cow<'_, [f32]> {
+    /// Gives `each` the matrix in tiles of consecutive rows, from the first to the last.
+    pub(in crate::model) fn for_each_tile(&self, mut each: impl FnMut(Tile<'_>)) {
+        let (rows, columns) = (self.rows, self.columns);
         match &self.data {
-            Data::Dense(data) => Cow::Borrowed(&data[row * self.columns..][..self.columns]),
-            Data::Quantised(tiles) => {
-                let tile = floats(&tiles[row / TILE_ROWS]).expect("a tile that was made from checked bytes");
-                Cow::Owned(tile[row % TILE_ROWS * self.columns..][..self.columns].to_vec())
+            Data::Dense(data) => each(Tile { first_row: 0, rows, columns, data }),
+            Data::Stored { dtype, bytes } => {
+                let tile_rows = (DECODED / columns / BAND).max(1) * BAND;
+                let mut decoded = vec![0.0; bands_len(tile_rows.min(rows), columns)];
+                for first_row in (0..rows).step_by(tile_rows) {
+                    let rows = tile_rows.min(rows - first_row);
+                    let bytes = &bytes[first_row * byte_len(*dtype, columns)..][..rows * byte_len(*dtype, columns)];
+                    let data = &mut decoded[..bands_len(rows, columns)];
+                    self.decode_bands(*dtype, bytes, data);
+                    each(Tile { first_row, rows, columns, data });
+                }
             }
         }
     }
 
+    /// Decodes rows into bands.
+    fn decode_bands(&self, dtype: GgmlDType, bytes: &[u8], bands: &mut [f32]) {
+        let row_bytes = byte_len(dtype, self.columns);
+        let parts = bands.par_chunks_mut(BAND * self.columns).zip(bytes.par_chunks(BAND * row_bytes));
+        parts.for_each_init(
+            || vec![0.0; BAND * self.columns],
+            |by_rows, (band, bytes)| {
+                let (full, rest) = by_rows.split_at_mut(bytes.len() / row_bytes * self.columns);
+                decode(dtype, bytes, full);
+                rest.fill(0.0);
+                write_band(by_rows, self.columns, band);
+            },
+        );
+    }
+
+    /// Returns one row.
+    pub fn row(&self, row: usize) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.columns];
+        match &self.data {
+            Data::Dense(data) => row_of_bands(data, row, &mut numbers),
+            Data::Stored { dtype, bytes } => {
+                let row_bytes = byte_len(*dtype, self.columns);
+                decode(*dtype, &bytes[row * row_bytes..][..row_bytes], &mut numbers);
+            }
+        }
+        numbers
+    }
+
     /// Returns all numbers, row after row.
     pub fn into_dense(self) -> Vec<f32> {
-        match self.data {
-            Data::Dense(data) => data,
-            Data::Quantised(_) => self.tiles().flat_map(|tile| tile.data.into_owned()).collect(),
-        }
+        (0..self.rows).flat_map(|row| self.row(row)).collect()
     }
-}
-
-/// Dequantises one tile.
-pub(super) fn floats(tensor: &QTensor) -> candle_core::Result<Vec<f32>> {
-    tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
 }

@@ -4,6 +4,7 @@
 //! one after the other), so that an adapter trained on either fits both. Files are not trusted: every length and shape
 //! is checked before it is used. Nothing is written here.
 
+mod blocks;
 mod folder;
 mod gguf;
 mod matrix;
@@ -19,7 +20,7 @@ use crate::store::{Artifact, Store, StoreError};
 
 pub(super) use folder::Folder;
 pub(super) use gguf::gguf_name;
-pub use matrix::{Matrix, Storage, Tile};
+pub use matrix::{Matrix, Storage};
 
 /// Where a base model's files are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +112,7 @@ impl Base {
     pub fn matrix(&self, name: &str, rows: usize, columns: usize, storage: Storage) -> Result<Matrix> {
         match &self.source {
             Source::Gguf(gguf) => gguf.matrix(&self.config, name, [rows, columns], storage),
-            Source::Folder(folder) => folder.matrix(name, [rows, columns]),
+            Source::Folder(folder) => folder.matrix(name, [rows, columns], storage),
         }
     }
 

@@ -56,7 +56,6 @@ fn a_quantised_matrix_gives_the_same_numbers_by_tiles_and_at_once() {
     let bytes = quantised.data().unwrap();
     let matrix = |storage| Matrix::from_bytes([300, 32], GgmlDType::Q4_1, &bytes, storage).unwrap();
     let (dense, stored) = (matrix(Storage::Dense), matrix(Storage::AsStored));
-    assert_eq!(stored.tiles().count(), 2);
     assert_eq!(dense.row(299), stored.row(299));
     assert_eq!(dense.into_dense(), stored.into_dense());
 }

@@ -1,0 +1,179 @@
+//! Micro-kernels of AVX2 and AVX-512: a tile of rows times one or two panels stays in registers.
+//!
+//! Rows are written out by a macro and addresses wrap: left to itself the compiler keeps the sums of a tile on the stack
+//! in a build with overflow checks, which is six times slower. Distances that are known when a kernel is built cost no
+//! instruction: `0` for a distance means one that is not.
+
+#![expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
+
+use std::arch::x86_64::{
+    _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+};
+
+use super::LANES;
+use super::operand::BAND;
+use super::product::Block;
+
+/// Where a tile reads and writes.
+#[derive(Clone, Copy)]
+struct Place {
+    a: *const f32,
+    x: *const f32,
+    /// From a panel of `x` to the next.
+    x_stride: usize,
+    out: *mut f32,
+    /// From a panel of `out` to the next.
+    out_stride: usize,
+}
+
+impl Place {
+    /// Returns the place of the rows from `row` on.
+    fn below(self, block: &Block<'_>, row: usize) -> Self {
+        let a = self.a.wrapping_add(block.strides.place(row, 0));
+        Self { a, out: self.out.wrapping_add(row * LANES), ..self }
+    }
+}
+
+/// Writes the function of a tile: its rows by number, each with the numbers of its vectors.
+macro_rules! tile {
+    (
+        $name:ident, $features:literal, $zero:ident, $load:ident, $store:ident, $fma:ident, $broadcast:expr,
+        $apart:expr, $first:literal: $($vector:literal)+ $(, $row:literal: $($copy:literal)+)*
+    ) => {
+        #[inline]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const ROW: usize, const COLUMN: usize>(block: &Block<'_>, place: Place) -> usize {
+            const VECTORS: usize = [$($vector),+].len();
+            const ROWS: usize = [$first $(, $row)*].len();
+            let Place { mut a, mut x, x_stride, out, out_stride } = place;
+            let (in_apart, out_apart): (usize, usize) = $apart(x_stride, out_stride);
+            let row_stride = if ROW == 0 { block.strides.row } else { ROW };
+            let column_stride = if COLUMN == 0 { block.strides.column } else { COLUMN };
+            let offsets = [0_usize $(, row_stride.wrapping_mul($row))*];
+            // A tile of one row has no further one.
+            _ = offsets;
+            // SAFETY: the block has `ROWS` rows from `a` on, `x` has its depth in every vector, `out` its rows.
+            unsafe {
+                let mut sums = [[$zero(); VECTORS]; ROWS];
+                if !block.fresh {
+                    $(sums[$first][$vector] = $load(out.wrapping_add($vector * out_apart));)+
+                    $($(sums[$row][$copy] = $load(out.wrapping_add($copy * out_apart + $row * LANES));)+)*
+                }
+                let mut left = block.depth;
+                while left > 0 {
+                    let chunk = left.min(block.strides.chunk);
+                    let next = a.wrapping_add(block.strides.jump);
+                    for _ in 0..chunk {
+                        let lanes = [$($load(x.wrapping_add($vector * in_apart))),+];
+                        let weight = $broadcast(a);
+                        $(sums[$first][$vector] = $fma(weight, lanes[$vector], sums[$first][$vector]);)+
+                        $(
+                            let weight = $broadcast(a.wrapping_add(offsets[$row]));
+                            $(sums[$row][$copy] = $fma(weight, lanes[$copy], sums[$row][$copy]);)+
+                        )*
+                        a = a.wrapping_add(column_stride);
+                        x = x.wrapping_add(LANES);
+                    }
+                    a = next;
+                    left -= chunk;
+                }
+                $($store(out.wrapping_add($vector * out_apart), sums[$first][$vector]);)+
+                $($($store(out.wrapping_add($copy * out_apart + $row * LANES), sums[$row][$copy]);)+)*
+            }
+            ROWS
+        }
+    };
+}
+
+/// Two panels are two vectors of sixteen.
+macro_rules! avx512_tile {
+    ($name:ident, $($rows:tt)+) => {
+        tile!(
+            $name, "avx512f", _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
+            |at: *const f32| _mm512_set1_ps(*at), |x, out| (x, out), $($rows)+
+        );
+    };
+}
+
+/// One panel is two vectors of eight.
+macro_rules! avx2_tile {
+    ($name:ident, $($rows:tt)+) => {
+        tile!(
+            $name, "avx2,fma", _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+            |at: *const f32| _mm256_broadcast_ss(&*at), |_, _| (8, 8), $($rows)+
+        );
+    };
+}
+
+avx512_tile!(
+    twelve_by_two, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1, 4: 0 1, 5: 0 1, 6: 0 1, 7: 0 1, 8: 0 1, 9: 0 1, 10: 0 1, 11: 0 1
+);
+avx512_tile!(four_by_two, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
+avx512_tile!(one_by_two, 0: 0 1);
+avx512_tile!(twelve_by_one, 0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0);
+avx512_tile!(four_by_one, 0: 0, 1: 0, 2: 0, 3: 0);
+avx512_tile!(one_by_one, 0: 0);
+avx2_tile!(six_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1, 4: 0 1, 5: 0 1);
+avx2_tile!(four_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
+avx2_tile!(one_row, 0: 0 1);
+
+/// Calls a tile's function that knows the distances of bands, if the block is of bands.
+macro_rules! with_strides {
+    ($name:ident, $block:expr, $place:expr) => {
+        match ($block.strides.row, $block.strides.column) {
+            (1, BAND) => $name::<1, BAND>($block, $place),
+            (BAND, 1) => $name::<BAND, 1>($block, $place),
+            _ => $name::<0, 0>($block, $place),
+        }
+    };
+}
+
+pub(super) fn run_avx512(
+    block: &Block<'_>,
+    (x, x_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+    panels: usize,
+) {
+    let place = Place { a: block.a.as_ptr(), x: x.as_ptr(), x_stride, out: out.as_mut_ptr(), out_stride };
+    let mut row = 0;
+    while row < block.rows {
+        let place = place.below(block, row);
+        // SAFETY: the machine has AVX-512, as `Kernel::available` saw; `multiply` has checked that the slices hold
+        // the shapes of the block; a tile ends at the block's last row.
+        row += unsafe {
+            match (panels, block.rows - row) {
+                (2, 12..) => with_strides!(twelve_by_two, block, place),
+                (2, 4..) => four_by_two::<0, 0>(block, place),
+                (2, _) => one_by_two::<0, 0>(block, place),
+                (_, 12..) => with_strides!(twelve_by_one, block, place),
+                (_, 4..) => four_by_one::<0, 0>(block, place),
+                _ => one_by_one::<0, 0>(block, place),
+            }
+        };
+    }
+}
+
+pub(super) fn run_avx2(
+    block: &Block<'_>,
+    (x, x_stride): (&[f32], usize),
+    (out, out_stride): (&mut [f32], usize),
+    panels: usize,
+) {
+    for panel in 0..panels {
+        let (x, out) = (x[panel * x_stride..].as_ptr(), out[panel * out_stride..].as_mut_ptr());
+        let place = Place { a: block.a.as_ptr(), x, x_stride, out, out_stride };
+        let mut row = 0;
+        while row < block.rows {
+            let place = place.below(block, row);
+            // SAFETY: as for AVX-512, with AVX2 and FMA.
+            row += unsafe {
+                match block.rows - row {
+                    6.. => with_strides!(six_rows, block, place),
+                    4.. => four_rows::<0, 0>(block, place),
+                    _ => one_row::<0, 0>(block, place),
+                }
+            };
+        }
+    }
+}
