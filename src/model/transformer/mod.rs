@@ -11,6 +11,7 @@ mod head;
 mod linear;
 mod noise;
 mod norm;
+mod probe;
 mod rope;
 
 use super::config::LlamaConfig;
@@ -25,6 +26,7 @@ use linear::{Low, Magnitude};
 pub use batch::Batch;
 pub use linear::Dropout;
 pub use noise::Noise;
+pub use probe::{Speed, peak_flops};
 
 /// Whether a block's intermediate results are kept for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +54,18 @@ impl Transformer {
     ///
     /// # Errors
     /// [`ModelError`] when a tensor is absent, of another shape, or of a type that is not read.
-    pub fn load(base: &Base, storage: Storage, mut progress: impl FnMut(usize)) -> Result<Self> {
+    pub fn load(base: &Base, storage: Storage, progress: impl FnMut(usize)) -> Result<Self> {
+        Self::load_first(base, storage, base.config().layers, progress)
+    }
+
+    /// Reads only the first blocks, for a measurement.
+    fn load_first(base: &Base, storage: Storage, layers: usize, mut progress: impl FnMut(usize)) -> Result<Self> {
         let config = base.config();
         let table = |name: &str| base.matrix(name, config.vocabulary, config.hidden, storage);
         let embedding = table("model.embed_tokens.weight")?;
         let head = if config.tied { None } else { Some(table("lm_head.weight")?) };
-        let mut blocks = Vec::with_capacity(config.layers);
-        for layer in 0..config.layers {
+        let mut blocks = Vec::with_capacity(layers);
+        for layer in 0..layers {
             blocks.push(Block::load(base, layer, storage)?);
             progress(layer + 1);
         }
