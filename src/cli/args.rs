@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
-    build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, log, plan, purge,
-    schema, show, verify, worker,
+    build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, lock, log, plan,
+    purge, schema, show, verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -73,7 +73,8 @@ commands! {
     /// Show what a build would run, and why
     #[command(
         after_help = "With --json: one object `plan` a node: node, kind, action (fresh, run, hold, \
-                      refuse), why, key, reason."
+                      refuse), why, key, reason, forecast, cost. A training that does not fit into memory is refused \
+                      and ends with 1."
     )]
     Plan(plan::PlanCommand),
     /// Run what is stale
@@ -128,6 +129,9 @@ commands! {
                       kind, rows)."
     )]
     Purge(purge::Purge),
+    /// Pin the adapter that a training starts from, or let it train in full again
+    #[command(after_help = "With --json: one object `lock`: node, start (warm, cold), changed, adapter, warm-starts, file.")]
+    Lock(lock::Lock),
     /// Show what a build did, how long it took, and what made it take that long
     #[command(
         after_help = "With --json: one object `log`: run, began, duration-ms, profile, nodes, \

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::selection::Selection;
 use super::session::{Session, now};
 use super::settled::{Answer, Question};
-use super::{CliError, Context, Execute, Exit, interrupt, table};
+use super::{CliError, Context, Execute, Exit, interrupt, machine, table};
 use crate::engine::{BuildOptions, BuildReport, OutWrite, Outcome, RunLog, build};
 use crate::node::{Cancel, FailureClass};
 
@@ -53,7 +53,7 @@ impl Execute for Build {
         let (selected, deploy) = self.selection.select(&session)?;
         let resolver = session.resolver();
         let run = &session.project.manifest.run;
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let (processors, grant) = (machine::processors(), machine::grant(&run.options));
         let cancel = Cancel::shared();
         interrupt::cancel_on_signal(&cancel)?;
         let worker: Option<PathBuf> = context.surroundings.worker.clone();
@@ -64,8 +64,8 @@ impl Execute for Build {
                 selected,
                 deploy,
                 jobs: self.jobs.or(run.jobs.map(|jobs| jobs as usize)).unwrap_or(processors),
-                threads: run.options.threads.map_or(processors, |threads| threads as usize),
-                memory: run.options.memory,
+                threads: grant.threads,
+                memory: grant.memory,
                 keep_going: self.keep_going || run.keep_going.unwrap_or(false),
                 overwrite: self.overwrite,
                 worker: worker.as_deref(),

@@ -131,6 +131,15 @@ pub enum CliError {
         /// The node.
         node: String,
     },
+    /// A kind whose runs start from nothing.
+    #[error("node `{node}` is no training: `{kind}` starts from no earlier result")]
+    #[diagnostic(code(cli::no_warm_start), help("name a node of the family `train`"))]
+    NoWarmStart {
+        /// The node.
+        node: String,
+        /// Its kind.
+        kind: String,
+    },
     /// The name of no output.
     #[error("node `{node}` has no output `{output}`")]
     #[diagnostic(code(cli::no_output))]

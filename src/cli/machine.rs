@@ -4,6 +4,9 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use crate::manifest::RunOptions;
+use crate::node::Grant;
+
 /// Returns the number of processors that this process may use.
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -36,6 +39,26 @@ pub(super) fn memory() -> Option<(u64, u64)> {
         Some(kibibytes * 1024)
     };
     Some((field("MemTotal")?, field("MemAvailable")?))
+}
+
+/// Returns the bytes of memory that this process and its children may still take: what the machine has available, within
+/// the limit of its control group; `None` where the system does not say.
+pub(super) fn usable_memory() -> Option<u64> {
+    let text = |name: &str| fs_err::read_to_string(format!("/sys/fs/cgroup/{name}")).ok();
+    let number = |name: &str| -> Option<u64> { text(name)?.trim().parse().ok() };
+    // Pages of files that nobody uses are given back when memory is needed.
+    let cached = text("memory.stat")
+        .and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("inactive_file "))?.trim().parse::<u64>().ok());
+    let used = number("memory.current").unwrap_or(0).saturating_sub(cached.unwrap_or(0));
+    let limit = number("memory.max").map(|most| most.saturating_sub(used));
+    let available = memory().map(|(_, available)| available);
+    limit.into_iter().chain(available).min()
+}
+
+/// Returns what runs get of this machine: what the manifest says, else all of it.
+pub(super) fn grant(options: &RunOptions) -> Grant {
+    let threads = options.threads.map_or_else(processors, |threads| threads as usize);
+    Grant { threads, memory: options.memory.or_else(usable_memory) }
 }
 
 /// Returns the bytes that this user may still write on the file system of `path`.

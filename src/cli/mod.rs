@@ -27,7 +27,7 @@
 //! | every one | `problem`: `code`, `message`, `causes`, `help`, `labels` (each `file`, `line`, `column`, `label`) |
 //! | `init` | `init`: `manifest`, `sources`, `notes` |
 //! | `check` | `check`: `manifest`, `nodes`, `families` (count by name), `notes` (each `node`, `note`) |
-//! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason` |
+//! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason`, `forecast` (of the network), `cost` (of a training: `seconds`, `memory` in bytes, `note`) |
 //! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end where something ran `counts` a source or filter, see `table.rs`, and `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
 //! | `status` | `status` a node: `node`, `state`, `why` |
 //! | `explain` | `explain`, see `explain.rs` |
@@ -37,6 +37,7 @@
 //! | `correct` | `correct`, see `correct.rs` |
 //! | `diff` | `diff` a node that differs, `diff-runs`, see `diff/mod.rs` |
 //! | `lineage` | `lineage`, see `lineage/mod.rs` |
+//! | `lock` | `lock`, see `lock.rs` |
 //! | `purge` | `purge`, see `purge.rs` |
 //! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
 //! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
@@ -62,6 +63,7 @@ mod graph;
 mod init;
 mod interrupt;
 mod lineage;
+mod lock;
 mod log;
 mod machine;
 mod output;

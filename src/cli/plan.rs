@@ -1,14 +1,16 @@
 //! `tunesmith plan` and `tunesmith status`: what a build would do, and how things stand.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::json;
 
 use super::selection::Selection;
 use super::session::Session;
 use super::settled::{Answer, Question};
-use super::{CliError, Context, Execute, Exit};
+use super::{CliError, Context, Execute, Exit, Output, error, machine};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
-use crate::node::Forecast;
+use crate::node::{Cost, Event, Events, Forecast, NodeError, Progress};
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -36,26 +38,42 @@ impl Execute for PlanCommand {
         let session = Session::open(context, self.selection.mode())?;
         let plan = planned(&self.selection, &session)?;
         let graph = &session.project.graph;
-        let mut runs = 0;
+        let (mut runs, mut unfit) = (0, Vec::new());
         for (index, planned) in &plan.nodes {
-            let (word, mut why) = describe(&session, *index, planned)?;
+            let (mut word, mut why) = describe(&session, *index, planned)?;
             let forecast = forecast(context, &session, *index, planned)?;
             if let Some(forecast) = &forecast {
                 why = format!("{why}; {forecast}");
+            }
+            let cost = match cost(context, &session, *index, planned) {
+                Ok(cost) => cost,
+                Err(error) => {
+                    (word, why) = ("refuse", error.message.clone());
+                    unfit.push((*index, error));
+                    None
+                }
+            };
+            if let Some(cost) = &cost {
+                why = format!("{why}; {cost}");
             }
             runs += usize::from(!matches!(planned, Planned::Fresh(_) | Planned::NotDeployed));
             if !matches!(planned, Planned::Fresh(_)) {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
             }
-            context.output.json(&entry(&session, *index, planned, forecast)?);
+            context.output.json(&entry(&session, *index, planned, &Told { word, why, forecast, cost }));
         }
         let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count();
         context.output.line(match runs {
             0 => nothing_to_do(fresh),
             _ => format!("{runs} to run, {fresh} fresh: `tunesmith build`"),
         });
-        refused(context, &session, &plan)
+        for (index, error) in &unfit {
+            context.output.note(format_args!("in node `{}`:", graph[*index].name));
+            context.output.error(&error::Reported(error));
+        }
+        let exit = refused(context, &session, &plan)?;
+        Ok(if unfit.is_empty() { exit } else { Exit::Failed })
     }
 }
 
@@ -176,23 +194,52 @@ fn forecast(
     Ok(kind.forecast(&prepared.settings, &prepared.previous, secrets))
 }
 
-fn entry(
+/// Returns what a node that would run is going to take of this machine.
+fn cost(
+    context: &mut Context<'_>,
     session: &Session<'_>,
     index: NodeIndex,
     planned: &Planned,
+) -> Result<Option<Cost>, NodeError> {
+    let Planned::Run(prepared, _) = planned else { return Ok(None) };
+    let grant = machine::grant(&session.project.manifest.run.options);
+    let waiting = Waiting(Mutex::new(&mut *context.output));
+    session.resolver().cost(index, prepared, grant, (&waiting, &context.surroundings.environment))
+}
+
+/// Says on a terminal what a plan waits for: measuring the machine takes a second or two.
+struct Waiting<'a>(Mutex<&'a mut Output>);
+
+impl Events for Waiting<'_> {
+    fn event(&self, event: Event) {
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Progress(Progress { detail, total: None, .. }) = event
+            && output.is_interactive()
+        {
+            output.note(detail);
+        }
+    }
+}
+
+/// What a plan tells of a node.
+struct Told {
+    word: &'static str,
+    why: String,
     forecast: Option<Forecast>,
-) -> Result<serde_json::Value, CliError> {
+    cost: Option<Cost>,
+}
+
+fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned, told: &Told) -> serde_json::Value {
     let node = &session.project.graph[index];
-    let (action, why) = describe(session, index, planned)?;
     let (key, reason) = match planned {
         Planned::Run(prepared, reason) => (Some(prepared.key), Some(reason)),
         Planned::Fresh(known) => (Some(known.key), None),
         _ => (None, None),
     };
-    Ok(json!({"plan": {
-        "node": node.name, "kind": node.kind_name, "action": action, "why": why, "key": key, "reason": reason,
-        "forecast": forecast,
-    }}))
+    json!({"plan": {
+        "node": node.name, "kind": node.kind_name, "action": told.word, "why": told.why, "key": key, "reason": reason,
+        "forecast": told.forecast, "cost": told.cost,
+    }})
 }
 
 #[cfg(test)]

@@ -124,10 +124,10 @@ fn show(bar: &ProgressBar, progress: &node::Progress) {
     if let Some(total) = progress.total {
         if bar.length() != Some(total) {
             bar.set_length(total);
-            let template = if progress.unit == "bytes" {
-                "  {prefix} [{bar:24}] {bytes}/{total_bytes} {msg} (ETA {eta})"
-            } else {
-                "  {prefix} [{bar:24}] {pos}/{len} {msg} (ETA {eta})"
+            let template = match progress.left {
+                _ if progress.unit == "bytes" => "  {prefix} [{bar:24}] {bytes}/{total_bytes} {msg} (ETA {eta})",
+                Some(_) => "  {prefix} [{bar:24}] {pos}/{len} {msg}",
+                None => "  {prefix} [{bar:24}] {pos}/{len} {msg} (ETA {eta})",
             };
             // The template is a constant; should indicatif refuse it, the plain style does.
             bar.set_style(
@@ -137,14 +137,15 @@ fn show(bar: &ProgressBar, progress: &node::Progress) {
             );
         }
         bar.set_position(progress.done);
-        bar.set_message(format!("{} {}", progress.unit, progress.detail).trim().to_owned());
+        let left = progress.left.map(|left| format!(" · {} left", seconds(left * 1000))).unwrap_or_default();
+        bar.set_message(format!("{} {}{left}", progress.unit, progress.detail).trim().to_owned());
     } else {
         bar.set_message(format!("{} {} {}", progress.done, progress.unit, progress.detail).trim().to_owned());
     }
 }
 
 fn plain(progress: &node::Progress, elapsed: Duration) -> String {
-    let node::Progress { done, total, unit, detail } = progress;
+    let node::Progress { done, total, unit, detail, left } = progress;
     let mut text = match total {
         Some(total) => format!("{done} of {total} {unit}"),
         None => format!("{done} {unit}"),
@@ -153,8 +154,9 @@ fn plain(progress: &node::Progress, elapsed: Duration) -> String {
         text.push_str(&format!(", {detail}"));
     }
     if let Some(total) = total.filter(|total| *done > 0 && *done < *total) {
-        let left = elapsed.as_secs_f64() / *done as f64 * (total - done) as f64;
-        text.push_str(&format!(", about {} left", seconds((left * 1000.0) as u64)));
+        let by_pace = elapsed.as_secs_f64() / *done as f64 * (total - done) as f64;
+        let left = left.map_or((by_pace * 1000.0) as u64, |left| left * 1000);
+        text.push_str(&format!(", about {} left", seconds(left)));
     }
     text
 }

@@ -1,13 +1,13 @@
 //! An open project: its store, its lock, and the resolver that all commands about the graph share.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::project::{exclusions_name, lock_name};
 use super::settled::Part;
 use super::{CliError, Context, Project};
-use crate::engine::{EngineError, Exclusions, KindCatalog, Lockfile, Mode, Resolver};
+use crate::engine::{EngineError, Exclusions, KindCatalog, Lockfile, Mode, Resolver, WarmStart};
 use crate::graph::NodeIndex;
 use crate::manifest::Input;
 use crate::store::{FileLock, Opening, Settled, Store};
@@ -100,6 +100,16 @@ impl<'a> Session<'a> {
             mode: &self.mode,
             exclusions,
         }
+    }
+
+    /// Returns what a node's runs start from, where they start from an earlier result.
+    pub(super) fn warm_start(&self, node: &str) -> Option<WarmStart> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).warm_start(node).cloned()
+    }
+
+    /// Returns the name of the lock's file.
+    pub(super) fn lock_file(&self) -> String {
+        lock_name(&self.project.file, self.project.manifest.profile.as_deref())
     }
 
     /// Returns the nodes that the command line selects.

@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{CliError, Context, Execute, Exit, error, interrupt};
 use crate::engine::{EngineError, Known, Mode, Rebuild, Rebuilt, Standing, explain, rebuild};
 use crate::graph::NodeIndex;
-use crate::node::{Cancel, Determinism, FailureClass, Grant, Outcome};
+use crate::node::{Cancel, Determinism, FailureClass, Outcome};
 use crate::store::{Artifact, Digest};
 
 /// Arguments of `verify`.
@@ -43,14 +43,13 @@ impl Execute for Verify {
             });
         };
         let run = &session.project.manifest.run.options;
-        let threads = run.threads.map_or_else(super::machine::processors, |threads| threads as usize);
         let cancel = Cancel::shared();
         interrupt::cancel_on_signal(&cancel)?;
         let rebuilt = {
             let progress = Progress::new(context.output, &session.project.graph);
             let options = Rebuild {
                 worker: context.surroundings.worker.as_deref(),
-                grant: Grant { threads, memory: run.memory },
+                grant: super::machine::grant(run),
                 observer: &progress,
                 cancel: &cancel,
                 secrets: &context.surroundings.environment,

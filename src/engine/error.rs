@@ -43,6 +43,18 @@ pub enum EngineError {
         /// What is wrong with it.
         what: String,
     },
+    /// A warm start from an adapter that learnt what is excluded.
+    #[error("the adapter that the lock pins for the warm start of `{node}` learnt rows of `{rows}` that are excluded")]
+    #[diagnostic(
+        code(engine::excluded_warm_start),
+        help("only a training in full unlearns them: `tunesmith lock --cold {node}`")
+    )]
+    ExcludedWarmStart {
+        /// The node.
+        node: String,
+        /// The rows' output.
+        rows: String,
+    },
     /// `--locked` and a source would move.
     #[error("node `{node}` would change the lock: {reason}")]
     #[diagnostic(code(engine::locked), help("run without `--locked`, look at the lock's difference, and commit it"))]

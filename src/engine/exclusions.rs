@@ -135,6 +135,11 @@ impl Exclusions {
         Ok(kept)
     }
 
+    /// Returns whether a set has a record that is excluded.
+    pub(super) fn holds_any_of(&self, store: &Store, set: &RecordsRef) -> Result<bool, RecordError> {
+        Ok(!self.entries.is_empty() && self.kept(store, set)? != *set)
+    }
+
     /// Returns the ids of a chunk's records that are excluded.
     fn in_chunk(&self, store: &Store, chunk: &ChunkRef) -> Result<Vec<String>, RecordError> {
         if let Some(value) = store.memo(&self.scope, &chunk.digest)?

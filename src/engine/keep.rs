@@ -4,6 +4,7 @@
 use super::execute::objects_of;
 use super::resolve::snapshot_key;
 use super::{EngineError, Lockfile, RunLog, Trace};
+use crate::node::Checkpoint;
 use crate::record::RecordError;
 use crate::store::{Artifact, Digest, FileRef, Roots, Store, StoreError};
 
@@ -19,6 +20,11 @@ pub fn roots(store: &Store, locks: &[Lockfile], runs: usize) -> Result<Roots, En
             keep(store, artifact, &mut roots)?;
         }
     }
+    for start in locks.iter().flat_map(|lock| lock.warm_starts().values()) {
+        for artifact in start.outputs.values().chain(start.rows.values()) {
+            keep(store, artifact, &mut roots)?;
+        }
+    }
     for run in RunLog::last(store, runs)? {
         roots.keys.extend(run.nodes.iter().filter_map(|entry| entry.key));
     }
@@ -30,8 +36,10 @@ pub fn roots(store: &Store, locks: &[Lockfile], runs: usize) -> Result<Roots, En
             keep(store, artifact, &mut roots)?;
         }
     }
-    // Checkpoints are known to their kinds by a named state that is nothing but a file.
+    // What a kind goes on from is known to it by a named state that is nothing but a file, or a list of checkpoints.
     roots.objects.extend(store.states::<FileRef>("")?.into_iter().map(|file| file.digest));
+    let checkpoints = store.states::<Vec<Checkpoint>>("")?.into_iter().flatten();
+    roots.objects.extend(checkpoints.map(|checkpoint| checkpoint.file.digest));
     for key in roots.keys.clone() {
         let record = match store.action(&key) {
             Err(StoreError::Unreadable { .. }) => None,

@@ -1,4 +1,5 @@
-//! `pipeline.lock`: the snapshots of remote sources, so that the same commit gives the same model.
+//! `pipeline.lock`: the snapshots of remote sources, and the results that warm starts begin with, so that the same commit
+//! gives the same model.
 //!
 //! Sorted by node, one table a node, no times: two branches that pinned different sources merge in git without help.
 //! Local files are not in it: git has them.
@@ -19,6 +20,7 @@ const VERSION: u32 = 1;
 pub struct Lockfile {
     path: PathBuf,
     entries: BTreeMap<String, LockEntry>,
+    warm_starts: BTreeMap<String, WarmStart>,
 }
 
 /// One pinned snapshot.
@@ -33,12 +35,30 @@ pub struct LockEntry {
     pub outputs: BTreeMap<String, Artifact>,
 }
 
+/// An earlier result of a node, from which its runs start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WarmStart {
+    /// The kind, as `family.type`.
+    pub kind: String,
+    /// Digest of the base model that it was made with.
+    pub model: Digest,
+    /// Warm starts between the last run in full and this result.
+    pub warm_starts: u64,
+    /// The output that runs start from, by name.
+    pub outputs: BTreeMap<String, Artifact>,
+    /// The record sets that it was made from, by `NODE:OUTPUT`.
+    pub rows: BTreeMap<String, Artifact>,
+}
+
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Form {
     version: u32,
     #[serde(default)]
     node: BTreeMap<String, LockEntry>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    warm_start: BTreeMap<String, WarmStart>,
 }
 
 impl Lockfile {
@@ -50,7 +70,7 @@ impl Lockfile {
         let text = match fs_err::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { path: path.to_owned(), entries: BTreeMap::new() });
+                return Ok(Self { path: path.to_owned(), ..Self::default() });
             }
             Err(error) => return Err(error.into()),
         };
@@ -59,7 +79,7 @@ impl Lockfile {
         if form.version != VERSION {
             return Err(bad(format!("its version is {}, this tunesmith reads {VERSION}", form.version)));
         }
-        Ok(Self { path: path.to_owned(), entries: form.node })
+        Ok(Self { path: path.to_owned(), entries: form.node, warm_starts: form.warm_start })
     }
 
     /// Returns a node's entry.
@@ -72,9 +92,19 @@ impl Lockfile {
         &self.entries
     }
 
+    /// Returns what a node's runs start from, where they start from an earlier result.
+    pub fn warm_start(&self, node: &str) -> Option<&WarmStart> {
+        self.warm_starts.get(node)
+    }
+
+    /// Returns all results that runs start from, by node.
+    pub fn warm_starts(&self) -> &BTreeMap<String, WarmStart> {
+        &self.warm_starts
+    }
+
     /// Takes in what another build has pinned since the file was read.
     pub(super) fn reread(&mut self) -> Result<(), EngineError> {
-        self.entries = Self::read(&self.path)?.entries;
+        *self = Self::read(&self.path)?;
         Ok(())
     }
 
@@ -91,7 +121,25 @@ impl Lockfile {
             return Ok(());
         }
         self.entries.insert(node.to_owned(), entry);
-        let form = Form { version: VERSION, node: self.entries.clone() };
+        self.write()
+    }
+
+    /// Pins what a node's runs start from, or with nothing lets them run in full again; returns whether that is a change.
+    pub(super) fn pin_warm_start(&mut self, node: &str, start: Option<WarmStart>) -> Result<bool, EngineError> {
+        self.reread()?;
+        if self.warm_starts.get(node) == start.as_ref() {
+            return Ok(false);
+        }
+        match start {
+            Some(start) => self.warm_starts.insert(node.to_owned(), start),
+            None => self.warm_starts.remove(node),
+        };
+        self.write()?;
+        Ok(true)
+    }
+
+    fn write(&self) -> Result<(), EngineError> {
+        let form = Form { version: VERSION, node: self.entries.clone(), warm_start: self.warm_starts.clone() };
         let text = toml::to_string(&form)
             .map_err(|error| EngineError::Lock { path: self.path.clone(), what: error.to_string() })?;
         let text = format!("# Written by tunesmith; commit it: the same lock gives the same model.\n{text}");

@@ -10,6 +10,7 @@
 mod build;
 mod catalog;
 mod child;
+mod cost;
 mod difference;
 mod error;
 mod events;
@@ -29,6 +30,7 @@ mod resolve;
 mod runlog;
 mod settings;
 mod stale;
+mod warm;
 mod worker;
 
 pub use crate::store::Known;
@@ -43,7 +45,7 @@ pub use exclusions::Exclusions;
 pub use explain::{Explanation, StaleInput, Standing, explain};
 pub use keep::roots;
 pub use lineage::{Ancestry, BuiltNode, Held, Reached, Share, contribution};
-pub use lockfile::{LockEntry, Lockfile};
+pub use lockfile::{LockEntry, Lockfile, WarmStart};
 pub use out::{OutState, OutWrite, materialise};
 pub use plan::{Deploy, Plan, Planned, plan};
 pub use prepare::Prepared;

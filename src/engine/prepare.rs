@@ -98,7 +98,8 @@ impl Resolver<'_> {
         known: &[Option<Arc<Known>>],
     ) -> Result<KeyParts<'n>, EngineError> {
         let settings = substitute(node, self.graph, known)?;
-        let inputs = self.input_parts(node, kind, known)?;
+        let mut inputs = self.input_parts(node, kind, known)?;
+        inputs.extend(self.warm_inputs(node, kind)?.into_iter().map(|(part, _)| part));
         let files = self.files(node, kind.files(&settings))?;
         let shapes_key = |file: &&JobFile| !kind.first_files().contains(&file.setting.as_str());
         let named = |file: &JobFile| (format!("{} {}", file.setting, file.name), file.digest);
@@ -110,7 +111,8 @@ impl Resolver<'_> {
     /// Makes of a key's parts what a run needs.
     pub(super) fn prepared(&self, parts: KeyParts<'_>, known: &[Option<Arc<Known>>]) -> Result<Prepared, EngineError> {
         let (key, explained) = (parts.key(), parts.explainable().explained());
-        let inputs = self.inputs(parts.node, parts.kind, known)?;
+        let mut inputs = self.inputs(parts.node, parts.kind, known)?;
+        inputs.extend(self.warm_inputs(parts.node, parts.kind)?.into_iter().map(|(_, input)| input));
         let settings = parts.settings.into_owned();
         Ok(Prepared { settings, inputs, files: parts.files, key, explained, previous: BTreeMap::new() })
     }

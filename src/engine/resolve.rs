@@ -259,6 +259,9 @@ impl Resolver<'_> {
 
 /// Names an input in a part of a key by its node: keys have its place, since names shape no bytes.
 fn by_name<'n>(part: &str, mut nodes: impl Iterator<Item = &'n str>) -> String {
+    if let Some((_, what)) = part.split_once(" warm-start ") {
+        return format!("input {} of the warm start", if what == "rows" { what } else { "result" });
+    }
     let place = part.strip_prefix("input ").and_then(|rest| rest.split(' ').next()?.parse().ok());
     match place.and_then(|place| nodes.nth(place)) {
         Some(node) => format!("input `{node}`"),

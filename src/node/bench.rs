@@ -38,6 +38,26 @@ impl Said {
         };
         self.0.lock().unwrap().iter().filter_map(warning).collect()
     }
+
+    /// Returns the notes so far.
+    #[cfg(feature = "train")]
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let note = |event: &Event| match event {
+            Event::Note { text } => Some(text.clone()),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(note).collect()
+    }
+
+    /// Returns the progress so far.
+    #[cfg(feature = "train")]
+    pub(crate) fn progress(&self) -> Vec<super::Progress> {
+        let progress = |event: &Event| match event {
+            Event::Progress(progress) => Some(progress.clone()),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(progress).collect()
+    }
 }
 
 impl Events for Said {

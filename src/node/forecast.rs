@@ -19,6 +19,25 @@ pub struct Forecast {
     pub note: String,
 }
 
+/// What a run is going to take of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Cost {
+    /// How long it takes, in seconds.
+    pub seconds: u64,
+    /// The most bytes of memory that it has at a time.
+    pub memory: u64,
+    /// What it does in that time.
+    pub note: String,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = humantime::format_duration(Duration::from_secs(self.seconds.max(1)));
+        write!(formatter, "about {time}, {:.1} GiB of memory; {}", self.memory as f64 / (1_u64 << 30) as f64, self.note)
+    }
+}
+
 impl fmt::Display for Forecast {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(requests) = self.requests {

@@ -71,6 +71,8 @@ pub enum InputRole {
     Model,
     /// Only the fields are read, through `{node.field}` or a gate's condition.
     Fields,
+    /// Pinned in the lock for a warm start: an earlier result of the node, and what that was made from.
+    WarmStart,
 }
 
 /// One local file with its content's digest.
@@ -160,4 +162,7 @@ pub struct Progress {
     pub unit: String,
     /// A short live text, such as `loss 1.234 · 95 tokens/s`.
     pub detail: String,
+    /// Seconds that are left, where the run knows better than what its pace so far says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
 }

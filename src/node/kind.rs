@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Forecast, NodeError, Outcome, Run, Secrets};
+use super::{Cost, Forecast, NodeError, Outcome, Run, Secrets};
 use crate::store::Artifact;
 
 /// The table of a manifest that a node stands in.
@@ -264,6 +264,21 @@ pub trait Kind: Sync {
     ) -> Option<Forecast> {
         let _ = (settings, previous, secrets);
         None
+    }
+
+    /// Returns what `run` is going to take of this machine, from its inputs and within seconds. Nothing for kinds that
+    /// take little.
+    ///
+    /// # Errors
+    /// Why it would fail on this machine, such as too little memory.
+    fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
+        let _ = run;
+        Ok(None)
+    }
+
+    /// Returns whether a run can start from an earlier result of its node that the lock pins.
+    fn warm_starts(&self) -> bool {
+        false
     }
 
     /// Runs the node.

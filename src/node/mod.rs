@@ -12,6 +12,7 @@ pub mod train;
 
 #[cfg(test)]
 pub(crate) mod bench;
+mod checkpoint;
 mod command;
 mod error;
 mod forecast;
@@ -25,8 +26,9 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use checkpoint::Checkpoint;
 pub use error::{FailureClass, NodeError};
-pub use forecast::Forecast;
+pub use forecast::{Cost, Forecast};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
 pub use kind::{
     Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,

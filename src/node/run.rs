@@ -139,7 +139,12 @@ impl Run<'_> {
 
     /// Says how far the run has come; throttled by the receiver, so call it freely.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: &str, detail: &str) {
-        self.events.event(Event::Progress(Progress { done, total, unit: unit.into(), detail: detail.into() }));
+        self.say(Progress { done, total, unit: unit.into(), detail: detail.into(), left: None });
+    }
+
+    /// Says how far the run has come, and how long it still takes; as [`Self::progress`].
+    pub fn say(&self, progress: Progress) {
+        self.events.event(Event::Progress(progress));
     }
 
     /// Says a line for people.

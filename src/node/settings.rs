@@ -207,7 +207,12 @@ fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {
 
 fn unknown_problem(path: Vec<String>, key: &str, message: &str) -> SettingProblem {
     let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-    let help = match closest(key, &known) {
+    SettingProblem { path, ..unknown_key(key, &known) }
+}
+
+/// Returns the problem of a setting at the top that is none of the `known` ones.
+pub fn unknown_key(key: &str, known: &[&str]) -> SettingProblem {
+    let help = match closest(key, known) {
         // Whatever it resembles: the word is that of an option of runs.
         _ if RUN_OPTIONS.contains(&key) => {
             format!("how a node is run stands in `[run]`, or in `[run.node.NAME]`: `{key} = …`")
@@ -217,7 +222,7 @@ fn unknown_problem(path: Vec<String>, key: &str, message: &str) -> SettingProble
         None => format!("settings here: {}", known.join(", ")),
     };
     SettingProblem {
-        path,
+        path: vec![key.to_owned()],
         code: "settings::unknown_key",
         message: format!("unknown setting `{key}`"),
         label: "no setting has this name".into(),

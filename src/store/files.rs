@@ -68,6 +68,11 @@ impl Store {
         }
     }
 
+    /// Takes a file away that its maker alone knows: an older state of a run. The shared folder has none of these.
+    pub fn drop_file(&self, file: &FileRef) -> Result<()> {
+        remove_if_there(&self.file_path(&file.digest))
+    }
+
     /// Returns read-only paths to stored files, by the names that they have in their folder.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::count;
-use crate::support::program::{program, tunesmith};
+use crate::support::program::{Ran, program, tunesmith};
 use crate::support::tiny::{outputs, project, undisturbed};
 
 /// Kills, each at another moment of the build; and how many of them a long test makes.
@@ -40,7 +40,7 @@ fn kill(process: u32) {
 fn built(lines: impl Iterator<Item = String>) -> Vec<String> {
     lines
         .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-        .filter(|line| line["said"].get("built").is_some())
+        .filter(|line| line["said"]["event"] == "built")
         .filter_map(|line| line["node"].as_str().map(str::to_owned))
         .filter(|node| ["expert", "gguf"].contains(&node.as_str()))
         .collect()
@@ -78,4 +78,40 @@ fn a_build_that_was_killed_goes_on_to_the_same_bytes() {
         let again = built(ran.out.lines().map(str::to_owned));
         assert!(again.iter().all(|node| !before.contains(node)), "kill {number}: {before:?}, then {again:?}");
     }
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_from_its_last_checkpoint_to_the_same_bytes() {
+    let training = ["train.expert.epochs=12", "train.expert.batch-size=1", "train.expert.checkpoint-seconds=0"];
+    let build = |command: &mut Command| {
+        command.args(["build", "--json"]).args(training.iter().flat_map(|setting| ["--set", setting]));
+    };
+    let run = |folder: &Path| {
+        let mut command = program(folder);
+        build(&mut command);
+        Ran::from(command.output().unwrap()).expect(0).out
+    };
+    let whole = project();
+    run(whole.path());
+    let space = project();
+    // Twice: a resumed training is killed and resumed as well.
+    for steps in [20, 60] {
+        let mut command = program(space.path());
+        build(&mut command);
+        let mut driver = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let far = |line: &String| {
+            let said = &serde_json::from_str::<Value>(line).unwrap()["said"];
+            said["unit"] == "steps" && said["done"].as_u64() >= Some(steps)
+        };
+        assert!(lines.into_iter().any(|line| far(&line)), "the training ended before step {steps}");
+        workers(space.path()).into_iter().for_each(kill);
+        kill(driver.id());
+        driver.wait().unwrap();
+    }
+    let out = run(space.path());
+    let resumed = out.lines().filter_map(|line| line.split_once("goes on after step ")?.1.split(' ').next());
+    let resumed: Vec<u64> = resumed.map(|step| step.parse().unwrap()).collect();
+    assert!(matches!(resumed.as_slice(), [59..]), "{resumed:?}");
+    assert!(outputs(space.path()) == outputs(whole.path()));
 }

@@ -26,4 +26,6 @@ mod space;
 mod support;
 mod synthesize;
 mod system_packages;
+#[cfg(feature = "llama")]
+mod training;
 mod website;

@@ -122,7 +122,7 @@ impl Training {
         let start = Instant::now();
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
         let weight = 1.0 / trained as f32;
-        let how = GradientStep { weight, dropout: None, activations: self.activations };
+        let how = GradientStep::new(weight, self.activations);
         let mut gradient = vec![0.0; self.adapter.parameters().len()];
         let mut loss = 0.0;
         for batch in batches {

@@ -13,7 +13,6 @@ mod case;
 mod large;
 mod peak;
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -70,11 +69,11 @@ fn main() {
     match words.as_slice() {
         ["case", rest @ ..] => println!("{}", case::run(rest)),
         [base, rows] => compare(base, rows, None),
-        [base, rows, python, script] if Path::new(python).exists() => {
+        [base, rows, python, script] if Command::new(python).arg("--version").output().is_ok() => {
             compare(base, rows, Some(&Peer { python, script, base, rows }));
         }
         [base, rows, python, _] => {
-            println!("{}", json!({"skipped": format!("PEFT: {python} does not exist")}));
+            println!("{}", json!({"skipped": format!("PEFT: {python} does not run")}));
             compare(base, rows, None);
         }
         _ => println!(

@@ -1,17 +1,26 @@
 //! Saved states of a training, from which it goes on to the same bytes.
 //!
 //! A checkpoint belongs to a *trajectory*: all that shapes a step. The number of epochs is part of it only where the
-//! learning rate depends on it, so that a longer training with a constant rate goes on where a shorter one ended.
+//! learning rate depends on it, so that a longer training with a constant rate goes on where a shorter one ended. The
+//! last two and those of each epoch's end are kept.
+
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::evaluation::Standing;
 use super::settings::Settings;
-use crate::node::{NodeError, Run};
-use crate::store::{Digest, FileRef};
+use super::watch::Watch;
+use crate::node::{Checkpoint, NodeError, Run};
+use crate::store::Digest;
 
 /// The first bytes of a checkpoint.
-const MAGIC: &[u8] = b"tunesmith checkpoint 1\n";
+const MAGIC: &[u8] = b"tunesmith checkpoint 2\n";
+/// Checkpoints take at most one part of so many of the time.
+const SHARE: u32 = 100;
+/// Checkpoints that are kept beside those of epochs' ends: should the last be damaged, the one before serves.
+const KEPT: usize = 2;
 
 /// Where a training stands, beside its numbers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,63 +39,178 @@ pub(super) struct Cursor {
     pub(super) all_tokens: u64,
     /// The mean loss of the last whole epoch.
     pub(super) last_loss: f64,
+    /// What evaluations have found.
+    pub(super) standing: Standing,
+    /// What the loss is held against.
+    pub(super) watch: Watch,
     /// The lines of the metrics so far.
     pub(super) metrics: String,
 }
 
 /// A saved state.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Checkpoint {
+pub(super) struct State {
     pub(super) cursor: Cursor,
-    /// Parameters, first moments, second moments.
-    pub(super) numbers: [Vec<f32>; 3],
+    /// Parameters, first moments, second moments, and the best parameters where they are kept: all of one length.
+    pub(super) numbers: Vec<Vec<f32>>,
 }
 
-/// The name under which the store knows a trajectory's last checkpoint.
-pub(super) fn name(run: &Run<'_>, settings: &Settings) -> String {
+/// The checkpoints of one trajectory.
+pub(super) struct Trail<'a> {
+    run: &'a Run<'a>,
+    /// The name under which the store knows them.
+    name: String,
+    checkpoints: Vec<Checkpoint>,
+    shortest: Duration,
+    begun: Instant,
+    saved: Instant,
+    cost: Duration,
+    /// How many were saved in this run, and how long that took.
+    spent: (u32, Duration),
+}
+
+impl<'a> Trail<'a> {
+    /// Looks up the trajectory's checkpoints.
+    pub(super) fn of(run: &'a Run<'a>, settings: &Settings) -> Result<Self, NodeError> {
+        let name = name(run, settings);
+        let checkpoints = run.store.state::<Vec<Checkpoint>>(&name)?.unwrap_or_default();
+        let shortest = Duration::from_secs(settings.training.checkpoint_seconds);
+        let (now, spent) = (Instant::now(), (0, Duration::ZERO));
+        Ok(Self { run, name, checkpoints, shortest, begun: now, saved: now, cost: Duration::ZERO, spent })
+    }
+
+    /// Returns the last state of at most `steps` steps that is there and whole. A damaged one is no error: training starts
+    /// from the one before, or anew.
+    pub(super) fn last(&self, steps: u64) -> Option<State> {
+        let within = self.checkpoints.iter().rev().filter(|checkpoint| checkpoint.step <= steps);
+        within.into_iter().find_map(|checkpoint| {
+            let path = self.run.store.path(&checkpoint.file).ok()?;
+            State::decode(&fs_err::read(path).ok()?)
+        })
+    }
+
+    /// Returns whether it is time for the next checkpoint.
+    pub(super) fn is_due(&self) -> bool {
+        self.saved.elapsed() >= if self.shortest.is_zero() { Duration::ZERO } else { self.pause() }
+    }
+
+    /// Returns the time between two checkpoints.
+    fn pause(&self) -> Duration {
+        self.shortest.max(self.cost * SHARE)
+    }
+
+    /// Keeps a state as the trajectory's last.
+    pub(super) fn save(&mut self, cursor: &Cursor, numbers: &[&[f32]]) -> Result<(), NodeError> {
+        let begun = Instant::now();
+        let bytes = encode(cursor, numbers).map_err(|error| self.run.bad_job(error.to_string()))?;
+        let file = self.run.store.put_file_bytes(&bytes)?;
+        let ends_epoch = cursor.step_in_epoch == 0;
+        let mut kept: Vec<Checkpoint> =
+            self.checkpoints.iter().filter(|checkpoint| checkpoint.step != cursor.step).copied().collect();
+        kept.push(Checkpoint { step: cursor.step, ends_epoch, file });
+        kept.sort_by_key(|checkpoint| checkpoint.step);
+        let newest = kept.len().saturating_sub(KEPT);
+        let mut place = 0;
+        kept.retain(|checkpoint| {
+            place += 1;
+            place > newest || checkpoint.ends_epoch
+        });
+        self.replace(kept)?;
+        self.cost = begun.elapsed();
+        self.spent = (self.spent.0 + 1, self.spent.1 + self.cost);
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// Says what checkpoints took of the time of this run.
+    pub(super) fn tell(&self) {
+        let (count, spent) = self.spent;
+        if count > 0 {
+            let share = 100.0 * spent.as_secs_f64() / self.begun.elapsed().as_secs_f64().max(1e-9);
+            self.run.note(format!("{count} checkpoints took {:.2} s, {share:.2} % of the time", spent.as_secs_f64()));
+        }
+    }
+
+    /// Drops all checkpoints: nothing goes on from here.
+    pub(super) fn end(&mut self) -> Result<(), NodeError> {
+        self.replace(Vec::new())
+    }
+
+    /// Keeps these checkpoints and drops the files of all others, once no crash can bring their names back.
+    fn replace(&mut self, kept: Vec<Checkpoint>) -> Result<(), NodeError> {
+        self.run.store.put_state(&self.name, &kept)?;
+        self.run.store.flush()?;
+        for old in &self.checkpoints {
+            if !kept.iter().any(|checkpoint| checkpoint.file == old.file) {
+                self.run.store.drop_file(&old.file)?;
+            }
+        }
+        self.checkpoints = kept;
+        Ok(())
+    }
+}
+
+/// Returns the name of a trajectory.
+fn name(run: &Run<'_>, settings: &Settings) -> String {
     let mut shape = settings.clone();
+    shape.training.checkpoint_seconds = 0;
     if !shape.depends_on_length() {
-        shape.epochs = 0;
+        shape.training.epochs = 0;
     }
     let inputs: Vec<String> = run.job.inputs.iter().map(|input| input.artifact.digest().to_string()).collect();
     let parts = json!({ "version": run.job.kind_version, "settings": shape, "inputs": inputs });
     format!("train.lora checkpoint {}", Digest::of(parts.to_string().as_bytes()))
 }
 
-impl Checkpoint {
-    /// Keeps the state as the trajectory's last.
-    pub(super) fn save(&self, run: &Run<'_>, name: &str) -> Result<(), NodeError> {
-        let file = run.store.put_file_bytes(&self.encode(run)?)?;
-        Ok(run.store.put_state(name, &Some(file))?)
-    }
-
-    /// Returns the trajectory's last state, if it is there and whole. A damaged one is no error: training starts anew.
-    pub(super) fn load(run: &Run<'_>, name: &str) -> Result<Option<Self>, NodeError> {
-        let Some(Some(file)) = run.store.state::<Option<FileRef>>(name)? else { return Ok(None) };
-        let Ok(path) = run.store.path(&file) else { return Ok(None) };
-        Ok(fs_err::read(path).ok().and_then(|bytes| Self::decode(&bytes)))
-    }
-
-    fn encode(&self, run: &Run<'_>) -> Result<Vec<u8>, NodeError> {
-        let cursor = serde_json::to_vec(&self.cursor).map_err(|error| run.bad_job(error.to_string()))?;
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend((cursor.len() as u64).to_le_bytes());
-        bytes.extend(cursor);
-        for number in self.numbers.iter().flatten() {
+fn encode(cursor: &Cursor, numbers: &[&[f32]]) -> serde_json::Result<Vec<u8>> {
+    let cursor = serde_json::to_vec(cursor)?;
+    let length = numbers.first().map_or(0, |numbers| numbers.len());
+    let mut bytes = Vec::with_capacity(MAGIC.len() + 24 + cursor.len() + 4 * length * numbers.len());
+    bytes.extend(MAGIC);
+    bytes.extend((cursor.len() as u64).to_le_bytes());
+    bytes.extend((numbers.len() as u64).to_le_bytes());
+    bytes.extend((length as u64).to_le_bytes());
+    bytes.extend(cursor);
+    for numbers in numbers {
+        for number in *numbers {
             bytes.extend(number.to_le_bytes());
         }
-        Ok(bytes)
     }
+    Ok(bytes)
+}
 
+impl State {
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (length, rest) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
-        let (cursor, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let ([cursor, vectors, length], rest) =
+            bytes.strip_prefix(MAGIC)?.split_first_chunk::<24>().map(|(head, rest)| {
+                let number =
+                    |at: usize| head[8 * at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                ([number(0), number(1), number(2)].map(|number| usize::try_from(number).unwrap_or(usize::MAX)), rest)
+            })?;
+        let (cursor, rest) = rest.split_at_checked(cursor)?;
         let (numbers, left) = rest.as_chunks::<4>();
-        if !left.is_empty() || !numbers.len().is_multiple_of(3) {
+        if !left.is_empty() || !(3..=4).contains(&vectors) || Some(numbers.len()) != vectors.checked_mul(length) {
             return None;
         }
         let numbers: Vec<f32> = numbers.iter().copied().map(f32::from_le_bytes).collect();
-        let part = |index: usize| numbers[index * numbers.len() / 3..][..numbers.len() / 3].to_vec();
-        Some(Self { cursor: serde_json::from_slice(cursor).ok()?, numbers: [part(0), part(1), part(2)] })
+        let numbers = numbers.chunks(length.max(1)).map(<[f32]>::to_vec).collect();
+        Some(Self { cursor: serde_json::from_slice(cursor).ok()?, numbers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_as_it_was_written_and_a_part_of_one_is_none() {
+        let cursor = Cursor { step: 7, metrics: "x\n".into(), ..Cursor::default() };
+        let numbers = vec![vec![1.0, f32::MIN_POSITIVE], vec![2.0, 3.0], vec![-0.0, 4.0]];
+        let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
+        let bytes = encode(&cursor, &slices).unwrap();
+        assert_eq!(State::decode(&bytes), Some(State { cursor, numbers }));
+        for end in 0..bytes.len() {
+            assert_eq!(State::decode(&bytes[..end]), None, "{end}");
+        }
     }
 }

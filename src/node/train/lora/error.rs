@@ -10,6 +10,22 @@ pub(super) enum TrainError {
     #[diagnostic(code(train::no_rows), help("rows need an answer by the assistant within `max-tokens` tokens"))]
     NoRows { count: usize, why: String },
 
+    /// No row can be evaluated.
+    #[error("none of {count} held-out rows of `{eval}` can be evaluated: {why}")]
+    #[diagnostic(
+        code(train::no_held_out_rows),
+        help("hold out more rows (`filter.split` has `eval = 0.05`), or take `eval` out")
+    )]
+    NoHeldOut { eval: String, count: usize, why: String },
+
+    /// `eval` is no input, or all of them.
+    #[error("`eval` names `{eval}`, {what}")]
+    #[diagnostic(
+        code(train::unknown_eval),
+        help("name it in `from` as well, such as `from = [\"dataset\", \"{eval}\"]`")
+    )]
+    Eval { eval: String, what: &'static str },
+
     /// A row that would teach nothing.
     #[error("no token of row `{row}` would be trained, within {max_tokens} tokens: {text}")]
     #[diagnostic(
@@ -21,13 +37,53 @@ pub(super) enum TrainError {
     )]
     Untrained { row: String, max_tokens: usize, text: String },
 
+    /// A tokenizer of another model.
+    #[error("row `{row}` has the token {token}, the base model's vocabulary ends at {vocabulary}")]
+    #[diagnostic(
+        code(train::foreign_tokenizer),
+        help("the tokenizer and the weights are of different models: fetch both again from one place")
+    )]
+    Vocabulary { row: String, token: u32, vocabulary: usize },
+
     /// The loss or the gradient is no number any more.
-    #[error("training diverged in step {step}: the loss is {loss}, the gradient's norm is {norm}")]
-    #[diagnostic(code(train::diverged), help("set a lower `learning-rate` (it is {rate}), or a longer warm-up"))]
-    Diverged { step: u64, loss: f64, norm: f64, rate: f64 },
+    #[error("training diverged in step {step}: the loss is {loss}, the gradient's norm is {norm}; its rows: {rows}")]
+    #[diagnostic(
+        code(train::diverged),
+        help(
+            "set a lower `learning-rate` (it is {rate}), or a longer warm-up; `tunesmith show NODE --row ID --tokens` \
+             shows what training sees of a row"
+        )
+    )]
+    Diverged { step: u64, loss: f64, norm: f64, rate: f64, rows: String },
+
+    /// The loss grew far beyond what it was.
+    #[error(
+        "the loss exploded in step {step}: it is {loss:.3}, its running mean is {mean:.3}; rows of the step: {rows}"
+    )]
+    #[diagnostic(
+        code(train::exploded),
+        help(
+            "set a lower `learning-rate` (it is {rate}), or a longer warm-up; look at the rows with `tunesmith show NODE \
+             --row ID --tokens`; where the rows are meant to be so, `divergence = \"ignore\"` goes on"
+        )
+    )]
+    Exploded { step: u64, loss: f64, mean: f64, rate: f64, rows: String },
 
     /// Rows longer than the model's context.
     #[error("`max-tokens` is {max_tokens}, the base model attends over {context} tokens")]
     #[diagnostic(code(train::context), help("set `max-tokens = {context}` in `[model]`, or less"))]
     Context { max_tokens: usize, context: usize },
+
+    /// The machine's memory does not suffice.
+    #[error("training needs {needed} of memory, {has} may be used ({parts})")]
+    #[diagnostic(code(train::memory), help("{ways}"))]
+    Memory { needed: String, has: String, parts: String, ways: String },
+
+    /// The pinned adapter is of another shape or of another base.
+    #[error("the adapter that the lock pins for the warm start does not fit: {what}")]
+    #[diagnostic(
+        code(train::warm_start_mismatch),
+        help("train in full with `tunesmith lock --cold {node}`, or put the settings back that it was trained with")
+    )]
+    WarmStart { node: String, what: String },
 }

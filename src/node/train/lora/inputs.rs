@@ -2,11 +2,14 @@
 
 use super::error::TrainError;
 use super::settings::{Settings, UntrainedRows};
-use crate::model::rows::{Remark, RowMaker, TokenRow};
+use super::warm::Warm;
+use crate::model::rows::{Audit, Remark, RowMaker, TokenRow};
+use crate::model::template::ChatTemplate;
+use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::Base;
-use crate::node::{Count, NodeError, Run};
+use crate::node::{Count, JobInput, NodeError, Run};
 use crate::record::{Conversation, Record, RecordSet};
-use crate::store::Artifact;
+use crate::store::{Artifact, Digest};
 
 /// Said of rows that no epoch has.
 const NO_WEIGHT: &str = "dropped: its weight is 0";
@@ -15,49 +18,100 @@ const NO_WEIGHT: &str = "dropped: its weight is 0";
 const SHOWN: usize = 300;
 
 /// A row to train, and how often it counts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
+    /// The record's id.
+    pub(super) id: String,
     pub(super) tokens: TokenRow,
     /// How often an epoch has it, on average.
     pub(super) weight: f64,
 }
 
-/// Reads all rows as tokens, with a counted remark for each that is cut or left out.
-pub(super) fn rows(run: &Run<'_>, base: &Base, settings: &Settings) -> Result<(Vec<Row>, Vec<Count>), NodeError> {
-    let context = base.config().context;
-    if settings.max_tokens > context {
-        return Err(TrainError::Context { max_tokens: settings.max_tokens, context }.into());
+/// A conversation with the digest of its record.
+pub(super) struct Told {
+    pub(super) digest: Digest,
+    pub(super) conversation: Conversation,
+}
+
+/// All that a training reads beside the weights.
+#[derive(Debug)]
+pub(super) struct Data {
+    /// The rows to train.
+    pub(super) rows: Vec<Row>,
+    /// The rows whose loss is measured.
+    pub(super) held_out: Vec<Row>,
+    /// The conversations that answers are generated to.
+    pub(super) asked: Vec<Conversation>,
+    /// Rows that a warm start has not been trained on.
+    pub(super) new_rows: u64,
+    /// Counted remarks.
+    pub(super) report: Vec<Count>,
+}
+
+/// Makes token rows.
+pub(super) struct Reader<'a> {
+    settings: &'a Settings,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) template: ChatTemplate,
+    vocabulary: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads tokenizer and template.
+    pub(super) fn new(base: &Base, settings: &'a Settings) -> Result<Self, NodeError> {
+        let (context, max_tokens) = (base.config().context, settings.training.max_tokens);
+        if max_tokens > context {
+            return Err(TrainError::Context { max_tokens, context }.into());
+        }
+        let (tokenizer, template) = (base.tokenizer()?, base.template()?);
+        Ok(Self { settings, tokenizer, template, vocabulary: base.config().vocabulary })
     }
-    let (tokenizer, template) = (base.tokenizer()?, base.template()?);
-    let maker = RowMaker {
-        tokenizer: &tokenizer,
-        template: &template,
-        max_tokens: settings.max_tokens,
-        over_length: settings.over_length,
-    };
-    let mut rows = Vec::new();
-    let mut weightless = 0;
-    let mut audit = maker.audit();
-    let conversations = conversations(run)?;
-    for (done, conversation) in conversations.iter().enumerate() {
-        if done % 256 == 0 {
-            run.check_cancelled()?;
-            run.progress(done as u64, Some(conversations.len() as u64), "rows", "tokenising");
+
+    pub(super) fn maker(&self) -> RowMaker<'_> {
+        RowMaker {
+            tokenizer: &self.tokenizer,
+            template: &self.template,
+            max_tokens: self.settings.training.max_tokens,
+            over_length: self.settings.training.over_length,
+        }
+    }
+
+    /// Returns a row's tokens, or the remark why there are none.
+    pub(super) fn row(&self, conversation: &Conversation) -> Result<(Option<Row>, Option<Remark>), NodeError> {
+        let (tokens, remark) = self.maker().row(conversation)?;
+        if let Some(token) = tokens.iter().flat_map(|row| &row.ids).find(|id| **id as usize >= self.vocabulary) {
+            let (row, vocabulary) = (conversation.id.clone(), self.vocabulary);
+            return Err(TrainError::Vocabulary { row, token: *token, vocabulary }.into());
         }
         let weight = conversation.weight.filter(|weight| weight.is_finite()).unwrap_or(1.0).clamp(0.0, 1000.0);
-        weightless += u64::from(weight == 0.0);
-        let (row, remark) = maker.row(conversation)?;
-        if remark == Some(Remark::NothingTrained) && settings.untrained_rows == UntrainedRows::Fail {
-            return Err(untrained(conversation, settings.max_tokens).into());
-        }
-        audit.add(row.as_ref(), remark.as_ref());
-        rows.extend(row.map(|tokens| Row { tokens, weight }));
+        Ok((tokens.map(|tokens| Row { id: conversation.id.clone(), tokens, weight }), remark))
     }
-    if rows.iter().all(|row| row.weight == 0.0) {
-        let most = audit.remarks.iter().max_by_key(|(_, count)| **count);
-        let none = if weightless > 0 { NO_WEIGHT } else { "there are none" };
-        let why = most.map_or_else(|| none.to_owned(), |(remark, _)| remark.to_string());
-        return Err(TrainError::NoRows { count: conversations.len(), why }.into());
+}
+
+/// Reads all rows as tokens, with a counted remark for each that is cut or left out.
+pub(super) fn read(run: &Run<'_>, reader: &Reader<'_>, warm: Option<&Warm>) -> Result<Data, NodeError> {
+    let settings = reader.settings;
+    let (training, held_out) = parted(run, settings)?;
+    let told = conversations(run, &training)?;
+    let mut audit = reader.maker().audit();
+    let (mut rows, mut weightless, mut new_rows) = (Vec::new(), 0, 0);
+    for (done, Told { digest, conversation }) in told.iter().enumerate() {
+        say(run, done, told.len())?;
+        let (row, remark) = reader.row(conversation)?;
+        if remark == Some(Remark::NothingTrained) && settings.training.untrained_rows == UntrainedRows::Fail {
+            return Err(untrained(conversation, settings.training.max_tokens).into());
+        }
+        audit.add(row.as_ref().map(|row| &row.tokens), remark.as_ref());
+        let Some(mut row) = row else { continue };
+        weightless += u64::from(row.weight == 0.0);
+        match warm {
+            Some(warm) if warm.has_learnt(&conversation.id, digest) => row.weight *= settings.training.replay,
+            _ => new_rows += u64::from(row.weight > 0.0),
+        }
+        rows.push(row);
+    }
+    if rows.iter().all(|row| row.weight == 0.0) && warm.is_none() {
+        return Err(TrainError::NoRows { count: told.len(), why: why_none(&audit, weightless) }.into());
     }
     if audit.endless > 0 {
         run.warn(format!(
@@ -65,9 +119,99 @@ pub(super) fn rows(run: &Run<'_>, base: &Base, settings: &Settings) -> Result<(V
             audit.endless, audit.rows
         ));
     }
-    let report = audit.counts().into_iter().map(|(what, count)| Count { what, count });
-    let weightless = (weightless > 0).then(|| Count { what: NO_WEIGHT.into(), count: weightless });
-    Ok((rows, report.chain(weightless).collect()))
+    let mut report: Vec<Count> = audit.counts().into_iter().map(|(what, count)| Count { what, count }).collect();
+    report.extend((weightless > 0).then(|| Count { what: NO_WEIGHT.into(), count: weightless }));
+    if let Some(warm) = warm {
+        warm.report(run, &told, new_rows, &mut report);
+        if new_rows == 0 {
+            rows.clear();
+        }
+    }
+    let (held_out, asked) = held_out_rows(run, reader, &held_out)?;
+    Ok(Data { rows, held_out, asked, new_rows, report })
+}
+
+/// Reads the held-out rows, and the conversations that answers are generated to.
+fn held_out_rows(
+    run: &Run<'_>,
+    reader: &Reader<'_>,
+    inputs: &[&JobInput],
+) -> Result<(Vec<Row>, Vec<Conversation>), NodeError> {
+    let Some(eval) = &reader.settings.training.eval else { return Ok((Vec::new(), Vec::new())) };
+    let told = conversations(run, inputs)?;
+    let mut audit = reader.maker().audit();
+    let (mut rows, mut asked) = (Vec::new(), Vec::new());
+    for Told { conversation, .. } in &told {
+        run.check_cancelled()?;
+        let (row, remark) = reader.row(conversation)?;
+        audit.add(row.as_ref().map(|row| &row.tokens), remark.as_ref());
+        if row.is_some() && asked.len() < reader.settings.training.samples {
+            asked.push(conversation.clone());
+        }
+        rows.extend(row);
+    }
+    if rows.is_empty() {
+        return Err(TrainError::NoHeldOut { eval: eval.clone(), count: told.len(), why: why_none(&audit, 0) }.into());
+    }
+    Ok((rows, asked))
+}
+
+/// Parts the inputs into those that are trained and the one that is held out.
+pub(super) fn parted<'r>(
+    run: &'r Run<'_>,
+    settings: &Settings,
+) -> Result<(Vec<&'r JobInput>, Vec<&'r JobInput>), NodeError> {
+    let Some(eval) = &settings.training.eval else { return Ok((run.inputs().collect(), Vec::new())) };
+    let is_named = |input: &&JobInput| *eval == format!("{}:{}", input.node, input.output);
+    let (held_out, training): (Vec<&JobInput>, Vec<&JobInput>) = if run.inputs().any(|input| is_named(&input)) {
+        run.inputs().partition(is_named)
+    } else {
+        run.inputs().partition(|input| input.node == *eval)
+    };
+    let wrong = |what| TrainError::Eval { eval: eval.clone(), what };
+    if held_out.is_empty() {
+        return Err(wrong("which is none of the inputs").into());
+    }
+    if training.is_empty() {
+        return Err(wrong("which is all that there is to train").into());
+    }
+    Ok((training, held_out))
+}
+
+/// Reads the conversations of inputs, in the manifest's order.
+pub(super) fn conversations(run: &Run<'_>, inputs: &[&JobInput]) -> Result<Vec<Told>, NodeError> {
+    let mut told = Vec::new();
+    for input in inputs {
+        let Artifact::Records(records) = &input.artifact else {
+            return Err(run.bad_job(format!("input `{}` is no set of rows", input.node)));
+        };
+        for line in RecordSet::open(run.store, records)?.lines() {
+            let line = line?;
+            let digest = line.digest();
+            let conversation = match line.record()? {
+                Record::Row(conversation) => conversation,
+                Record::Correction(correction) => correction.conversation,
+                other => return Err(run.bad_job(format!("`{}` of `{}` is no row", other.id(), input.node))),
+            };
+            told.push(Told { digest, conversation });
+        }
+    }
+    Ok(told)
+}
+
+fn say(run: &Run<'_>, done: usize, all: usize) -> Result<(), NodeError> {
+    if done.is_multiple_of(256) {
+        run.check_cancelled()?;
+        run.progress(done as u64, Some(all as u64), "rows", "tokenising");
+    }
+    Ok(())
+}
+
+/// Returns why no row is left: the remark that most rows have.
+fn why_none(audit: &Audit, weightless: u64) -> String {
+    let most = audit.remarks.iter().max_by_key(|(_, count)| **count);
+    let none = if weightless > 0 { NO_WEIGHT } else { "there are none" };
+    most.map_or_else(|| none.to_owned(), |(remark, _)| remark.to_string())
 }
 
 /// Makes the error for a row of which nothing would be trained, with how it begins.
@@ -77,22 +221,4 @@ fn untrained(conversation: &Conversation, max_tokens: usize) -> TrainError {
     let begin: String = turns.join(" | ").chars().take(SHOWN).collect();
     let text = begin.escape_debug().to_string();
     TrainError::Untrained { row: conversation.id.escape_debug().to_string(), max_tokens, text }
-}
-
-/// Reads the conversations of all inputs, in the manifest's order.
-fn conversations(run: &Run<'_>) -> Result<Vec<Conversation>, NodeError> {
-    let mut conversations = Vec::new();
-    for input in run.inputs() {
-        let Artifact::Records(records) = &input.artifact else {
-            return Err(run.bad_job(format!("input `{}` is no set of rows", input.node)));
-        };
-        for record in RecordSet::open(run.store, records)?.records() {
-            match record? {
-                Record::Row(conversation) => conversations.push(conversation),
-                Record::Correction(correction) => conversations.push(correction.conversation),
-                other => return Err(run.bad_job(format!("`{}` of `{}` is no row", other.id(), input.node))),
-            }
-        }
-    }
-    Ok(conversations)
 }

@@ -4,34 +4,59 @@
 //! keep the activations, and whether the run went through or was resumed.
 
 mod checkpoint;
+mod clock;
+mod cost;
 mod error;
+mod evaluation;
+mod events;
 mod inputs;
+mod memory;
 mod plan;
+mod samples;
 mod session;
 mod settings;
+mod warm;
+mod watch;
 
-use serde::Deserialize as _;
 use serde_json::Value;
 
+use crate::model::ModelError;
+use crate::model::config::LlamaConfig;
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
-use settings::Settings;
+use settings::{LoopSettings, Settings};
 
 /// The kind `lora`.
 pub(super) struct Lora;
 
+/// History: 1, the first; 2, micro-batches are filled by the longest rows first, event files, evaluation.
+const VERSION: u32 = 2;
+
 static INFO: KindInfo = KindInfo {
     family: Family::Train,
     name: "lora",
-    version: 1,
+    version: VERSION,
     summary: "a LoRA adapter trained on rows: assistant turns only, rendered by the model's own template",
     inputs: &[Content::Rows],
     outputs: &[
         OutputInfo { name: "adapter", content: Content::Adapter },
         OutputInfo { name: "metrics", content: Content::Files },
+        OutputInfo { name: "tensorboard", content: Content::Files },
     ],
-    fields: &["loss", "steps", "rows", "trained-tokens", "parameters"],
+    fields: &[
+        "loss",
+        "steps",
+        "rows",
+        "new-rows",
+        "trained-tokens",
+        "parameters",
+        "warm-starts",
+        "eval-loss",
+        "eval-best-step",
+        "eval-start-loss",
+        "eval-base-loss",
+    ],
     determinism: Determinism::ExactPerIsa,
     weight: Weight::Heavy,
     weights: true,
@@ -46,19 +71,36 @@ impl Kind for Lora {
     }
 
     fn schema(&self) -> Value {
-        schemars::schema_for!(Settings).to_value()
+        Settings::schema()
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        let value = crate::node::settings::canonical::<Settings>(settings)?;
-        let mut problems = Settings::deserialize(&value).map(|settings| settings.problems()).unwrap_or_default();
-        problems.extend(settings::second_warmup(settings));
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        Settings::canonical(settings)
+    }
+
+    fn outside_key(&self) -> &'static [&'static str] {
+        LoopSettings::OUTSIDE_KEY
+    }
+
+    fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
+        cost::cost(run)
+    }
+
+    fn warm_starts(&self) -> bool {
+        true
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         session::train(run)
     }
+}
+
+/// Returns the parameters of the adapter for a base model.
+///
+/// # Errors
+/// [`ModelError::Lora`] when the settings name what the base model does not have.
+fn parameters(config: &LlamaConfig, settings: &Settings) -> Result<usize, ModelError> {
+    Ok(settings.adapter.lora().parameters(config)?)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 //! Each epoch has its own order, drawn from the seed and the epoch's number alone, so that a run can go on anywhere.
 
 use super::inputs::Row;
-use super::settings::Settings;
+use super::settings::LoopSettings;
 use crate::model::lora::random;
 
-/// Tokens that are computed at once; longer rows are computed alone. It is fixed, since sums over tokens depend on it.
-pub(super) const MICRO_BATCH_TOKENS: usize = 1024;
+/// Steps whose rows are sorted by length together: enough that lengths within a step are close, few enough that rows
+/// of one length come in many places of an epoch.
+const GROUPED_STEPS: usize = 50;
 
 /// The steps of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(super) struct Epoch {
 
 impl Epoch {
     /// Draws the order of epoch `number`, counted from 0.
-    pub(super) fn new(rows: &[Row], settings: &Settings, number: u64) -> Self {
+    pub(super) fn new(rows: &[Row], settings: &LoopSettings, number: u64) -> Self {
         let seed = random::mix(&[settings.seed, random::name("order"), number]);
         let appearances = rows.iter().enumerate().flat_map(|(index, row)| {
             let drawn = random::unit(random::mix(&[seed, random::name("weight"), index as u64]));
@@ -27,8 +28,13 @@ impl Epoch {
             std::iter::repeat_n(index, row.weight as usize + usize::from(more))
         });
         let appearances: Vec<usize> = appearances.collect();
-        let order = random::order(appearances.len(), seed).into_iter().map(|place| appearances[place]).collect();
-        Self { order, batch_size: settings.batch_size }
+        let mut order: Vec<usize> =
+            random::order(appearances.len(), seed).into_iter().map(|place| appearances[place]).collect();
+        let batch_size = settings.batch_size;
+        if settings.group_by_length {
+            order = grouped(order, rows, batch_size, seed);
+        }
+        Self { order, batch_size }
     }
 
     /// Returns the number of steps.
@@ -44,22 +50,52 @@ impl Epoch {
     }
 }
 
-/// Cuts a step's rows into parts that are computed at once, in their order.
-pub(super) fn micro_batches(rows: Vec<(u64, &Row)>) -> Vec<Vec<(u64, &Row)>> {
-    let mut parts: Vec<Vec<(u64, &Row)>> = Vec::new();
-    let mut tokens = 0;
-    for (identity, row) in rows {
-        let length = row.tokens.ids.len();
-        match parts.last_mut() {
-            Some(part) if tokens + length <= MICRO_BATCH_TOKENS => part.push((identity, row)),
-            _ => {
-                parts.push(vec![(identity, row)]);
-                tokens = 0;
-            }
-        }
-        tokens += length;
+/// Brings rows of about the same length into the same step; which step comes when stays by chance. The last step, which
+/// may be short, stays the last.
+fn grouped(mut order: Vec<usize>, rows: &[Row], batch_size: usize, seed: u64) -> Vec<usize> {
+    for group in order.chunks_mut(batch_size.saturating_mul(GROUPED_STEPS)) {
+        group.sort_by_key(|row| std::cmp::Reverse(rows[*row].tokens.ids.len()));
     }
-    parts
+    let whole = order.len() / batch_size;
+    let seed = random::mix(&[seed, random::name("groups")]);
+    let steps = random::order(whole, seed).into_iter().flat_map(|step| &order[step * batch_size..][..batch_size]);
+    steps.chain(&order[whole * batch_size..]).copied().collect()
+}
+
+/// Packs a step's rows into parts of up to `limit` tokens that are computed at once; a longer row is a part of its own.
+///
+/// The longest come first and each goes to the first part with room, which leaves few tokens of room. Within a part rows
+/// keep their order.
+pub(super) fn micro_batches(rows: Vec<(u64, &Row)>, limit: usize) -> Vec<Vec<(u64, &Row)>> {
+    let length = |place: usize| rows[place].1.tokens.ids.len();
+    let mut places: Vec<usize> = (0..rows.len()).collect();
+    places.sort_by_key(|place| std::cmp::Reverse(length(*place)));
+    let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
+    for place in places {
+        match parts.iter_mut().find(|(tokens, _)| tokens + length(place) <= limit) {
+            Some((tokens, part)) => {
+                *tokens += length(place);
+                part.push(place);
+            }
+            None => parts.push((length(place), vec![place])),
+        }
+    }
+    let sorted = parts.into_iter().map(|(_, mut part)| {
+        part.sort_unstable();
+        part
+    });
+    sorted.map(|part| part.into_iter().map(|place| rows[place]).collect()).collect()
+}
+
+/// Returns rows of which no step has a longer part: the rehearsal before the first step.
+pub(super) fn longest<'r>(rows: &'r [Row], settings: &LoopSettings) -> Vec<&'r Row> {
+    let mut longest: Vec<&Row> = rows.iter().filter(|row| row.weight > 0.0).collect();
+    longest.sort_by_key(|row| std::cmp::Reverse(row.tokens.ids.len()));
+    longest.truncate(settings.batch_size);
+    let parts = micro_batches(longest.into_iter().map(|row| (0, row)).collect(), settings.micro_batch_tokens);
+    let tokens = |part: &[(u64, &Row)]| part.iter().map(|(_, row)| row.tokens.ids.len()).sum::<usize>();
+    let longest = parts.into_iter().max_by_key(|part| tokens(part)).unwrap_or_default();
+    longest.into_iter().map(|(_, row)| row).collect()
 }
 
 #[cfg(test)]
@@ -67,10 +103,12 @@ mod tests {
     use super::*;
     use crate::model::rows::TokenRow;
 
+    fn row(length: usize, weight: f64) -> Row {
+        Row { id: String::new(), tokens: TokenRow { ids: vec![1; length], trained: vec![true; length] }, weight }
+    }
+
     fn rows(weights: &[f64]) -> Vec<Row> {
-        let row =
-            |weight: &f64| Row { tokens: TokenRow { ids: vec![1; 400], trained: vec![true; 400] }, weight: *weight };
-        weights.iter().map(row).collect()
+        weights.iter().map(|weight| row(400, *weight)).collect()
     }
 
     fn all(epoch: &Epoch) -> Vec<usize> {
@@ -79,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_epoch_has_every_row_once_and_each_epoch_another_order() {
-        let (rows, settings) = (rows(&[1.0; 50]), Settings::default());
+        let (rows, settings) = (rows(&[1.0; 50]), LoopSettings::default());
         let (first, second) = (all(&Epoch::new(&rows, &settings, 0)), all(&Epoch::new(&rows, &settings, 1)));
         assert_ne!(first, second);
         let mut sorted = first.clone();
@@ -90,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_weight_says_how_often_a_row_comes() {
-        let (rows, settings) = (rows(&[0.0, 2.0, 0.5]), Settings::default());
+        let (rows, settings) = (rows(&[0.0, 2.0, 0.5]), LoopSettings::default());
         let counts = (0..100).map(|number| {
             let order = all(&Epoch::new(&rows, &settings, number));
             [0, 1, 2].map(|row| order.iter().filter(|found| **found == row).count())
@@ -101,9 +139,33 @@ mod tests {
     }
 
     #[test]
-    fn a_part_holds_as_many_rows_as_fit() {
-        let rows = rows(&[1.0; 5]);
-        let parts = micro_batches(rows.iter().map(|row| (0, row)).collect());
-        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    fn rows_of_one_length_come_together_and_each_still_comes_once() {
+        let rows: Vec<Row> = (0..203).map(|index| row(1 + index * 7 % 90, 1.0)).collect();
+        let settings = LoopSettings { group_by_length: true, batch_size: 4, ..LoopSettings::default() };
+        let epoch = Epoch::new(&rows, &settings, 0);
+        let spread = |step: u64| {
+            let lengths: Vec<usize> = epoch.step(step).map(|(_, row)| rows[row].tokens.ids.len()).collect();
+            lengths.iter().max().unwrap() - lengths.iter().min().unwrap()
+        };
+        assert!((0..50).all(|step| spread(step) <= 6), "{:?}", (0..50).map(spread).collect::<Vec<_>>());
+        let firsts: Vec<usize> =
+            (0..50).map(|step| rows[epoch.step(step).next().unwrap().1].tokens.ids.len()).collect();
+        assert!(!firsts.is_sorted() && !firsts.iter().rev().is_sorted(), "steps come by length: {firsts:?}");
+        let mut sorted = all(&epoch);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..203).collect::<Vec<_>>());
+        assert_eq!(Epoch::new(&rows, &settings, 0), epoch);
+    }
+
+    #[test]
+    fn parts_are_filled_by_the_longest_rows_first() {
+        let rows: Vec<Row> = [300, 700, 400, 1500, 600].into_iter().map(|length| row(length, 1.0)).collect();
+        let parts = micro_batches(rows.iter().map(|row| (0, row)).collect(), 1024);
+        let lengths: Vec<Vec<usize>> =
+            parts.iter().map(|part| part.iter().map(|(_, row)| row.tokens.ids.len()).collect()).collect();
+        assert_eq!(lengths, [vec![1500], vec![300, 700], vec![400, 600]]);
+        let settings = LoopSettings::default();
+        assert_eq!(longest(&rows, &settings).len(), 1);
+        assert_eq!(longest(&rows[..3], &settings).iter().map(|row| row.tokens.ids.len()).sum::<usize>(), 1000);
     }
 }

@@ -1,40 +1,50 @@
 //! The run of `train.lora`: from the job to adapter and metrics.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::checkpoint::{self, Checkpoint, Cursor};
+use super::checkpoint::{Cursor, State, Trail};
+use super::clock::{self, Clock};
+use super::cost::{self, KnownSpeed, Work};
 use super::error::TrainError;
-use super::inputs::{self, Row};
-use super::plan::{Epoch, MICRO_BATCH_TOKENS, micro_batches};
-use super::settings::Settings;
+use super::evaluation::HeldOut;
+use super::events;
+use super::inputs::{self, Reader, Row};
+use super::memory::{Choice, human};
+use super::plan::{Epoch, longest, micro_batches};
+use super::samples::{self, Question};
+use super::settings::{Divergence, Keep, Settings};
+use super::warm::Warm;
+use crate::model::ModelError;
 use crate::model::config::LlamaConfig;
 use crate::model::lora::{Adapter, random};
 use crate::model::optimizer::{AdamW, clip};
-use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Transformer};
-use crate::model::weights::{Base, Storage};
-use crate::model::{ModelError, transformer};
+use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Noise, Transformer};
+use crate::model::weights::Base;
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
-/// How long a training goes on before its state is kept.
-const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
-/// What a run assumes to have when no limit is known, in bytes.
-const USUAL_MEMORY: u64 = 8 << 30;
+/// Rows of a step that an error names.
+const NAMED: usize = 8;
 
 /// A training under way.
 struct Session<'a> {
     run: &'a Run<'a>,
-    settings: Settings,
-    rows: Vec<Row>,
+    settings: &'a Settings,
+    reader: &'a Reader<'a>,
+    rows: &'a [Row],
+    held_out: HeldOut,
+    questions: Vec<Question>,
     model: Transformer,
     activations: Activations,
     adapter: Adapter,
+    /// The parameters of the lowest loss on held-out rows, where they are kept.
+    best: Option<Vec<f32>>,
     optimizer: AdamW,
     cursor: Cursor,
-    checkpoint: String,
+    trail: Trail<'a>,
     /// Steps of the whole training.
     steps: u64,
 }
@@ -43,121 +53,253 @@ struct Session<'a> {
 pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
     let settings: Settings = run.settings()?;
     let base = Base::open(&run.weight_files()?)?;
-    let (rows, report) = inputs::rows(run, &base, &settings)?;
+    let reader = Reader::new(&base, &settings)?;
+    // What the settings ask of the base in vain is said before anything takes time.
+    let parameters = super::parameters(base.config(), &settings)?;
+    let warm = Warm::of(run, &settings, base.config())?;
+    let data = inputs::read(run, &reader, warm.as_ref())?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;
     pool.install(|| {
-        let mut session = Session::open(run, settings, &base, rows)?;
+        let all_tokens = data.rows.iter().chain(&data.held_out).map(|row| row.tokens.ids.len()).sum();
+        let rows = if data.rows.is_empty() { &data.held_out } else { &data.rows };
+        let choice = cost::choose(run, &base, &settings, (rows, all_tokens))?;
+        let speed = KnownSpeed::of(run, &base, choice.storage, &settings, rows)?;
+        let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
+        let config = base.config().clone();
+        let seconds = speed.seconds(&work, &config, parameters, choice.activations);
+        let model = Transformer::load(&base, choice.storage, |blocks| {
+            run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
+        })?;
         drop(base);
-        session.run()?;
-        session.finish(report)
+        let adapter = first_adapter(run, &config, &settings, warm.as_ref(), &model)?;
+        let questions = samples::questions(&reader, &data.asked)?;
+        let held_out = HeldOut::new(&data.held_out, &settings.training);
+        let mut session = Session::new(run, &settings, &reader, &data.rows, model, adapter)?;
+        (session.held_out, session.questions, session.activations) = (held_out, questions, choice.activations);
+        session.resume();
+        let row_tokens = work.tokens / data.rows.iter().map(|row| row.weight).sum::<f64>().max(1.0);
+        let row_tokens = row_tokens / settings.training.epochs as f64;
+        let flops = work.flops_per_token(&config, session.adapter.parameters().len(), row_tokens);
+        let share_left = 1.0 - session.cursor.step as f64 / session.steps.max(1) as f64;
+        session.rehearse(&choice, seconds * share_left)?;
+        let clock = session.run(Clock::start(speed.speed.peak, flops))?;
+        let (took, tokens) = clock.measured();
+        let forecast = seconds * tokens as f64 / work.tokens.max(1.0);
+        speed.correct(run, &config, choice.storage, (forecast, took))?;
+        session.finish(data.report, data.new_rows, warm.as_ref())
     })
 }
 
+/// Returns the adapter that the first step changes: a new one, or the pinned one.
+fn first_adapter(
+    run: &Run<'_>,
+    config: &LlamaConfig,
+    settings: &Settings,
+    warm: Option<&Warm>,
+    model: &Transformer,
+) -> Result<Adapter, NodeError> {
+    let lora = settings.adapter.lora();
+    if let Some(warm) = warm {
+        warm.check(run, &lora.modules(config)?)?;
+        return Ok(warm.adapter.clone());
+    }
+    let weight = |layer, projection| model.weight(layer, projection);
+    Ok(Adapter::new(config, &lora, settings.training.seed, weight)?)
+}
+
 impl<'a> Session<'a> {
-    /// Loads the weights, and the trajectory's last state if there is one.
-    fn open(run: &'a Run<'a>, settings: Settings, base: &Base, rows: Vec<Row>) -> Result<Self, NodeError> {
-        let config = base.config();
-        let memory = run.grant().memory.unwrap_or(USUAL_MEMORY);
-        let storage = storage(config, memory);
-        let model = Transformer::load(base, storage, |blocks| {
-            run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
-        })?;
-        let adapter = Adapter::new(config, &settings.targets, settings.rank, settings.alpha, settings.seed);
-        let optimizer = AdamW::new(adapter.parameters().len(), settings.weight_decay);
-        let steps = (0..settings.epochs).map(|number| Epoch::new(&rows, &settings, number).steps()).sum();
-        let longest = rows.iter().map(|row| row.tokens.ids.len()).max().unwrap_or(0);
-        let checkpoint = checkpoint::name(run, &settings);
-        let mut session = Self {
+    /// Begins a training.
+    fn new(
+        run: &'a Run<'a>,
+        settings: &'a Settings,
+        reader: &'a Reader<'a>,
+        rows: &'a [Row],
+        model: Transformer,
+        adapter: Adapter,
+    ) -> Result<Self, NodeError> {
+        let epochs = 0..settings.training.epochs;
+        let steps = epochs.map(|number| Epoch::new(rows, &settings.training, number).steps()).sum();
+        Ok(Self {
             run,
-            activations: activations(config, longest, memory),
-            model,
-            adapter,
-            optimizer,
-            cursor: Cursor::default(),
-            checkpoint,
-            steps,
             settings,
+            reader,
             rows,
-        };
-        session.resume()?;
-        Ok(session)
+            held_out: HeldOut::new(&[], &settings.training),
+            questions: Vec::new(),
+            model,
+            activations: Activations::Kept,
+            best: None,
+            optimizer: AdamW::new(adapter.parameters().len(), settings.optimizer.weight_decay),
+            adapter,
+            cursor: Cursor::default(),
+            trail: Trail::of(run, settings)?,
+            steps,
+        })
     }
 
     /// Goes on from the last state of the trajectory, if it is one of this training.
-    fn resume(&mut self) -> Result<(), NodeError> {
-        let Some(Checkpoint { cursor, numbers }) = Checkpoint::load(self.run, &self.checkpoint)? else {
-            return Ok(());
-        };
-        let [parameters, first, second] = numbers;
-        if parameters.len() != self.adapter.parameters().len() || cursor.step > self.steps {
-            return Ok(());
+    fn resume(&mut self) {
+        let Some(State { cursor, mut numbers }) = self.trail.last(self.steps) else { return };
+        let keeps_best = self.settings.training.keep == Keep::Best;
+        let parameters = self.adapter.parameters().len();
+        if numbers.len() != 3 + usize::from(keeps_best) || numbers.iter().any(|numbers| numbers.len() != parameters) {
+            return;
         }
         self.run.note(format!("goes on after step {} of {}", cursor.step, self.steps));
-        self.adapter.parameters_mut().copy_from_slice(&parameters);
-        self.optimizer = AdamW { first, second, steps: cursor.step, weight_decay: self.settings.weight_decay };
+        self.best = numbers.drain(3..).next();
+        let (Some(second), Some(first)) = (numbers.pop(), numbers.pop()) else { return };
+        self.adapter.parameters_mut().copy_from_slice(&numbers[0]);
+        let weight_decay = self.settings.optimizer.weight_decay;
+        self.optimizer = AdamW { first, second, steps: cursor.step, weight_decay };
         self.cursor = cursor;
+    }
+
+    /// Computes the largest micro-batch once and throws the result away, so that what does not fit is found before the
+    /// first step; and says what the training is going to take.
+    fn rehearse(&mut self, choice: &Choice, seconds: f64) -> Result<(), NodeError> {
+        let rows = longest(self.rows, &self.settings.training);
+        if rows.is_empty() || self.cursor.step >= self.steps {
+            return Ok(());
+        }
+        let batch = Batch::new(rows.iter().map(|row| (0, &row.tokens)));
+        self.run.progress(0, Some(self.steps), "steps", "rehearsing the longest micro-batch");
+        let mut gradient = vec![0.0; self.adapter.parameters().len()];
+        let step = self.gradient_step(1.0);
+        let begun = Instant::now();
+        self.model.loss_and_gradient(&self.adapter, &batch, &step, &mut gradient)?;
+        let took = begun.elapsed().as_secs_f64();
+        let peak = clock::peak_memory().unwrap_or_default();
+        self.run.note(format!(
+            "{} steps in about {}{}; the longest micro-batch, {} tokens, took {took:.1} s; memory {} of {} forecast",
+            self.steps - self.cursor.step,
+            humantime::format_duration(std::time::Duration::from_secs(seconds.ceil() as u64)),
+            cost::how(choice),
+            batch.tokens(),
+            human(peak),
+            human(choice.needs.total()),
+        ));
+        if peak > cost::memory(self.run) && self.activations == Activations::Kept {
+            self.run.warn("memory is short: from here on activations are computed again, which takes longer");
+            self.activations = Activations::Recomputed;
+        }
         Ok(())
     }
 
     /// Trains all steps that are left.
-    fn run(&mut self) -> Result<(), NodeError> {
-        let mut clock = Clock::start();
-        while self.cursor.epoch < self.settings.epochs {
-            let epoch = Epoch::new(&self.rows, &self.settings, self.cursor.epoch);
-            while self.cursor.step_in_epoch < epoch.steps() {
+    fn run(&mut self, mut clock: Clock) -> Result<Clock, NodeError> {
+        if self.cursor.step == 0 && self.cursor.standing.last.is_none() {
+            self.evaluate()?;
+        }
+        // A warm start without a new row has nothing to train.
+        let epochs = if self.steps == 0 { 0 } else { self.settings.training.epochs };
+        while self.cursor.epoch < epochs && !self.cursor.standing.stopped {
+            let epoch = Epoch::new(self.rows, &self.settings.training, self.cursor.epoch);
+            while self.cursor.step_in_epoch < epoch.steps() && !self.cursor.standing.stopped {
                 if self.run.cancel.is_cancelled() {
                     self.save()?;
                     return Err(NodeError::cancelled());
                 }
                 let (loss, tokens) = self.step(&epoch)?;
-                clock.step(tokens);
-                let detail = clock.detail(loss);
-                self.run.progress(self.cursor.step, Some(self.steps), "steps", &detail);
-                if clock.saved.elapsed() > CHECKPOINT_EVERY {
+                clock.step(self.run, loss, tokens, (self.cursor.step, self.steps));
+                let every = self.settings.training.eval_steps;
+                if every.is_some_and(|every| self.cursor.step.is_multiple_of(every)) {
+                    self.evaluate()?;
+                }
+                if self.trail.is_due() && self.cursor.step_in_epoch < epoch.steps() {
                     self.save()?;
-                    clock.saved = Instant::now();
                 }
             }
-            let cursor = &mut self.cursor;
-            cursor.last_loss = cursor.loss / cursor.tokens.max(1) as f64;
-            (cursor.loss, cursor.tokens, cursor.step_in_epoch) = (0.0, 0, 0);
-            cursor.epoch += 1;
+            if self.cursor.step_in_epoch == epoch.steps() {
+                self.end_epoch()?;
+            }
         }
-        Ok(())
+        Ok(clock)
+    }
+
+    fn end_epoch(&mut self) -> Result<(), NodeError> {
+        let cursor = &mut self.cursor;
+        cursor.last_loss = cursor.loss / cursor.tokens.max(1) as f64;
+        (cursor.loss, cursor.tokens, cursor.step_in_epoch) = (0.0, 0, 0);
+        cursor.epoch += 1;
+        if self.settings.training.eval_steps.is_none() && !self.cursor.standing.stopped {
+            self.evaluate()?;
+        }
+        let is_last = self.cursor.epoch == self.settings.training.epochs;
+        if self.trail.is_due() && !is_last { self.save() } else { Ok(()) }
     }
 
     /// Trains one step and returns its mean loss and its tokens.
     fn step(&mut self, epoch: &Epoch) -> Result<(f64, usize), NodeError> {
-        let rows = epoch.step(self.cursor.step_in_epoch);
+        let indices: Vec<(usize, usize)> = epoch.step(self.cursor.step_in_epoch).collect();
         // Below 2³² appearances, each has an identity that no other of the run has.
-        let rows = rows.map(|(place, row)| (self.cursor.epoch << 24 ^ place as u64, &self.rows[row])).collect();
-        let batches: Vec<Batch> = micro_batches(rows)
+        let identity = |place: usize| self.cursor.epoch << 24 ^ place as u64;
+        let rows = indices.iter().map(|(place, row)| (identity(*place), &self.rows[*row])).collect();
+        let batches: Vec<Batch> = micro_batches(rows, self.settings.training.micro_batch_tokens)
             .into_iter()
             .map(|part| Batch::new(part.into_iter().map(|(identity, row)| (identity, &row.tokens))))
             .collect();
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
         let mut gradient = vec![0.0; self.adapter.parameters().len()];
-        let step =
-            GradientStep { weight: 1.0 / trained as f32, dropout: self.dropout(), activations: self.activations };
+        let step = self.gradient_step(1.0 / trained as f32);
         let mut loss = 0.0;
         for batch in &batches {
             loss += self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient)?;
         }
-        let rate = self.settings.schedule.rate(
-            self.settings.learning_rate,
-            self.cursor.step,
-            self.steps,
-            self.settings.warmup(self.steps),
-        );
-        let norm = clip(&mut gradient, self.settings.max_grad_norm);
+        let rate = self.settings.optimizer.rate(self.cursor.step, self.steps);
+        let norm = clip(&mut gradient, self.settings.optimizer.max_grad_norm);
         let mean = loss / trained as f64;
-        if !mean.is_finite() || !norm.is_finite() {
-            return Err(TrainError::Diverged { step: self.cursor.step + 1, loss: mean, norm, rate }.into());
-        }
-        self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate);
+        self.watch(&indices, mean, norm, rate)?;
+        let groups = self.adapter.rate_groups(self.settings.optimizer.loraplus_ratio);
+        self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate, &groups);
         self.record(loss, trained as u64, norm, rate);
         Ok((mean, batches.iter().map(Batch::tokens).sum()))
+    }
+
+    /// Ends the training when the loss is no number or explodes.
+    fn watch(&mut self, indices: &[(usize, usize)], loss: f64, norm: f64, rate: f64) -> Result<(), TrainError> {
+        let step = self.cursor.step + 1;
+        let rows = || {
+            let named = indices.iter().take(NAMED).map(|(_, row)| format!("`{}`", self.rows[*row].id.escape_debug()));
+            let more = indices.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{}{more}", named.collect::<Vec<_>>().join(", "))
+        };
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(TrainError::Diverged { step, loss, norm, rate, rows: rows() });
+        }
+        match self.cursor.watch.take(loss) {
+            Some(mean) if self.settings.training.divergence == Divergence::Fail => {
+                Err(TrainError::Exploded { step, loss, mean, rate, rows: rows() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Measures the loss on held-out rows, keeps the best, and generates answers.
+    fn evaluate(&mut self) -> Result<(), NodeError> {
+        if self.settings.training.eval.is_none() {
+            return Ok(());
+        }
+        let step = self.cursor.step;
+        self.run.progress(step, Some(self.steps), "steps", &format!("evaluating {} tokens", self.held_out.tokens()));
+        let loss = self.held_out.loss(self.run, &self.model, Some(&self.adapter))?;
+        let is_best = self.cursor.standing.take(step, loss, self.settings.training.patience);
+        if is_best && self.settings.training.keep == Keep::Best {
+            self.best = Some(self.adapter.parameters().to_vec());
+        }
+        self.line(&json!({"step": step, "eval-loss": loss}));
+        for question in &self.questions {
+            let limit = self.settings.training.sample_tokens;
+            let answer = samples::answer(self.run, self.reader, &self.model, &self.adapter, question, limit)?;
+            let (row, text) = (&question.row, &question.text);
+            let line = json!({"step": step, "row": row, "question": text, "answer": answer});
+            self.cursor.metrics.push_str(&line.to_string());
+            self.cursor.metrics.push('\n');
+        }
+        self.run
+            .note(format!("step {step}: loss on held-out rows {loss:.4}{}", if is_best { ", the lowest" } else { "" }));
+        Ok(())
     }
 
     /// Notes a step that was taken.
@@ -176,87 +318,105 @@ impl<'a> Session<'a> {
             "grad-norm": norm,
             "trained-tokens": trained,
         });
-        cursor.metrics.push_str(&line.to_string());
-        cursor.metrics.push('\n');
+        self.line(&line);
     }
 
-    /// Returns the dropout of the next step.
-    fn dropout(&self) -> Option<Dropout> {
-        let seed = random::mix(&[self.settings.seed, random::name("dropout")]);
-        (self.settings.dropout > 0.0).then_some(Dropout { rate: self.settings.dropout as f32, seed })
+    /// Adds a line to the metrics.
+    fn line(&mut self, line: &serde_json::Value) {
+        self.cursor.metrics.push_str(&line.to_string());
+        self.cursor.metrics.push('\n');
+    }
+
+    /// Returns how gradients are computed, of the loss times `weight`.
+    fn gradient_step(&self, weight: f32) -> GradientStep {
+        let adapter = &self.settings.adapter;
+        let seed = |name: &str| random::mix(&[self.settings.training.seed, random::name(name)]);
+        let (rate, alpha) = (adapter.dropout as f32, adapter.neftune_alpha as f32);
+        GradientStep {
+            weight,
+            dropout: (rate > 0.0).then(|| Dropout { rate, seed: seed("dropout") }),
+            noise: (alpha > 0.0).then(|| Noise { alpha, seed: seed("noise") }),
+            label_smoothing: adapter.label_smoothing as f32,
+            activations: self.activations,
+        }
     }
 
     /// Keeps the state.
-    fn save(&self) -> Result<(), NodeError> {
-        let numbers = [self.adapter.parameters().to_vec(), self.optimizer.first.clone(), self.optimizer.second.clone()];
-        Checkpoint { cursor: self.cursor.clone(), numbers }.save(self.run, &self.checkpoint)
+    fn save(&mut self) -> Result<(), NodeError> {
+        let mut numbers = vec![self.adapter.parameters(), &self.optimizer.first, &self.optimizer.second];
+        numbers.extend(self.best.as_deref());
+        self.trail.save(&self.cursor, &numbers)
     }
 
     /// Puts adapter and metrics into the store.
-    fn finish(self, mut report: Vec<Count>) -> Result<Outcome, NodeError> {
+    fn finish(mut self, mut report: Vec<Count>, new_rows: u64, warm: Option<&Warm>) -> Result<Outcome, NodeError> {
         if self.settings.depends_on_length() {
-            self.run.store.put_state(&self.checkpoint, &None::<()>)?;
+            self.trail.end()?;
         } else {
             self.save()?;
         }
+        self.trail.tell();
+        // What follows is no part of the trajectory: a longer training has no evaluation here.
+        if self.cursor.standing.last_step != Some(self.cursor.step) {
+            self.evaluate()?;
+        }
+        let base_loss = match warm {
+            Some(_) if self.settings.training.eval.is_some() => {
+                Some(self.held_out.loss(self.run, &self.model, None)?)
+            }
+            _ => self.cursor.standing.start,
+        };
+        if let Some(best) = self.best.take() {
+            self.adapter.parameters_mut().copy_from_slice(&best);
+        }
         let mut files = BTreeMap::new();
-        for (name, bytes) in self.adapter.to_peft(self.settings.dropout)? {
+        let adapter = self.adapter.to_peft(self.settings.adapter.dropout)?;
+        for (name, bytes) in adapter {
             files.insert(name.to_owned(), self.run.store.put_file_bytes(&bytes)?);
         }
         let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;
+        let board = self.run.store.put_file_bytes(&events::file(&self.cursor.metrics))?;
+        let board = Artifact::Folder { files: [(events::FILE_NAME.to_owned(), board)].into() };
         report.push(Count { what: "rows trained".into(), count: self.rows.len() as u64 });
-        let fields = [
-            ("loss", json!(self.cursor.last_loss)),
-            ("steps", json!(self.cursor.step)),
-            ("rows", json!(self.rows.len())),
-            ("trained-tokens", json!(self.cursor.all_tokens)),
-            ("parameters", json!(self.adapter.parameters().len())),
-        ];
         Ok(Outcome {
             outputs: [
                 ("adapter".to_owned(), Artifact::Folder { files }),
                 ("metrics".to_owned(), Artifact::File(metrics)),
+                ("tensorboard".to_owned(), board),
             ]
             .into(),
-            fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            fields: self.fields(new_rows, warm, base_loss),
             report,
         })
     }
-}
 
-/// Returns how weights are kept: dense where they take at most half of the memory.
-fn storage(config: &LlamaConfig, memory: u64) -> Storage {
-    let tables = if config.tied { 1 } else { 2 } * config.vocabulary * config.hidden;
-    let bytes = 4 * (config.block_weights() + tables) as u64;
-    if bytes <= memory / 2 { Storage::Dense } else { Storage::AsStored }
-}
-
-/// Returns whether activations are kept: where those of the longest row, and of a usual part, take at most a quarter of
-/// the memory.
-fn activations(config: &LlamaConfig, longest: usize, memory: u64) -> Activations {
-    let bytes = transformer::activation_bytes(config, longest.max(MICRO_BATCH_TOKENS));
-    if bytes <= memory / 4 { Activations::Kept } else { Activations::Recomputed }
-}
-
-/// Measures a training for people; nothing of it enters a result.
-struct Clock {
-    started: Instant,
-    saved: Instant,
-    tokens: usize,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { started: Instant::now(), saved: Instant::now(), tokens: 0 }
-    }
-
-    fn step(&mut self, tokens: usize) {
-        self.tokens += tokens;
-    }
-
-    /// Returns the live text, such as `loss 1.234 · 95 tokens/s`; the time that is left follows from the steps.
-    fn detail(&self, loss: f64) -> String {
-        let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
-        format!("loss {loss:.3} · {:.0} tokens/s", self.tokens as f64 / seconds)
+    /// Returns what gates read.
+    fn fields(
+        &self,
+        new_rows: u64,
+        warm: Option<&Warm>,
+        base_loss: Option<f64>,
+    ) -> BTreeMap<String, serde_json::Value> {
+        let (cursor, standing) = (&self.cursor, &self.cursor.standing);
+        let loss = if cursor.tokens > 0 { cursor.loss / cursor.tokens as f64 } else { cursor.last_loss };
+        let kept = if self.settings.training.keep == Keep::Best { standing.best } else { standing.last };
+        let mut fields = vec![
+            ("loss", json!((cursor.all_tokens > 0).then_some(loss))),
+            ("steps", json!(cursor.step)),
+            ("rows", json!(self.rows.len())),
+            ("new-rows", json!(new_rows)),
+            ("trained-tokens", json!(cursor.all_tokens)),
+            ("parameters", json!(self.adapter.parameters().len())),
+            ("warm-starts", json!(warm.map_or(0, |warm| warm.count))),
+        ];
+        if let (Some(kept), Some(start), Some(base)) = (kept, standing.start, base_loss) {
+            fields.extend([
+                ("eval-loss", json!(kept)),
+                ("eval-best-step", json!(standing.best_step)),
+                ("eval-start-loss", json!(start)),
+                ("eval-base-loss", json!(base)),
+            ]);
+        }
+        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

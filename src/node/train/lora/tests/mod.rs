@@ -1,3 +1,11 @@
+//! Trainings of the tiny model of `tests/fixtures/tiny-llama`, which take a moment.
+
+mod adapters;
+mod evaluation;
+mod mistakes;
+mod reproducible;
+mod warm;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,6 +24,13 @@ fn model(bench: &Bench) -> JobInput {
     let files = names.iter().map(|name| ((*name).to_owned(), bench.store.put_file(&folder.join(name)).unwrap()));
     let artifact = Artifact::Folder { files: files.collect() };
     bench.input(InputRole::Model, "model", "weights", Some(artifact), json!({}))
+}
+
+/// Returns the lines of the metrics.
+fn metrics(bench: &Bench, outputs: &BTreeMap<String, Artifact>) -> Vec<Value> {
+    let Artifact::File(metrics) = &outputs["metrics"] else { panic!("metrics are a file") };
+    let text = fs_err::read_to_string(bench.store.path(metrics).unwrap()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn row(index: usize, answer: &str) -> Record {
@@ -49,21 +64,39 @@ fn trained(bench: &Bench, settings: &Value) -> (BTreeMap<String, Artifact>, BTre
     (outcome.outputs, outcome.fields)
 }
 
-/// Trains, asks for the end after so many steps, and returns the failure's class.
-fn cancelled(bench: &Bench, settings: &Value, steps: u64) -> FailureClass {
-    struct AfterSteps<'a>(&'a crate::node::Cancel, u64);
-    impl crate::node::Events for AfterSteps<'_> {
-        fn event(&self, event: crate::node::Event) {
-            if matches!(event, crate::node::Event::Progress(progress) if progress.unit == "steps" && progress.done >= self.1)
-            {
-                self.0.cancel();
-            }
+/// Cancels a run after so many steps.
+struct AfterSteps<'a>(&'a crate::node::Cancel, u64);
+
+impl crate::node::Events for AfterSteps<'_> {
+    fn event(&self, event: crate::node::Event) {
+        if matches!(event, crate::node::Event::Progress(progress) if progress.unit == "steps" && progress.done >= self.1)
+        {
+            self.0.cancel();
         }
     }
+}
+
+/// Trains, asks for the end after so many steps, and returns the failure's class.
+fn cancelled(bench: &Bench, settings: &Value, steps: u64) -> FailureClass {
     bench.with_run(&Lora, settings, ten_rows(bench), &[], |run| {
         let events = AfterSteps(run.cancel, steps);
         let run = Run { job: run.job, store: run.store, events: &events, cancel: run.cancel, secrets: run.secrets };
         Lora.run(&run).unwrap_err().class
+    })
+}
+
+/// Gives `go` a run with so many threads and bytes of memory.
+fn with_grant<T>(
+    bench: &Bench,
+    settings: &Value,
+    inputs: Vec<JobInput>,
+    threads: usize,
+    memory: Option<u64>,
+    go: impl FnOnce(&Run<'_>) -> T,
+) -> T {
+    bench.with_run(&Lora, settings, inputs, &[], |run| {
+        let job = crate::node::Job { grant: crate::node::Grant { threads, memory }, ..run.job.clone() };
+        go(&Run { job: &job, store: run.store, events: run.events, cancel: run.cancel, secrets: run.secrets })
     })
 }
 
@@ -73,10 +106,8 @@ fn training_learns_and_gives_an_adapter_with_its_metrics() {
     let outcome = bench.run(&Lora, &settings(&json!({})), ten_rows(&bench), &[]).unwrap();
     assert_eq!(outcome.fields["steps"], 12);
     assert_eq!(outcome.fields["rows"], 10);
-    assert_eq!(outcome.outputs.keys().collect::<Vec<_>>(), ["adapter", "metrics"]);
-    let Artifact::File(metrics) = &outcome.outputs["metrics"] else { panic!("metrics are a file") };
-    let metrics = fs_err::read_to_string(bench.store.path(metrics).unwrap()).unwrap();
-    let metrics: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(outcome.outputs.keys().collect::<Vec<_>>(), ["adapter", "metrics", "tensorboard"]);
+    let metrics = metrics(&bench, &outcome.outputs);
     let loss = |step: usize| metrics[step]["loss"].as_f64().unwrap();
     assert!(loss(11) < loss(0) - 0.5, "{} is not below {}", loss(11), loss(0));
     let last = outcome.fields["loss"].as_f64().unwrap();
@@ -99,44 +130,8 @@ fn a_longer_training_with_a_constant_rate_goes_on_where_the_shorter_one_ended() 
     let bench = Bench::new();
     trained(&bench, &with(1));
     let (went_on, _) = trained(&bench, &with(2));
+    assert!(bench.events.notes().iter().any(|note| note.starts_with("goes on after step 3 of 6")));
     assert_eq!(went_on, trained(&Bench::new(), &with(2)).0);
     // And a shorter one does not start from the longer one's end.
     assert_eq!(trained(&bench, &with(1)), trained(&Bench::new(), &with(1)));
-}
-
-#[test]
-fn rows_that_cannot_be_trained_are_counted_by_reason() {
-    let bench = Bench::new();
-    let mut some: Vec<Record> = (0..3).map(|index| row(index, "fine")).collect();
-    some.push(row(3, "<|im_end|>"));
-    let outcome = bench.run(&Lora, &settings(&json!({"epochs": 1})), vec![rows(&bench, some), model(&bench)], &[]);
-    let report = outcome.unwrap().report;
-    let found = report.iter().find(|count| count.what.contains("template's token")).unwrap();
-    assert_eq!(found.count, 1);
-}
-
-#[test]
-fn nothing_to_train_is_an_error_that_says_why() {
-    let bench = Bench::new();
-    let inputs = vec![rows(&bench, vec![row(1, "<|im_end|>")]), model(&bench)];
-    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
-    assert_eq!(error.message, "none of 1 rows can be trained: dropped: its text holds the template's token <|im_end|>");
-}
-
-#[test]
-fn a_training_that_diverges_ends_with_the_step() {
-    let bench = Bench::new();
-    let settings = settings(&json!({"alpha": 1e38, "learning-rate": 0.9, "warmup-steps": 0}));
-    let error = bench.run(&Lora, &settings, ten_rows(&bench), &[]).unwrap_err();
-    assert_eq!(error.code.as_deref(), Some("train::diverged"));
-    assert!(error.message.starts_with("training diverged in step 2:"), "{}", error.message);
-}
-
-#[test]
-fn every_setting_out_of_its_range_is_named() {
-    let problems = Lora.canonical(&json!({"rank": 0, "learning-rate": 3.0, "targets": []})).unwrap_err();
-    let names: Vec<&str> = problems.iter().map(|problem| problem.path[0].as_str()).collect();
-    assert_eq!(names, ["rank", "targets", "learning-rate"]);
-    let problems = Lora.canonical(&json!({"targets": ["q", "keys"]})).unwrap_err();
-    assert_eq!(problems[0].path, ["targets", "1"]);
 }

@@ -1,0 +1,162 @@
+//! How fast this machine trains a model: a second of the real computation, for forecasts.
+//!
+//! Some blocks and the output projection of the model itself are computed for two numbers of tokens; what a micro-batch
+//! takes is close to a line over its tokens, and to the sum of its blocks.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::super::Result;
+use super::super::config::LlamaConfig;
+use super::super::kernel::{LANES, Mode, Operand, multiply};
+use super::super::lora::{Adapter, LoraConfig, Projection};
+use super::super::optimizer::AdamW;
+use super::super::rows::TokenRow;
+use super::super::weights::{Base, Storage};
+use super::{Activations, Batch, GradientStep, Transformer};
+
+/// Blocks that are measured together.
+const BLOCKS: usize = 3;
+/// Tokens of the smaller measurement.
+const FEW: usize = 64;
+/// Tokens of the larger one, at most.
+const MANY: usize = 512;
+/// What the larger measurement may take, in seconds.
+const SECONDS: f64 = 0.4;
+/// Parameters that the optimiser is measured with.
+const PARAMETERS: usize = 1 << 19;
+
+/// What computing takes here, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Speed {
+    /// A block, forward and backward: each time, and for each token.
+    pub block: (f64, f64),
+    /// The share of the forward pass in that.
+    pub forward: f64,
+    /// All but the blocks: each time, and for each trained token.
+    pub head: (f64, f64),
+    /// A step of the optimiser, for each parameter.
+    pub parameter: f64,
+    /// Floating-point operations of a second in a matrix product that lies in the caches.
+    pub peak: f64,
+}
+
+impl Speed {
+    /// Measures it with the first blocks of `base` and an adapter of the rank of `lora` for all their modules. Rows are as
+    /// long as `row`, and as much of them is trained.
+    ///
+    /// # Errors
+    /// [`super::super::ModelError`] when the weights cannot be read.
+    pub fn measure(base: &Base, storage: Storage, lora: &LoraConfig, row: &TokenRow) -> Result<Self> {
+        let blocks = BLOCKS.min(base.config().layers);
+        let mut model = Transformer::load_first(base, storage, blocks, |_| ())?;
+        let adapter = &typical(&LlamaConfig { layers: blocks, ..base.config().clone() }, lora, &model)?;
+        let few = batch(row, FEW);
+        let mut gradient = vec![0.0; adapter.parameters().len()];
+        let mut time = |model: &Transformer, batch: &Batch| -> Result<f64> {
+            let step = GradientStep::new(1.0, Activations::Kept);
+            let mut best = f64::INFINITY;
+            for _ in 0..2 {
+                let begun = Instant::now();
+                model.loss_and_gradient(adapter, batch, &step, &mut gradient)?;
+                best = best.min(begun.elapsed().as_secs_f64());
+            }
+            Ok(best)
+        };
+        let several_few = time(&model, &few)?;
+        let tokens = (FEW as f64 * SECONDS / several_few).clamp(2.0 * FEW as f64, MANY as f64) as usize;
+        let many = batch(row, tokens);
+        let several_many = time(&model, &many)?;
+        let begun = Instant::now();
+        model.loss(Some(adapter), &many)?;
+        let forward = (begun.elapsed().as_secs_f64() / several_many).min(1.0);
+        model.blocks.truncate(1);
+        let (one_few, one_many) = (time(&model, &few)?, time(&model, &many)?);
+        let a_block = |several: f64, one: f64| if blocks > 1 { (several - one) / (blocks - 1) as f64 } else { 0.0 };
+        let (block_few, block_many) = (a_block(several_few, one_few), a_block(several_many, one_many));
+        Ok(Self {
+            block: line((few.tokens(), block_few), (many.tokens(), block_many)),
+            forward,
+            head: line((few.trained_tokens(), one_few - block_few), (many.trained_tokens(), one_many - block_many)),
+            parameter: a_parameter(),
+            peak: peak_flops(),
+        })
+    }
+
+    /// Returns the seconds of a micro-batch of so many tokens through so many blocks.
+    pub fn micro_batch(&self, layers: usize, tokens: f64, trained: f64, activations: Activations) -> f64 {
+        let block = self.block.0 + self.block.1 * tokens;
+        let again = if activations == Activations::Recomputed { 1.0 + self.forward } else { 1.0 };
+        layers as f64 * block * again + self.head.0 + self.head.1 * trained
+    }
+}
+
+/// Returns an adapter for all modules, whichever of them and of the blocks `lora` is for.
+fn typical(config: &LlamaConfig, lora: &LoraConfig, model: &Transformer) -> Result<Adapter> {
+    let sides = Projection::ALL.into_iter().flat_map(|projection| <[usize; 2]>::from(projection.shape(config)));
+    let rank = sides.fold(lora.rank, usize::min);
+    let plain = LoraConfig { rank, dora: lora.dora, ..LoraConfig::default() };
+    Ok(Adapter::new(config, &plain, 0, |layer, projection| model.weight(layer, projection))?)
+}
+
+/// Returns the line through two points: its height at 0 and its slope, neither below 0.
+fn line(few: (usize, f64), many: (usize, f64)) -> (f64, f64) {
+    let run = many.0.saturating_sub(few.0);
+    let slope = if run == 0 { 0.0 } else { ((many.1 - few.1) / run as f64).max(0.0) };
+    let slope = slope.min(many.1.max(0.0) / many.0.max(1) as f64);
+    ((many.1 - slope * many.0 as f64).max(0.0), slope)
+}
+
+/// Lays `row` end to end up to so many tokens.
+fn batch(row: &TokenRow, tokens: usize) -> Batch {
+    let mut rows = Vec::new();
+    let mut left = tokens;
+    while left > 0 && !row.ids.is_empty() {
+        let length = left.min(row.ids.len());
+        // The end of the row, where the answer is, so that something is trained.
+        let start = row.ids.len() - length;
+        let mut ids = row.ids[start..].to_vec();
+        // What rows begin with in common would be computed once.
+        ids[0] = rows.len() as u32;
+        rows.push(TokenRow { ids, trained: row.trained[start..].to_vec() });
+        left -= length;
+    }
+    Batch::new(rows.iter().map(|row| (0, row)))
+}
+
+fn a_parameter() -> f64 {
+    let mut parameters = vec![0.5; PARAMETERS];
+    let gradient = vec![0.25; PARAMETERS];
+    let mut optimizer = AdamW::new(PARAMETERS, 0.0);
+    let groups = [(0..PARAMETERS, 1.0)];
+    optimizer.step(&mut parameters, &gradient, 1e-3, &groups);
+    let begun = Instant::now();
+    optimizer.step(&mut parameters, &gradient, 1e-3, &groups);
+    begun.elapsed().as_secs_f64() / PARAMETERS as f64
+}
+
+/// Returns the floating-point operations of a second that a matrix product reaches on the threads of this pool.
+pub fn peak_flops() -> f64 {
+    const SIZE: usize = 512;
+    const PANELS: usize = 8;
+    let weight = vec![0.5_f32; SIZE * SIZE];
+    let product = |_: usize| {
+        let x = vec![0.25_f32; PANELS * SIZE * LANES];
+        let mut out = vec![0.0_f32; PANELS * SIZE * LANES];
+        let begun = Instant::now();
+        let mut times = 0;
+        while times < 4 || begun.elapsed().as_secs_f64() < 0.05 {
+            let stride = SIZE * LANES;
+            multiply(Operand::by_rows(&weight, SIZE, SIZE), (&x, stride), (&mut out, stride), Mode::Fresh);
+            times += 1;
+        }
+        let flops = 2 * times * SIZE * SIZE * PANELS * LANES;
+        flops as f64 / begun.elapsed().as_secs_f64()
+    };
+    let threads = rayon::current_num_threads();
+    let once = || (0..threads).into_par_iter().with_max_len(1).map(product).sum::<f64>();
+    once().max(once()).max(once())
+}

@@ -1,0 +1,252 @@
+//! How much memory a training needs, and how it fits into what there is: weights as floats or as the file has them,
+//! activations kept or computed again. Neither changes a result.
+
+use super::error::TrainError;
+use crate::model::config::LlamaConfig;
+use crate::model::transformer::{self, Activations};
+use crate::model::weights::Storage;
+
+/// What the program, its tokenizer and its libraries take.
+const PROGRAM: u64 = 40 << 20;
+/// What a token of the vocabulary takes in the tokenizer.
+const TOKENIZER: u64 = 600;
+/// The share of the memory that is planned with: the rest is for what is not counted.
+const USED: f64 = 0.95;
+/// Bytes of a weight below which a file counts as quantised: what is stored in 16 bits is made floats.
+const QUANTISED: f64 = 1.9;
+
+/// What memory depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Shape<'a> {
+    /// The base model.
+    pub(super) config: &'a LlamaConfig,
+    /// Bytes of the base's file when it is one GGUF.
+    pub(super) file: Option<u64>,
+    /// Parameters of the adapter.
+    pub(super) parameters: usize,
+    /// The adapter's rank.
+    pub(super) rank: usize,
+    /// Whether it is a DoRA, which keeps more.
+    pub(super) dora: bool,
+    /// Tokens of the largest micro-batch.
+    pub(super) tokens: usize,
+    /// Its trained tokens.
+    pub(super) trained: usize,
+    /// Tokens of all rows.
+    pub(super) all_tokens: usize,
+    /// Copies of the parameters that are held: the best beside the last.
+    pub(super) copies: usize,
+}
+
+/// What a training needs, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Needs {
+    weights: u64,
+    activations: u64,
+    adapter: u64,
+    rest: u64,
+}
+
+/// How a training is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) storage: Storage,
+    pub(super) activations: Activations,
+    pub(super) needs: Needs,
+}
+
+impl Needs {
+    /// Returns the sum.
+    pub(super) fn total(&self) -> u64 {
+        self.weights + self.activations + self.adapter + self.rest
+    }
+
+    fn parts(&self) -> String {
+        format!(
+            "weights {}, activations {}, adapter and optimizer {}, all else {}",
+            human(self.weights),
+            human(self.activations),
+            human(self.adapter),
+            human(self.rest)
+        )
+    }
+}
+
+impl Shape<'_> {
+    /// Returns what is needed when it is done so.
+    pub(super) fn needs(&self, storage: Storage, activations: Activations) -> Needs {
+        let config = self.config;
+        let tokens = self.tokens as u64;
+        let hidden = config.hidden as u64;
+        // A row of a block's state for each token, and what its backward pass has beside it.
+        let dora = if self.dora { transformer::dora_bytes(config, self.tokens) } else { 0 };
+        let a_block = (transformer::activation_bytes(config, self.tokens) + dora) / config.layers as u64
+            + 4 * tokens * 7 * self.rank as u64;
+        let backward = 4 * tokens * (3 * config.intermediate as u64 + 8 * hidden);
+        let blocks = match activations {
+            Activations::Kept => config.layers as u64 * a_block,
+            Activations::Recomputed => config.layers as u64 * 4 * tokens * hidden + a_block,
+            Activations::Within(bytes) => bytes + config.layers as u64 * 4 * tokens * hidden + a_block,
+        };
+        let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
+        Needs {
+            weights: self.weights(storage),
+            activations: blocks + backward + logits,
+            // Parameters, gradient, two moments; and a checkpoint that is being written.
+            adapter: 4 * self.parameters as u64 * (7 + 2 * self.copies as u64),
+            rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
+        }
+    }
+
+    fn weights(&self, storage: Storage) -> u64 {
+        let dense = 4 * weights(self.config);
+        match (storage, self.file.filter(|_| self.is_quantised())) {
+            (Storage::AsStored, Some(bytes)) => bytes,
+            _ => dense,
+        }
+    }
+
+    fn is_quantised(&self) -> bool {
+        self.file.is_some_and(|bytes| (bytes as f64) < QUANTISED * weights(self.config) as f64)
+    }
+
+    /// Returns the fastest way that fits into `memory` bytes.
+    ///
+    /// # Errors
+    /// [`TrainError::Memory`] when none does, with what would.
+    pub(super) fn choose(&self, memory: u64) -> Result<Choice, TrainError> {
+        let ways = [
+            (Storage::Dense, Activations::Kept),
+            (Storage::Dense, Activations::Recomputed),
+            (Storage::AsStored, Activations::Kept),
+            (Storage::AsStored, Activations::Recomputed),
+        ];
+        let usable = (memory as f64 * USED) as u64;
+        let mut least: Option<Choice> = None;
+        for (storage, activations) in ways {
+            let needs = self.needs(storage, activations);
+            let choice = Choice { storage, activations, needs };
+            if needs.total() <= usable {
+                return Ok(choice);
+            }
+            if least.is_none_or(|least| needs.total() < least.needs.total()) {
+                least = Some(choice);
+            }
+        }
+        let needs = least.map_or_else(|| self.needs(Storage::AsStored, Activations::Recomputed), |least| least.needs);
+        Err(TrainError::Memory {
+            needed: human(needs.total()),
+            has: human(usable),
+            parts: needs.parts(),
+            ways: self.ways_out(usable),
+        })
+    }
+
+    /// Says what would fit, and what it would need; blocks are computed again in all of it.
+    fn ways_out(&self, usable: u64) -> String {
+        let least = |shape: &Self| shape.needs(Storage::AsStored, Activations::Recomputed).total();
+        let mut ways = Vec::new();
+        let mut try_out = |what: String, shape: Self| {
+            let total = least(&shape);
+            if total <= usable {
+                ways.push(format!("{what} needs {}", human(total)));
+            }
+        };
+        let shorter = |tokens: usize| {
+            let trained = self.trained * tokens / self.tokens.max(1);
+            Self { tokens, trained, ..self.clone() }
+        };
+        if let Some(tokens) =
+            [1024, 512, 256, 128].into_iter().find(|tokens| *tokens < self.tokens && least(&shorter(*tokens)) <= usable)
+        {
+            let what = format!("`max-tokens = {tokens}` with `micro-batch-tokens = {tokens}`");
+            try_out(what, shorter(tokens));
+        }
+        if self.rank > 8 {
+            let parameters = self.parameters * 8 / self.rank;
+            try_out("`rank = 8`".into(), Self { rank: 8, parameters, ..self.clone() });
+        }
+        if !self.is_quantised() {
+            // Q4_K_M has 4.85 bits a weight.
+            let file = Some((weights(self.config) as f64 * 4.85 / 8.0) as u64);
+            try_out("the base as a GGUF in Q4_K_M".into(), Self { file, ..self.clone() });
+        }
+        let ways =
+            if ways.is_empty() { "nothing less than a smaller base model fits".to_owned() } else { ways.join("; ") };
+        format!("{ways}; or give it more: `[run.node.NAME]` `memory`, where the machine has it")
+    }
+}
+
+/// Returns the weights of a model: its blocks' matrices and its tables.
+fn weights(config: &LlamaConfig) -> u64 {
+    let tables = if config.tied { 1 } else { 2 } * config.vocabulary * config.hidden;
+    (config.block_weights() + tables) as u64
+}
+
+/// Writes bytes for people.
+pub(super) fn human(bytes: u64) -> String {
+    match bytes {
+        0..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::{RopeScaling, rope_frequencies};
+
+    /// Llama 3.1 8B.
+    fn large() -> LlamaConfig {
+        LlamaConfig {
+            hidden: 4096,
+            intermediate: 14336,
+            layers: 32,
+            heads: 32,
+            kv_heads: 8,
+            head_dim: 128,
+            vocabulary: 128_256,
+            context: 131_072,
+            rms_epsilon: 1e-5,
+            tied: false,
+            rope_frequencies: rope_frequencies(128, 500_000.0, RopeScaling::None),
+        }
+    }
+
+    fn shape(config: &LlamaConfig) -> Shape<'_> {
+        Shape {
+            config,
+            file: Some(4_900_000_000),
+            parameters: 41_943_040,
+            rank: 16,
+            dora: false,
+            tokens: 2048,
+            trained: 2048,
+            all_tokens: 1_000_000,
+            copies: 0,
+        }
+    }
+
+    #[test]
+    fn the_fastest_way_that_fits_is_taken() {
+        let config = large();
+        let shape = shape(&config);
+        let way = |gib: u64| shape.choose(gib << 30).map(|choice| (choice.storage, choice.activations)).unwrap();
+        assert_eq!(way(128), (Storage::Dense, Activations::Kept));
+        assert_eq!(way(40), (Storage::Dense, Activations::Recomputed));
+        assert_eq!(way(26), (Storage::AsStored, Activations::Kept));
+        assert_eq!(way(10), (Storage::AsStored, Activations::Recomputed));
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_with_what_would() {
+        let config = large();
+        let dense = Shape { file: None, ..shape(&config) };
+        let TrainError::Memory { needed, has, ways, .. } = dense.choose(12 << 30).unwrap_err() else { panic!() };
+        assert!(needed.starts_with('3') && needed.ends_with(" GiB"), "{needed}");
+        assert_eq!(has, "11.4 GiB");
+        assert!(ways.starts_with("the base as a GGUF in Q4_K_M needs "), "{ways}");
+        let TrainError::Memory { ways, .. } = shape(&config).choose(1 << 30).unwrap_err() else { panic!() };
+        assert!(ways.contains("smaller base model"), "{ways}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Held-out rows: their loss, the best adapter, patience, and answers.
+
+use super::*;
+
+/// Returns held-out rows as an input.
+pub(super) fn held_out(bench: &Bench, held: Vec<Record>) -> JobInput {
+    let records = crate::record::write(&bench.store, held).unwrap();
+    bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({}))
+}
+
+/// Returns the ten rows with two that are held out.
+fn inputs(bench: &Bench) -> Vec<JobInput> {
+    let mut inputs = ten_rows(bench);
+    let held = (20..22).map(|index| row(index, "the one after the one before")).collect();
+    inputs.insert(1, held_out(bench, held));
+    inputs
+}
+
+fn with(more: &Value) -> Value {
+    let mut all = json!({"eval": "dataset:eval"});
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings(&all)
+}
+
+#[test]
+fn the_loss_on_held_out_rows_is_measured_at_each_epochs_end_and_they_are_not_trained() {
+    let bench = Bench::new();
+    let outcome = bench.run(&Lora, &with(&json!({})), inputs(&bench), &[]).unwrap();
+    assert_eq!(outcome.fields["rows"], 10);
+    let metrics = metrics(&bench, &outcome.outputs);
+    let evaluated: Vec<u64> =
+        metrics.iter().filter(|line| line["eval-loss"].is_f64()).map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(evaluated, [0, 3, 6, 9, 12]);
+    let field = |name: &str| outcome.fields[name].as_f64().unwrap();
+    assert!(field("eval-loss") < field("eval-start-loss") - 0.5, "{:?}", outcome.fields);
+    assert_eq!(outcome.fields["eval-start-loss"], outcome.fields["eval-base-loss"]);
+    // What is trained is what is trained without them.
+    assert_eq!(outcome.outputs["adapter"], trained(&Bench::new(), &settings(&json!({}))).0["adapter"]);
+}
+
+#[test]
+fn training_stops_when_patience_ends_and_the_best_adapter_is_kept() {
+    let bench = Bench::new();
+    // The held-out answer is another one: the more is learnt, the worse it becomes.
+    let inputs = || {
+        let mut inputs = ten_rows(&bench);
+        inputs.insert(1, held_out(&bench, vec![row(20, "QQQQ ZZZZ 0000 !!!!")]));
+        inputs
+    };
+    let more = json!({"eval-steps": 1, "patience": 3, "keep": "best", "epochs": 20, "schedule": "constant",
+        "warmup-steps": 0});
+    let best = bench.run(&Lora, &with(&more), inputs(), &[]).unwrap();
+    let step = best.fields["eval-best-step"].as_u64().unwrap();
+    assert_eq!(best.fields["steps"].as_u64().unwrap(), step + 3);
+    let losses: Vec<f64> =
+        metrics(&bench, &best.outputs).iter().filter_map(|line| line["eval-loss"].as_f64()).collect();
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(best.fields["eval-loss"].as_f64(), Some(least));
+    let last = bench
+        .run(
+            &Lora,
+            &with(&json!({"eval-steps": 1, "patience": 3, "epochs": 20, "schedule": "constant",
+        "warmup-steps": 0})),
+            inputs(),
+            &[],
+        )
+        .unwrap();
+    assert_ne!(last.outputs["adapter"], best.outputs["adapter"]);
+    assert_eq!(last.fields["eval-loss"].as_f64(), losses.last().copied());
+}
+
+#[test]
+fn a_training_with_a_best_adapter_that_was_cancelled_goes_on_to_the_same_bytes() {
+    let with = with(&json!({"eval-steps": 2, "keep": "best", "samples": 1, "sample-tokens": 4}));
+    let whole = Bench::new().run_whole(&with);
+    let bench = Bench::new();
+    bench.with_run(&Lora, &with, inputs(&bench), &[], |run| {
+        let events = AfterSteps(run.cancel, 5);
+        let run = Run { job: run.job, store: run.store, events: &events, cancel: run.cancel, secrets: run.secrets };
+        assert_eq!(Lora.run(&run).unwrap_err().class, FailureClass::Cancelled);
+    });
+    let outcome = bench.run(&Lora, &with, inputs(&bench), &[]).unwrap();
+    assert_eq!((outcome.outputs, outcome.fields), whole);
+}
+
+impl Bench {
+    fn run_whole(&self, settings: &Value) -> (BTreeMap<String, Artifact>, BTreeMap<String, Value>) {
+        let outcome = self.run(&Lora, settings, inputs(self), &[]).unwrap();
+        (outcome.outputs, outcome.fields)
+    }
+}
+
+#[test]
+fn answers_are_generated_at_each_evaluation() {
+    let bench = Bench::new();
+    let outcome =
+        bench.run(&Lora, &with(&json!({"samples": 1, "sample-tokens": 6, "epochs": 1})), inputs(&bench), &[]).unwrap();
+    let metrics = metrics(&bench, &outcome.outputs);
+    let answers: Vec<&Value> = metrics.iter().filter(|line| line["answer"].is_string()).collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!((&answers[0]["row"], &answers[0]["question"]), (&json!("row-20"), &json!("What is 20?")));
+}

@@ -1,0 +1,122 @@
+//! What users see of a training beside its result: its forecast, and warm starts by the lock.
+
+use serde_json::{Value, json};
+
+use crate::support::program::{tunesmith, write};
+use crate::support::tiny::project;
+
+fn object(out: &str, name: &str) -> Value {
+    let objects = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    objects.filter_map(|object| object.get(name).cloned()).next_back().unwrap()
+}
+
+fn add_row(folder: &std::path::Path, question: &str) {
+    let rows = fs_err::read_to_string(folder.join("rows.jsonl")).unwrap();
+    let row = json!({"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": "Ask again."}]});
+    write(folder, &[("rows.jsonl", &format!("{rows}{row}\n"))]);
+}
+
+#[test]
+fn a_plan_forecasts_a_training_once_its_rows_are_there_and_refuses_what_cannot_fit() {
+    let space = project();
+    let plan = |more: &[&str]| {
+        let arguments = [&["plan", "expert", "--json"], more].concat();
+        tunesmith(space.path(), &arguments)
+    };
+    assert_eq!(object(&plan(&[]).expect(0).out, "plan")["cost"], Value::Null);
+    tunesmith(space.path(), &["build", "pairs", "model"]).expect(0);
+    let planned = object(&plan(&[]).expect(0).out, "plan");
+    assert_eq!(planned["action"], "run");
+    assert!(planned["cost"]["memory"].as_u64() > Some(1 << 20), "{planned}");
+    assert!(planned["cost"]["note"].as_str().unwrap().starts_with("5 steps over some "), "{planned}");
+    let text = tunesmith(space.path(), &["plan", "expert"]).expect(0).out;
+    assert!(text.contains("run expert (train.lora): never built; about "), "{text}");
+
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    let short = format!("{manifest}\n[run.node.expert]\nmemory = \"20MiB\"\n");
+    write(space.path(), &[("pipeline.toml", &short)]);
+    let refused = plan(&[]).expect(1);
+    assert_eq!(object(&refused.out, "plan")["action"], "refuse");
+    assert!(refused.out.contains("train::memory") && refused.out.contains("smaller base model"), "{}", refused.out);
+    let built = tunesmith(space.path(), &["build", "expert", "--json"]).expect(1);
+    assert!(built.out.contains("19 MiB may be used"), "{}", built.out);
+}
+
+#[test]
+fn a_warm_start_is_pinned_by_the_lock_and_ended_by_it() {
+    let space = project();
+    let build = || tunesmith(space.path(), &["build", "--json"]).expect(0).out;
+    let fields =
+        || object(&tunesmith(space.path(), &["show", "expert", "--json"]).expect(0).out, "show")["fields"].clone();
+    tunesmith(space.path(), &["lock", "--warm-start", "expert"]).expect(1);
+    build();
+    let adapter = || fs_err::read(space.path().join("adapter/adapter_model.safetensors")).unwrap();
+    let cold = adapter();
+    let locked = tunesmith(space.path(), &["lock", "--warm-start", "expert", "--json"]).expect(0).out;
+    let locked = object(&locked, "lock");
+    assert_eq!(
+        (&locked["start"], &locked["changed"], &locked["warm-starts"]),
+        (&json!("warm"), &json!(true), &json!(0))
+    );
+    let lock = fs_err::read_to_string(space.path().join("pipeline.lock")).unwrap();
+    assert!(lock.contains("[warm-start.expert]"), "{lock}");
+    let plan = tunesmith(space.path(), &["plan", "expert"]).expect(0).out;
+    assert!(plan.contains("input result of the warm start is new"), "{plan}");
+
+    // Nothing is new: the adapter stays, and what was made from it is fresh.
+    let out = build();
+    assert_eq!((object(&out, "build")["built"].clone(), fields()["warm-starts"].clone()), (json!(1), json!(1)));
+    assert_eq!(adapter(), cold);
+
+    add_row(space.path(), "And then?");
+    build();
+    assert_ne!(adapter(), cold);
+    assert_eq!((&fields()["new-rows"], &fields()["warm-starts"]), (&json!(1), &json!(1)));
+    let lineage = tunesmith(space.path(), &["lineage", "expert"]).expect(0).out;
+    assert!(lineage.contains("expert:pairs:rows"), "{lineage}");
+    let kept = tunesmith(space.path(), &["cache", "gc"]).expect(0);
+    drop(kept);
+    tunesmith(space.path(), &["verify", "expert"]).expect(0);
+
+    // Pinned again, the next one goes on from there.
+    let again = object(&tunesmith(space.path(), &["lock", "--warm-start", "expert", "--json"]).expect(0).out, "lock");
+    assert_eq!(again["warm-starts"], 1);
+    add_row(space.path(), "What next?");
+    build();
+    assert_eq!((&fields()["new-rows"], &fields()["warm-starts"]), (&json!(1), &json!(2)));
+
+    // What is excluded cannot be unlearnt by a warm start.
+    let ids = tunesmith(space.path(), &["show", "pairs", "--rows", "1", "--json"]).expect(0).out;
+    let id = object(&ids, "row")["id"].as_str().unwrap().to_owned();
+    tunesmith(space.path(), &["purge", &id]).expect(0);
+    let refused = tunesmith(space.path(), &["build", "--json"]).expect(1).out;
+    assert!(refused.contains("learnt rows of `pairs:rows` that are excluded"), "{refused}");
+    tunesmith(space.path(), &["purge", &id, "--undo"]).expect(0);
+
+    tunesmith(space.path(), &["lock", "--cold", "expert"]).expect(0);
+    assert!(!fs_err::read_to_string(space.path().join("pipeline.lock")).unwrap().contains("warm-start"));
+    build();
+    assert_eq!((&fields()["new-rows"], &fields()["warm-starts"]), (&json!(10), &json!(0)));
+    let said = tunesmith(space.path(), &["lock", "--cold", "expert"]).expect(0).out;
+    assert_eq!(said, "expert trains in full already\n");
+    tunesmith(space.path(), &["lock", "--cold", "pairs"]).expect(2);
+    tunesmith(space.path(), &["lock"]).expect(2);
+}
+
+#[test]
+fn held_out_rows_of_a_split_are_evaluated_and_event_files_are_an_output() {
+    let space = project();
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    let split = "[filter.dataset]\ntype = \"split\"\nfrom = [\"pairs\"]\neval = 0.5\n[train.expert]";
+    let manifest = manifest.replace("[train.expert]", split);
+    let manifest = manifest.replace(
+        "type = \"lora\"\nfrom = [\"pairs\"]",
+        "type = \"lora\"\nfrom = [\"dataset\", \"dataset:eval\"]\neval = \"dataset:eval\"\nkeep = \"best\"",
+    );
+    let gate = "[eval.ship]\ntype = \"gate\"\nrequire = [\"expert.eval-loss <= expert.eval-base-loss\"]\n";
+    write(space.path(), &[("pipeline.toml", &(manifest + gate))]);
+    tunesmith(space.path(), &["build"]).expect(0);
+    tunesmith(space.path(), &["get", "expert:tensorboard", "-o", "board"]).expect(0);
+    let bytes = fs_err::read(space.path().join("board/events.out.tfevents.0000000000.tunesmith")).unwrap();
+    assert!(bytes.windows(9).any(|window| window == b"eval/loss"));
+}
