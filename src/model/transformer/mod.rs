@@ -2,7 +2,8 @@
 //!
 //! Forward and backward are written out by hand: no gradient of a frozen weight is ever computed, logits exist for 128
 //! trained positions at a time, and a block's intermediate results are kept or computed again, as memory allows; the
-//! numbers are the same bits either way. Rows of different lengths are laid end to end; none attends to another.
+//! numbers are the same bits either way. Rows of different lengths are laid end to end; none attends to another, and
+//! what they begin with in common is computed once.
 
 mod attention;
 mod batch;
