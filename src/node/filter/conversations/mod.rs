@@ -132,18 +132,29 @@ fn count(artifact: &Artifact) -> u64 {
     }
 }
 
-/// Returns the candidate rows of a record.
+/// Returns the candidate rows of a record, by its line.
 fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> {
-    let mut rows = Rows::of(line, rules.settings.system.as_deref(), &rules.settings.keep_markers);
-    match line.record()? {
-        Record::Issue(thread) => issue::rows(&thread, "issue", rules, &mut rows),
-        Record::Discussion(thread) => issue::rows(&thread, "discussion", rules, &mut rows),
-        Record::Pull(thread) => pull::rows(&thread, rules, &mut rows),
-        Record::Document(document) => document::rows(&document, rules, &mut rows),
-        Record::Row(row) => rows.row(row),
-        Record::Correction(correction) => rows.correction(correction),
+    let record = line.record()?;
+    let (rows, counts) = convert(&record, rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
+    let mut mapped = Mapped { counts, ..Mapped::default() };
+    for row in &rows {
+        mapped.push(0, row)?;
     }
-    rows.mapped()
+    Ok(mapped)
+}
+
+/// Makes the candidate rows of a record.
+fn convert<'a>(record: &'a Record, rules: &'a Rules<'_>) -> Rows<'a> {
+    let mut rows = Rows::of(record.id(), rules.settings.system.as_deref(), &rules.settings.keep_markers);
+    match record {
+        Record::Issue(thread) => issue::rows(thread, "issue", rules, &mut rows),
+        Record::Discussion(thread) => issue::rows(thread, "discussion", rules, &mut rows),
+        Record::Pull(thread) => pull::rows(thread, rules, &mut rows),
+        Record::Document(document) => document::rows(document, rules, &mut rows),
+        Record::Row(row) => rows.row(row.clone()),
+        Record::Correction(correction) => rows.correction(correction.clone()),
+    }
+    rows
 }
 
 #[cfg(test)]
