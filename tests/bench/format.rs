@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use memchr::{memchr, memchr_iter};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use tunesmith::node::filter::Converter;
@@ -23,8 +24,8 @@ use tunesmith::store::Digest;
 
 /// Runs of each side.
 const RUNS: usize = 7;
-/// Lines that a thread takes at a time.
-const LINES: usize = 256;
+/// Bytes that a thread takes at a time.
+const PIECE: usize = 128 << 10;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -81,14 +82,30 @@ fn format(path: &Path, converter: &Converter) -> Measured {
     let start = Instant::now();
     let mut text = Vec::new();
     file.read_to_end(&mut text).unwrap();
-    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-    let made = lines.par_chunks(LINES).map(|lines| lines.iter().flat_map(|line| rows(line, converter)).collect());
+    let made = pieces(&text).into_par_iter().map(|lines| {
+        let ends = memchr_iter(b'\n', lines).chain([lines.len()]);
+        let lines = ends.scan(0, |start, end| Some(&lines[std::mem::replace(start, end + 1)..end]));
+        lines.filter(|line| !line.is_empty()).flat_map(|line| rows(line, converter)).collect()
+    });
     let mut rows: Vec<(Digest, Conversation)> = made.collect::<Vec<Vec<_>>>().into_iter().flatten().collect();
     // The first of equal ones stays.
     rows.par_sort_by(|a, b| a.0.cmp(&b.0));
     rows.dedup_by(|a, b| a.0 == b.0);
     let seconds = start.elapsed().as_secs_f64();
     Measured { rows: rows.len() as u64, seconds: Some(seconds) }
+}
+
+/// Cuts a text between lines.
+fn pieces(mut text: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while text.len() > PIECE {
+        let end = memchr(b'\n', &text[PIECE..]).map_or(text.len(), |feed| PIECE + feed);
+        let (piece, rest) = text.split_at(end);
+        pieces.push(piece);
+        text = rest.strip_prefix(b"\n").unwrap_or(rest);
+    }
+    pieces.push(text);
+    pieces
 }
 
 /// Returns the rows of one line of the file, each with the digest of its words.

@@ -53,7 +53,7 @@ impl Kind for Lora {
         let value = crate::node::settings::canonical::<Settings>(settings)?;
         let mut problems = Settings::deserialize(&value).map(|settings| settings.problems()).unwrap_or_default();
         problems.extend(settings::second_warmup(settings));
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        crate::node::settings::accepted(value, problems)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
