@@ -70,3 +70,4 @@ pub mod node;
 pub mod record;
 pub mod secret;
 pub mod store;
+mod suggest;

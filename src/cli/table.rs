@@ -2,14 +2,17 @@
 //!
 //! It stands where something ran; of a build that found everything fresh there is nothing new to tell. `--json` writes one
 //! object `counts` a node: `node`, `kind`, `state` (`built`, `fresh`), `read` (records that came in, `null` where an input
-//! was not part of the build), `outputs` (each `output`, `records`) and `dropped` (each `why`, `count`), all of them.
+//! was not part of the build), `outputs` (each `output`, `records`), `dropped` (each `why`, `count`), all of them, and where
+//! a filter tells its sources apart `sources` (each `source`, `read`, `rows`, `dropped`).
+
+use std::collections::BTreeMap;
 
 use console::measure_text_width;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use super::{Context, Output};
-use crate::engine::{BuildReport, Known, Outcome};
+use crate::engine::{BuildReport, Outcome};
 use crate::graph::{Graph, NodeIndex};
 use crate::manifest::Family;
 use crate::store::Artifact;
@@ -18,6 +21,8 @@ use crate::store::Artifact;
 const NAMED: usize = 4;
 /// Nodes that have a line; a matrix over data makes hundreds.
 const MOST: usize = 40;
+/// Columns by which a source stands behind its node.
+const INDENT: usize = 2;
 
 /// What became of a node's records.
 struct Line<'a> {
@@ -26,6 +31,17 @@ struct Line<'a> {
     is_built: bool,
     read: Option<u64>,
     outputs: Vec<(&'a str, u64)>,
+    /// Why, and how many, the most frequent first; all sources together.
+    dropped: Vec<(&'a str, u64)>,
+    /// Where the node counts by source.
+    sources: Vec<Source<'a>>,
+}
+
+/// What became of the records of one source of a node.
+struct Source<'a> {
+    name: &'a str,
+    read: u64,
+    rows: u64,
     /// Why, and how many, the most frequent first.
     dropped: Vec<(&'a str, u64)>,
 }
@@ -61,7 +77,7 @@ fn lines<'a>(graph: &'a Graph, report: &'a BuildReport) -> Vec<Line<'a>> {
         if outputs.is_empty() {
             continue;
         }
-        let dropped = dropped(has);
+        let (sources, dropped) = (sources(&has.report), dropped(&has.report));
         let read = if node.family == Family::Source {
             Some(outputs.iter().chain(&dropped).map(|(_, count)| count).sum())
         } else {
@@ -71,7 +87,7 @@ fn lines<'a>(graph: &'a Graph, report: &'a BuildReport) -> Vec<Line<'a>> {
             counts.sum()
         };
         let is_built = matches!(entry.outcome, Outcome::Built { .. });
-        lines.push(Line { node: &node.name, kind: &node.kind_name, is_built, read, outputs, dropped });
+        lines.push(Line { node: &node.name, kind: &node.kind_name, is_built, read, outputs, dropped, sources });
     }
     lines
 }
@@ -83,39 +99,94 @@ fn count(artifact: &Artifact) -> Option<u64> {
     }
 }
 
-/// Returns the remarks of a report that say why something was left out.
-fn dropped(known: &Known) -> Vec<(&str, u64)> {
+/// Returns the remarks of a report that say why something was left out, whatever the source.
+pub(super) fn dropped(report: &[(String, u64)]) -> Vec<(&str, u64)> {
+    let names: Vec<&str> = names(report).collect();
+    let without_name = |what| names.iter().find_map(|name| of_source(what, name)).unwrap_or(what);
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    for (what, count) in report {
+        *reasons.entry(without_name(what.as_str())).or_default() += count;
+    }
+    frequent(reasons)
+}
+
+/// Returns the counts of a report by source.
+fn sources(report: &[(String, u64)]) -> Vec<Source<'_>> {
+    let source = |name| {
+        let remarks = report.iter().filter_map(|(what, count)| Some((of_source(what, name)?, *count)));
+        let remarks: BTreeMap<&str, u64> = remarks.collect();
+        let count = |what| remarks.get(what).copied().unwrap_or(0);
+        Source { name, read: count("read"), rows: count("rows"), dropped: frequent(remarks) }
+    };
+    names(report).map(source).collect()
+}
+
+/// Returns the names of the sources that a report counts by.
+fn names(report: &[(String, u64)]) -> impl Iterator<Item = &str> {
+    report.iter().filter_map(|(what, _)| what.strip_suffix(": read"))
+}
+
+/// Returns what a remark says of a source.
+fn of_source<'w>(what: &'w str, source: &str) -> Option<&'w str> {
+    what.strip_prefix(source)?.strip_prefix(": ")
+}
+
+/// Returns why something was left out, the most frequent first.
+fn frequent(remarks: BTreeMap<&str, u64>) -> Vec<(&str, u64)> {
     let is_drop = |what: &str| what.starts_with("dropped") || what.starts_with("excluded");
-    let reasons = known.report.iter().filter(|(what, _)| is_drop(what));
-    let mut reasons: Vec<(&str, u64)> = reasons.map(|(what, count)| (what.as_str(), *count)).collect();
+    let mut reasons: Vec<(&str, u64)> = remarks.into_iter().filter(|(what, _)| is_drop(what)).collect();
     reasons.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     reasons
 }
 
 fn for_people(output: &mut Output, lines: &[Line<'_>]) {
     let shown = &lines[..lines.len().min(MOST)];
-    let width = shown.iter().map(|line| measure_text_width(line.node)).max().unwrap_or(0);
+    let names = |line: &Line<'_>| {
+        let sources = line.sources.iter().map(|source| INDENT + measure_text_width(source.name));
+        sources.max().unwrap_or(0).max(measure_text_width(line.node))
+    };
+    let width = shown.iter().map(names).max().unwrap_or(0);
     let read = shown.iter().map(|line| line.read().len()).max().unwrap_or(0).max("read".len());
     if !shown.is_empty() {
         output.note(format_args!("{:width$}  {:>read$}  kept", "", "read"));
     }
     for line in shown {
         output.note(format_args!("{:width$}  {:>read$}  {}", line.node, line.read(), line.kept()));
-        for (why, count) in line.dropped.iter().take(NAMED) {
-            output.note(format_args!("{:width$}  {:>read$}  {why}", "", HumanCount(*count).to_string()));
+        let columns = Columns { width, read, node: line.node };
+        if line.sources.is_empty() {
+            columns.reasons(output, &line.dropped);
         }
-        let more = line.dropped.len().saturating_sub(NAMED);
-        if more > 0 {
-            let rest: u64 = line.dropped[NAMED..].iter().map(|(_, count)| count).sum();
-            let rest = HumanCount(rest).to_string();
-            output.note(format_args!(
-                "{:width$}  {rest:>read$}  … for {more} more reasons: tunesmith show {}",
-                "", line.node
-            ));
+        for source in &line.sources {
+            let (name, came) = (format!("{:INDENT$}{}", "", source.name), HumanCount(source.read).to_string());
+            output.note(format_args!("{name:width$}  {came:>read$}  {}", HumanCount(source.rows)));
+            columns.reasons(output, &source.dropped);
         }
     }
     if lines.len() > shown.len() {
         output.note(format_args!("… and {} more nodes: tunesmith show NODE", lines.len() - shown.len()));
+    }
+}
+
+/// How a node's lines are set.
+struct Columns<'a> {
+    width: usize,
+    read: usize,
+    node: &'a str,
+}
+
+impl Columns<'_> {
+    /// Names the most frequent reasons.
+    fn reasons(&self, output: &mut Output, reasons: &[(&str, u64)]) {
+        let Self { width, read, node } = *self;
+        for (why, count) in reasons.iter().take(NAMED) {
+            output.note(format_args!("{:width$}  {:>read$}  {why}", "", HumanCount(*count).to_string()));
+        }
+        let more = reasons.len().saturating_sub(NAMED);
+        if more > 0 {
+            let rest: u64 = reasons[NAMED..].iter().map(|(_, count)| count).sum();
+            let rest = HumanCount(rest).to_string();
+            output.note(format_args!("{:width$}  {rest:>read$}  … for {more} more reasons: tunesmith show {node}", ""));
+        }
     }
 }
 
@@ -136,21 +207,27 @@ impl Line<'_> {
 
     fn for_programs(&self) -> Value {
         let outputs = self.outputs.iter().map(|(output, records)| json!({"output": output, "records": records}));
-        let dropped = self.dropped.iter().map(|(why, count)| json!({"why": why, "count": count}));
+        let reasons = |dropped: &[(&str, u64)]| {
+            dropped.iter().map(|(why, count)| json!({"why": why, "count": count})).collect::<Vec<_>>()
+        };
+        let sources = self.sources.iter().map(|Source { name, read, rows, dropped }| {
+            json!({"source": name, "read": read, "rows": rows, "dropped": reasons(dropped)})
+        });
         json!({
             "node": self.node,
             "kind": self.kind,
             "state": if self.is_built { "built" } else { "fresh" },
             "read": self.read,
             "outputs": outputs.collect::<Vec<_>>(),
-            "dropped": dropped.collect::<Vec<_>>(),
+            "dropped": reasons(&self.dropped),
+            "sources": sources.collect::<Vec<_>>(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use crate::cli::lineage::tests::built;
     use crate::cli::testing::Space;
@@ -160,14 +237,18 @@ mod tests {
         let space = built();
         space.edit("issues.jsonl", "thanks.", "thanks!");
         let said = space.done(&["build"]).err;
-        let table = "         read  kept\n\
-            issues      4  4\n\
-            notes       2  2\n\
-            fixes       1  1\n\
-            pairs       7  4\n\
-            \x20           2  dropped row: superseded by a correction\n\
-            \x20           1  dropped issue: only the asker commented\n\
-            dataset     4  eval 0, train 4\n";
+        let table = "          read  kept\n\
+            issues       4  4\n\
+            notes        2  2\n\
+            fixes        1  1\n\
+            pairs        7  4\n\
+            \x20 issues     4  2\n\
+            \x20            1  dropped issue: only the asker commented\n\
+            \x20            1  dropped row: superseded by a correction\n\
+            \x20 notes      2  1\n\
+            \x20            1  dropped row: superseded by a correction\n\
+            \x20 fixes      1  1\n\
+            dataset      4  eval 0, train 4\n";
         assert!(said.contains(table), "{said}");
     }
 
@@ -184,6 +265,10 @@ mod tests {
         );
         assert_eq!(issues["dropped"], json!([{"why": "excluded by pipeline.excluded.jsonl", "count": 1}]));
         assert_eq!((&counts[3]["state"], &counts[3]["read"]), (&json!("built"), &json!(6)));
+        let of_source = |source: &Value| (source["source"].clone(), source["read"].clone(), source["rows"].clone());
+        let by_source: Vec<_> = counts[3]["sources"].as_array().unwrap().iter().map(of_source).collect();
+        assert_eq!(by_source[1], (json!("notes"), json!(2), json!(1)));
+        assert_eq!(by_source[2], (json!("fixes"), json!(1), json!(1)));
         assert!(space.done(&["build", "--json"]).objects("counts").is_empty());
     }
 

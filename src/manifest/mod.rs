@@ -17,10 +17,10 @@ mod run;
 mod secret;
 mod section;
 mod source;
-pub(crate) mod suggest;
 mod syntax;
 mod value;
 
+pub(crate) use crate::suggest;
 pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
 pub use error::ManifestError;
 pub use overlay::Overlays;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::record::Counts;
 use crate::store::{Artifact, Digest};
 
 /// The version of the job's form; a worker refuses any other.
@@ -121,6 +122,21 @@ pub struct Count {
     pub what: String,
     /// How many.
     pub count: u64,
+}
+
+impl Count {
+    /// Returns counted remarks in the order of their text.
+    pub fn all(counts: &Counts) -> Vec<Self> {
+        counts.iter().map(|(what, count)| Self { what: what.to_owned(), count }).collect()
+    }
+
+    /// Returns the counts of a source of several: what was read of it, the rows that stayed, and the remarks. Each begins
+    /// with the source's name and a colon, by which the table of a build finds them.
+    pub fn of_source(source: &str, read: u64, rows: u64, remarks: &Counts) -> Vec<Self> {
+        let count = |what: &str, count| Self { what: format!("{source}: {what}"), count };
+        let remarks = remarks.iter().map(|(what, n)| count(what, n));
+        [count("read", read), count("rows", rows)].into_iter().chain(remarks).collect()
+    }
 }
 
 /// What a run says while it goes on: one JSON object a line on a worker's standard output.

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::SettingProblem;
+use crate::suggest;
 
 /// What is often written on a node and belongs to how a build is run.
 const RUN_OPTIONS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
@@ -55,6 +56,14 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
             }
         }
     }
+}
+
+/// Returns canonical settings in which a kind found these problems, beyond what their types say.
+///
+/// # Errors
+/// All of them, when there is one.
+pub fn accepted(canonical: Value, problems: Vec<SettingProblem>) -> Result<Value, Vec<SettingProblem>> {
+    if problems.is_empty() { Ok(canonical) } else { Err(problems) }
 }
 
 /// Returns the variable's name in a reference to a secret, `env:NAME`.
@@ -183,14 +192,9 @@ fn between<'m>(message: &'m str, start: &str, end: char) -> Option<&'m str> {
     message.strip_prefix(start)?.split(end).next()
 }
 
-/// Returns the candidate that `word` is likely meant to be.
+/// Returns the candidate that `word` is likeliest meant to be.
 fn closest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    candidates
-        .iter()
-        .map(|name| (strsim::jaro(word, name), *name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    suggest::nearest(word, candidates.iter().copied()).first().copied()
 }
 
 fn path_of(path: &serde_path_to_error::Path) -> Vec<String> {

@@ -4,6 +4,9 @@
 //! The form is JSON in one line with sorted keys, as serde writes a record's `Value`; a property test holds both against
 //! each other. The fields of each type are taken apart by name, so that none can be forgotten.
 
+use std::borrow::Cow;
+
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -24,17 +27,20 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) -> Result<()> {
     }
 }
 
-/// Reads a record. The type alone is read first: what it decides about is then read once, into its own type.
+/// Reads a record, once where the form is canonical: there its type is found without reading what stands around it.
 pub(super) fn read(json: &str) -> Result<Record> {
     #[derive(Deserialize)]
     struct Tagged<'a> {
         #[serde(rename = "type", borrow)]
-        kind: std::borrow::Cow<'a, str>,
+        kind: Cow<'a, str>,
     }
     fn of<T: DeserializeOwned>(json: &str, record: fn(T) -> Record) -> Result<Record> {
         serde_json::from_str(json).map(record)
     }
-    let Tagged { kind } = serde_json::from_str(json)?;
+    let kind = match only_type(json) {
+        Some(kind) => Cow::Borrowed(kind),
+        None => serde_json::from_str::<Tagged<'_>>(json)?.kind,
+    };
     match &*kind {
         "issue" => of(json, Record::Issue),
         "pull" => of(json, Record::Pull),
@@ -44,6 +50,18 @@ pub(super) fn read(json: &str) -> Result<Record> {
         // Corrections are few, and serde says what is wrong with an unknown type.
         _ => serde_json::from_str(json),
     }
+}
+
+/// Returns the value of the one key `type` in JSON; nothing where there are more or none. A quote in a string has a
+/// backslash before it, so that these bytes are a key, and the canonical form has it at the top alone.
+fn only_type(json: &str) -> Option<&str> {
+    const KEY: &[u8] = b"\"type\":\"";
+    let mut places = memmem::find_iter(json.as_bytes(), KEY);
+    let (Some(at), None) = (places.next(), places.next()) else { return None };
+    let value = json.get(at + KEY.len()..)?;
+    let value = &value[..value.find('"')?];
+    // One that is escaped is none of those known.
+    (!value.contains('\\')).then_some(value)
 }
 
 /// An object that is being written, its keys in order.

@@ -42,7 +42,7 @@ impl Line<'static> {
 
 impl<'a> Line<'a> {
     /// Reads one line with its line feed; nothing when it has another form.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (quoted, json) = text.split_once('\t')?;
         let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
         let id =

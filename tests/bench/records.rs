@@ -1,7 +1,8 @@
-//! Times the data half, from files to rows: `cargo bench --bench records -- [FOLDER] [RECORDS]`.
+//! Times the data half, from files to rows: `cargo bench --bench records -- [RECORDS [CHARACTERS]]`, or `-- FOLDER [ROWS]`.
 //!
-//! Without a folder it makes RECORDS rows (1,000,000), runs `source.jsonl` → `filter.conversations` → `filter.split`, edits
-//! one line and runs them again. With a folder it reads the raw files that lie there. Prints one JSON object a line.
+//! Without a folder it makes RECORDS rows (1,000,000), with CHARACTERS more in each answer (0), runs `source.jsonl` →
+//! `filter.conversations` → `filter.split`, edits one line and runs them again. With a folder it reads the raw files that
+//! lie there, and writes the rows to ROWS. Prints one JSON object a line; the peak is that of all passes so far.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
@@ -33,7 +34,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     match arguments.first() {
         Some(first) if first.parse::<usize>().is_err() => real(Path::new(first), arguments.get(1).map(Path::new)),
-        first => synthetic(first.map_or(1_000_000, |count| count.parse().unwrap())),
+        first => {
+            let more = arguments.get(1).map_or(0, |characters| characters.parse().unwrap());
+            synthetic(first.map_or(1_000_000, |count| count.parse().unwrap()), more);
+        }
     }
 }
 
@@ -80,13 +84,13 @@ fn file(root: &Path, path: &Path) -> JobFile {
     JobFile { setting: "path".into(), name, path: path.to_owned(), digest: Digest::of(b""), size }
 }
 
-fn synthetic(count: usize) {
+fn synthetic(count: usize, more: usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
     let store = Store::open(&folder.path().join("cache"), None).unwrap();
     for (pass, edit) in [("first", None), ("unchanged", None), ("one edited", Some(count / 2))] {
         if pass != "unchanged" {
-            write_rows(&path, count, edit);
+            write_rows(&path, count, edit, more);
         }
         let mut line = BTreeMap::from([("pass", json!(pass)), ("records", json!(count))]);
         let all = Instant::now();
@@ -102,19 +106,28 @@ fn synthetic(count: usize) {
         line.insert("split-s", json!(start.elapsed().as_secs_f64()));
         line.insert("seconds", json!(all.elapsed().as_secs_f64()));
         line.insert("fields", json!(split.fields));
+        line.insert("peak-rss-mib", json!(peak_mib()));
         println!("{}", json!(line));
         store.flush().unwrap();
     }
 }
 
-fn write_rows(path: &Path, count: usize, edited: Option<usize>) {
+/// Returns the most memory that this process had, in MiB.
+fn peak_mib() -> Option<u64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+fn write_rows(path: &Path, count: usize, edited: Option<usize>, more: usize) {
     let mut file = std::io::BufWriter::new(fs_err::File::create(path).unwrap());
+    let more = "word ".repeat(more / 5);
     for n in 0..count {
         let version = if edited == Some(n) { "another" } else { "the" };
         writeln!(
             file,
             "{{\"conversations\":[{{\"from\":\"human\",\"value\":\"What is item {n} of the list?\"}},{{\"from\":\"gpt\",\
-             \"value\":\"It is {version} number {} of a kind.\"}}],\"source\":\"list/{n:07}\"}}",
+             \"value\":\"It is {version} number {} of a kind. {more}\"}}],\"source\":\"list/{n:07}\"}}",
             n * 7919
         )
         .unwrap();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::super::rows::Rows;
 use super::super::session::Session;
 use super::super::show::plain;
+use super::super::table;
 use super::super::{CliError, Context, Exit};
 use crate::engine::{Ancestry, EngineError, Exclusions, Held, Reached, Resolver, contribution};
 use crate::graph::NodeIndex;
@@ -111,9 +112,8 @@ impl<'a> Found<'a> {
             let lost = lost.filter(|id| came_out.iter().all(|row| !row.starts_with(id.as_str())));
             for id in lost.take(rows.limit()) {
                 let reasons = match excluded_rows(resolver.exclusions, id) {
-                    0 => contribution(resolver, built.index, id)?.map(|mut reasons| {
-                        reasons.retain(|(what, _)| what.starts_with("dropped"));
-                        reasons
+                    0 => contribution(resolver, built.index, id)?.map(|report| {
+                        table::dropped(&report).into_iter().map(|(what, count)| (what.to_owned(), count)).collect()
                     }),
                     rows => Some(vec![(format!("excluded by {}", resolver.exclusions.name()), rows)]),
                 };

@@ -376,3 +376,18 @@ fn a_request_that_stays_is_not_led_to_another_host() {
     assert!(text.contains("that is another host"), "{text}");
     assert!(other.paths().is_empty());
 }
+
+#[test]
+fn a_cookie_is_neither_sent_back_nor_kept() {
+    let server = Server::start(|number, _| match number {
+        1 => told(302, &[("location", "/next"), ("set-cookie", "session=planted; Path=/")], ""),
+        _ => told(200, &[("set-cookie", "session=planted; Path=/"), ("etag", "\"1\"")], "done"),
+    });
+    let kept = Kept::default();
+    let client = client(&server);
+    for _ in 0..2 {
+        client.send(&Request::get(server.url("/")).conditional(&kept), &Watcher::default()).unwrap();
+    }
+    assert!((0..server.paths().len()).all(|request| server.header(request, "cookie").is_none()));
+    assert!(kept.0.borrow().iter().all(|kept| !format!("{kept:?}").contains("planted")));
+}

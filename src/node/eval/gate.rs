@@ -64,7 +64,7 @@ impl Kind for Gate {
             let help = "write a condition, such as `require = [\"questions.pass >= 0.9\"]`";
             problems.push(problem(vec!["require".into()], "a gate without conditions is always open".into(), help));
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        crate::node::settings::accepted(value, problems)
     }
 
     fn references(&self, settings: &Value) -> Vec<FieldReference> {

@@ -2,18 +2,40 @@
 
 use std::collections::BTreeMap;
 
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::json;
 
-use crate::node::{Content, Count, JobInput, NodeError, Outcome, OutputInfo, Run};
+use crate::node::{
+    Content, Count, Determinism, Family, JobInput, KindInfo, NodeError, Outcome, OutputInfo, Run, Weight,
+};
 use crate::record::{Conversation, Counts, Line, Mapped, Record, Role, map_records, merge};
 use crate::store::{Artifact, Digest, RecordsRef};
 
 /// The outputs of such a filter: what stays, and what it drops, to be looked at.
-pub(super) const OUTPUTS: &[OutputInfo] =
+const OUTPUTS: &[OutputInfo] =
     &[OutputInfo { name: "rows", content: Content::Rows }, OutputInfo { name: "dropped", content: Content::Rows }];
 
 /// The fields of such a filter: how many rows each output has.
-pub(super) const FIELDS: &[&str] = &["rows", "dropped"];
+const FIELDS: &[&str] = &["rows", "dropped"];
+
+/// Returns the facts of such a filter: beside its name, all have the same.
+pub(super) const fn info(name: &'static str, version: u32, summary: &'static str) -> KindInfo {
+    KindInfo {
+        family: Family::Filter,
+        name,
+        version,
+        summary,
+        inputs: &[Content::Rows],
+        outputs: OUTPUTS,
+        fields: FIELDS,
+        determinism: Determinism::Exact,
+        weight: Weight::Light,
+        weights: false,
+        model_settings: &[],
+        pinned: false,
+        effect: false,
+    }
+}
 
 /// What becomes of a row.
 #[derive(Debug)]
@@ -26,7 +48,7 @@ pub(super) enum Fate {
     Dropped,
 }
 
-/// Returns the rows of an input.
+/// Returns the records or rows of an input.
 pub(super) fn input(run: &Run<'_>, input: &JobInput) -> Result<RecordsRef, NodeError> {
     match input.artifact {
         Artifact::Records(rows) => Ok(rows),
@@ -74,8 +96,23 @@ pub(super) fn outcome([rows, dropped]: [RecordsRef; 2], counts: &Counts) -> Outc
     Outcome {
         outputs: outputs.iter().map(|(name, rows)| ((*name).into(), Artifact::Records(*rows))).collect(),
         fields: BTreeMap::from(outputs.map(|(name, rows)| (name.into(), json!(rows.count)))),
-        report: counts.iter().map(|(what, count)| Count { what: what.into(), count }).collect(),
+        report: Count::all(counts),
     }
+}
+
+/// Compiles globs of the settings, each built as `glob` says.
+pub(super) fn globs(
+    run: &Run<'_>,
+    patterns: &[String],
+    glob: impl Fn(&mut GlobBuilder<'_>),
+) -> Result<GlobSet, NodeError> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in patterns {
+        let mut builder = GlobBuilder::new(pattern);
+        glob(&mut builder);
+        globs.add(builder.build().map_err(|error| run.bad_job(error.to_string()))?);
+    }
+    globs.build().map_err(|error| run.bad_job(error.to_string()))
 }
 
 /// Returns the first question of a row; empty where nobody asks.

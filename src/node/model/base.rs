@@ -79,7 +79,7 @@ impl Kind for Base {
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
         let problems = Settings::deserialize(&value).map(|settings| problems(&settings)).unwrap_or_default();
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        crate::node::settings::accepted(value, problems)
     }
 
     fn outside_key(&self) -> &'static [&'static str] {

@@ -97,7 +97,7 @@ impl Kind for Compare {
         if value["temperature"].as_f64().is_none_or(|temperature| !(0.0..=10.0).contains(&temperature)) {
             problems.push(problem("temperature", "a temperature is between 0 and 10", "0 is the default"));
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        crate::node::settings::accepted(value, problems)
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {

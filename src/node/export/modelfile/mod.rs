@@ -98,7 +98,7 @@ impl Kind for Modelfile {
                 help: Some("write the name that `out` of the `gguf` node ends with".into()),
             });
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        crate::node::settings::accepted(value, problems)
     }
 
     #[cfg(feature = "train")]

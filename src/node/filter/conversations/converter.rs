@@ -4,11 +4,11 @@ use regex::RegexSet;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::converted;
+use super::convert;
 use super::length::Measure;
 use super::rules::Rules;
 use super::settings::Settings;
-use crate::record::{Line, Mapped, RecordError};
+use crate::record::{Counts, Line, Record, RecordError};
 
 /// Makes rows of single records by the rules of a node with certain settings, limits in tokens left out.
 pub struct Converter {
@@ -24,12 +24,14 @@ impl Converter {
         Some(Self { settings, noise })
     }
 
-    /// Returns the candidate rows of a record; repetitions and corrections are a matter of all rows together.
+    /// Returns the candidate rows of a record and the remarks on it; repetitions and corrections are a matter of all rows
+    /// together.
     ///
     /// # Errors
-    /// [`RecordError`] for a line that is no record.
-    pub fn rows(&self, record: &Line<'_>) -> Result<Mapped, RecordError> {
+    /// [`RecordError`] for a record that has no canonical form, which its rows name by its digest.
+    pub fn rows(&self, record: &Record) -> Result<(Vec<Record>, Counts), RecordError> {
         let rules = Rules { measure: Measure::default(), noise: &self.noise, settings: &self.settings };
-        converted(record, &rules)
+        let rows = convert(record, &rules);
+        rows.finish(|| Line::of(record).map(|line| line.digest()))
     }
 }

@@ -36,11 +36,12 @@ use row::Rows;
 use rules::Rules;
 use settings::Settings;
 
+use crate::node::filter::rows;
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
-    settings::canonical,
+    settings::{accepted, canonical},
 };
-use crate::record::{Counts, Line, Mapped, Record, RecordError, map_records, merge};
+use crate::record::{Counts, Line, Mapped, Record, RecordError, map_records};
 use crate::store::{Artifact, Digest, RecordsRef};
 
 /// The kind.
@@ -80,7 +81,12 @@ impl Kind for Conversations {
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
         let problems = Settings::deserialize(&value).map(|read| read.problems(settings)).unwrap_or_default();
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        accepted(value, problems)
+    }
+
+    /// The report names them.
+    fn reads_input_names(&self) -> bool {
+        true
     }
 
     fn reads_model(&self, settings: &Value) -> bool {
@@ -92,58 +98,81 @@ impl Kind for Conversations {
         let noise = settings.noise().map_err(|error| run.bad_job(error.to_string()))?;
         let rules = Rules { measure: Measure::of(run, &settings)?, noise: &noise, settings: &settings };
         let model = if settings.counts_tokens() { run.model()?.artifact.digest().to_string() } else { String::new() };
-        let mut inputs: Vec<(&str, RecordsRef)> = Vec::new();
-        for input in run.inputs() {
-            let Artifact::Records(records) = input.artifact else {
-                return Err(run.bad_job(format!("input `{}` is no record set", input.node)));
-            };
-            inputs.push((input.node.as_str(), records));
-        }
-        let mut counts = Counts::default();
+        let mut sources = Vec::new();
         let mut processed = 0;
-        for (node, records) in &mut inputs {
+        for input in run.inputs() {
+            let records = rows::input(run, input)?;
             // The name of the input only keeps the memos of a node's inputs apart.
-            let scope = format!("filter.conversations {VERSION} {} {model} {node}", run.job.settings);
+            let scope = format!("filter.conversations {VERSION} {} {model} {}", run.job.settings, input.node);
             let scope = Digest::of(scope.as_bytes());
-            let result = map_records::<1, NodeError, _>(run.store, scope, records, |line| {
+            let result = map_records::<1, NodeError, _>(run.store, scope, &records, |line| {
                 run.check_cancelled()?;
                 Ok(converted(line, &rules)?)
             })?;
-            counts.add_all(&result.counts);
             processed += result.processed;
-            [*records] = result.outputs;
+            let [rows] = result.outputs;
+            sources.push(Source { node: &input.node, read: records.count, rows, dropped: 0, counts: result.counts });
         }
-        let records: u64 = run.inputs().map(|input| count(&input.artifact)).sum();
+        let records: u64 = sources.iter().map(|source| source.read).sum();
         run.note(format!("{processed} of {records} records new or changed"));
-        let candidates = merge(run.store, &inputs)?;
-        let rows = reduce::reduce(run.store, &candidates, &mut counts)?;
+        let rows = reduce::reduce(run.store, &mut sources)?;
         Ok(Outcome {
             outputs: BTreeMap::from([("rows".into(), Artifact::Records(rows))]),
             fields: BTreeMap::from([("records".into(), json!(records)), ("rows".into(), json!(rows.count))]),
-            report: counts.iter().map(|(what, count)| Count { what: what.into(), count }).collect(),
+            report: report(&sources),
         })
     }
 }
 
-fn count(artifact: &Artifact) -> u64 {
-    match artifact {
-        Artifact::Records(records) => records.count,
-        Artifact::File(_) | Artifact::Folder { .. } => 0,
+/// What an input gives.
+struct Source<'r> {
+    /// The input's node.
+    node: &'r str,
+    /// Its records.
+    read: u64,
+    /// The candidate rows of them.
+    rows: RecordsRef,
+    /// How many of those the look at all rows dropped.
+    dropped: u64,
+    counts: Counts,
+}
+
+/// Returns the remarks, by source where there are several.
+fn report(sources: &[Source<'_>]) -> Vec<Count> {
+    match sources {
+        [one] => Count::all(&one.counts),
+        several => {
+            let of_source = |source: &Source<'_>| {
+                Count::of_source(source.node, source.read, source.rows.count - source.dropped, &source.counts)
+            };
+            several.iter().flat_map(of_source).collect()
+        }
     }
 }
 
-/// Returns the candidate rows of a record.
+/// Returns the candidate rows of a record, by its line.
 fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> {
-    let mut rows = Rows::of(line, rules.settings.system.as_deref(), &rules.settings.keep_markers);
-    match line.record()? {
-        Record::Issue(thread) => issue::rows(&thread, "issue", rules, &mut rows),
-        Record::Discussion(thread) => issue::rows(&thread, "discussion", rules, &mut rows),
-        Record::Pull(thread) => pull::rows(&thread, rules, &mut rows),
-        Record::Document(document) => document::rows(&document, rules, &mut rows),
-        Record::Row(row) => rows.row(row),
-        Record::Correction(correction) => rows.correction(correction),
+    let record = line.record()?;
+    let (rows, counts) = convert(&record, rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
+    let mut mapped = Mapped { counts, ..Mapped::default() };
+    for row in &rows {
+        mapped.push(0, row)?;
     }
-    rows.mapped()
+    Ok(mapped)
+}
+
+/// Makes the candidate rows of a record.
+fn convert<'a>(record: &'a Record, rules: &'a Rules<'_>) -> Rows<'a> {
+    let mut rows = Rows::of(record.id(), rules.settings.system.as_deref(), &rules.settings.keep_markers);
+    match record {
+        Record::Issue(thread) => issue::rows(thread, "issue", rules, &mut rows),
+        Record::Discussion(thread) => issue::rows(thread, "discussion", rules, &mut rows),
+        Record::Pull(thread) => pull::rows(thread, rules, &mut rows),
+        Record::Document(document) => document::rows(document, rules, &mut rows),
+        Record::Row(row) => rows.row(row.clone()),
+        Record::Correction(correction) => rows.correction(correction.clone()),
+    }
+    rows
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Pull requests: why a change was made, and what was said in its reviews.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::dialogue::turns;
@@ -18,6 +20,9 @@ static UPDATE: LazyLock<Regex> = LazyLock::new(|| {
         r"(?i)^(?:(?:build|chore|ci|deps|fix)(?:\([^)]*\))?!?:\s*)?(?:bump|update|upgrade)s?\s.*\b(?:from\s+\S+\s+)?to\s+v?\d|^(?:build|chore|fix)\(deps[^)]*\)|dependabot|renovate",
     )
 });
+/// A title that [`UPDATE`] fits has one of these.
+static UPDATES: LazyLock<[Finder<'_>; 6]> =
+    LazyLock::new(|| ["bump", "update", "upgrade", "(deps", "dependabot", "renovate"].map(Finder::new));
 /// The number that a squash commit's title ends with.
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*\(#\d+\)\s*$"));
 /// A remark of a review that is shorter asks nothing.
@@ -33,8 +38,9 @@ pub(super) fn rows(thread: &Thread, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     if settings.merged_only && thread.merged_at.is_none() {
         return rows.dropped("pull request: not merged");
     }
-    let title = NUMBER.replace(thread.title.trim(), "");
-    if UPDATE.is_match(&title) {
+    let title = thread.title.trim();
+    let title = if title.ends_with(')') { NUMBER.replace(title, "") } else { Cow::Borrowed(title) };
+    if is_update(&title) {
         return rows.dropped("pull request: updates a dependency");
     }
     if settings.reviews {
@@ -55,6 +61,16 @@ pub(super) fn rows(thread: &Thread, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let question = template.replace("{title}", &title);
     let answer = rules.shortened(&body, settings.max_answer(), "answer", rows);
     rows.pair("motivation", question, answer);
+}
+
+/// Returns whether a title says that a dependency was updated. Most titles are told without the pattern.
+fn is_update(title: &str) -> bool {
+    let has_word = || {
+        let title = title.to_ascii_lowercase();
+        UPDATES.iter().any(|word| word.find(title.as_bytes()).is_some())
+    };
+    // Letters of other alphabets may be small forms of ASCII's.
+    (!title.is_ascii() || has_word()) && UPDATE.is_match(title)
 }
 
 /// Makes the row of a review thread: who opened it asks, all others answer. Returns why there is none.
@@ -97,4 +113,25 @@ fn review(
     rows.cite(dialogue.comments);
     rows.conversation(&name, dialogue.turns);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn updates_are_told_by_their_titles() {
+        for title in [
+            "build(deps): bump github.com/a/b from 0.0.27 to 0.0.28",
+            "Bump prost from 0.12 to 0.13",
+            "chore!: Update rustls to v0.23",
+            "Fix(deps-dev): anything",
+            "Configure Renovate",
+            "depſ: update a to 1",
+        ] {
+            assert!(UPDATE.is_match(title) == is_update(title), "{title}");
+        }
+        assert!(is_update("Upgrades proxy to 2.1"));
+        assert!(!is_update("Update the docs") && !is_update("Keep the proxy's identity"));
+    }
 }

@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use rayon::slice::ParallelSliceMut as _;
 use serde::{Deserialize, Serialize};
 
+use super::Source;
 use crate::record::{
-    Conversation, Correction, Counts, Record, RecordError, RecordSet, Role, Verdict, reduce as reduce_set, summarize,
+    Chunk, Conversation, Correction, Record, RecordError, RecordSet, Role, Verdict, merge, reduce as reduce_set,
+    summarize,
 };
 use crate::store::{Digest, RecordsRef, Store};
 
@@ -29,11 +31,20 @@ struct Summary {
     supersedes: Option<Vec<u64>>,
 }
 
-/// Returns the candidates without those that corrections supersede and without repetitions; corrections become rows.
-pub(super) fn reduce(store: &Store, candidates: &RecordsRef, counts: &mut Counts) -> Result<RecordsRef, RecordError> {
-    let set = RecordSet::open(store, candidates)?;
+/// A row that is dropped, by its chunk and its place in it, and why.
+type Dropped = (u32, u32, &'static str);
+
+/// Returns the candidates of all sources without those that corrections supersede and without repetitions; corrections
+/// become rows. What is dropped is counted at the source that it came from.
+pub(super) fn reduce(store: &Store, sources: &mut [Source<'_>]) -> Result<RecordsRef, RecordError> {
+    let named: Vec<(&str, RecordsRef)> = sources.iter().map(|source| (source.node, source.rows)).collect();
+    let set = RecordSet::open(store, &merge(store, &named)?)?;
     let summaries = summarize(store, Digest::of(SUMMARY), &set, |line| Ok::<_, RecordError>(summary(&line.record()?)))?;
-    let verdicts = verdicts(&summaries, counts);
+    let dropped = dropped(&summaries);
+    let verdicts = verdicts(&summaries, &dropped);
+    // Their memory is the rows', several times that of the verdicts.
+    drop(summaries);
+    tell(store, &set, &dropped, sources)?;
     let [rows] = reduce_set(store, "filter.conversations", &set, &verdicts, |record| match record {
         Record::Correction(correction) => Record::Row(correction.conversation),
         other => other,
@@ -41,12 +52,53 @@ pub(super) fn reduce(store: &Store, candidates: &RecordsRef, counts: &mut Counts
     Ok(rows)
 }
 
-fn verdicts(summaries: &[Vec<Summary>], counts: &mut Counts) -> Vec<Vec<Verdict>> {
+/// Counts what is dropped at its sources. Only chunks with such a row are read, here and in the sources.
+fn tell(
+    store: &Store,
+    set: &RecordSet<'_>,
+    dropped: &[Dropped],
+    sources: &mut [Source<'_>],
+) -> Result<(), RecordError> {
+    if let [one] = sources {
+        one.dropped = dropped.len() as u64;
+        for (.., reason) in dropped {
+            one.counts.add(reason, 1);
+        }
+        return Ok(());
+    }
+    let mut named = Vec::with_capacity(dropped.len());
+    for of_chunk in dropped.chunk_by(|a, b| a.0 == b.0) {
+        let chunk = Chunk::read(store, &set.chunks()[of_chunk[0].0 as usize])?;
+        let lines = chunk.lines()?;
+        named.extend(of_chunk.iter().map(|(_, at, reason)| (lines[*at as usize].id().to_owned(), *reason)));
+    }
+    for source in sources {
+        let held = RecordSet::open(store, &source.rows)?.holds(named.iter().map(|(id, _)| id.as_str()))?;
+        for ((_, reason), _) in named.iter().zip(held).filter(|(_, is_held)| *is_held) {
+            source.dropped += 1;
+            source.counts.add(reason, 1);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the verdicts by chunk: what is dropped, and corrections, which become rows.
+fn verdicts(summaries: &[Vec<Summary>], dropped: &[Dropped]) -> Vec<Vec<Verdict>> {
+    let verdict = |row: &Summary| if row.supersedes.is_some() { Verdict::Edited } else { Verdict::Kept };
+    let mut verdicts: Vec<Vec<Verdict>> = summaries.iter().map(|rows| rows.iter().map(verdict).collect()).collect();
+    for (chunk, at, _) in dropped {
+        verdicts[*chunk as usize][*at as usize] = Verdict::Dropped;
+    }
+    verdicts
+}
+
+/// Returns what is dropped, in the order of the set.
+fn dropped(summaries: &[Vec<Summary>]) -> Vec<Dropped> {
     let all = || {
         summaries
             .iter()
             .enumerate()
-            .flat_map(|(chunk, rows)| rows.iter().enumerate().map(move |(at, row)| (chunk, at, row)))
+            .flat_map(|(chunk, rows)| rows.iter().enumerate().map(move |(at, row)| (chunk as u32, at as u32, row)))
     };
     let mut superseded: BTreeSet<u64> = BTreeSet::new();
     let mut corrected: BTreeSet<u64> = BTreeSet::new();
@@ -56,29 +108,24 @@ fn verdicts(summaries: &[Vec<Summary>], counts: &mut Counts) -> Vec<Vec<Verdict>
             corrected.insert(row.question);
         }
     }
-    let mut verdicts: Vec<Vec<Verdict>> = summaries.iter().map(|rows| vec![Verdict::Kept; rows.len()]).collect();
-    let mut contents = Vec::new();
+    let mut dropped = Vec::new();
+    let mut contents = Vec::with_capacity(summaries.iter().map(Vec::len).sum());
     for (chunk, at, row) in all() {
         let is_correction = row.supersedes.is_some();
         let is_superseded = corrected.contains(&row.question) || row.names.iter().any(|name| superseded.contains(name));
-        if is_correction {
-            verdicts[chunk][at] = Verdict::Edited;
-        } else if is_superseded {
-            verdicts[chunk][at] = Verdict::Dropped;
-            counts.add("dropped row: superseded by a correction", 1);
-            continue;
+        if is_superseded && !is_correction {
+            dropped.push((chunk, at, "dropped row: superseded by a correction"));
+        } else {
+            contents.push((row.content, !is_correction, chunk, at));
         }
-        contents.push((row.content, !is_correction, chunk as u32, at as u32));
     }
     // A correction comes before a row with the same words, and then the first by id.
     contents.par_sort_unstable();
     for group in contents.chunk_by(|a, b| a.0 == b.0) {
-        for (_, _, chunk, at) in &group[1..] {
-            verdicts[*chunk as usize][*at as usize] = Verdict::Dropped;
-            counts.add("dropped row: exact duplicate", 1);
-        }
+        dropped.extend(group[1..].iter().map(|(.., chunk, at)| (*chunk, *at, "dropped row: exact duplicate")));
     }
-    verdicts
+    dropped.sort_unstable();
+    dropped
 }
 
 fn summary(record: &Record) -> Summary {

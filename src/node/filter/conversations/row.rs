@@ -2,28 +2,32 @@
 
 use std::borrow::Cow;
 
-use crate::record::{
-    Conversation, Correction, Counts, Line, Mapped, Record, RecordError, Role, SourceRef, Turn, neutralised,
-};
+use crate::record::{Conversation, Correction, Counts, Record, Role, SourceRef, Turn, neutralised};
+use crate::store::Digest;
 
 /// Takes the rows and remarks of one record.
 pub(super) struct Rows<'a> {
     /// The record's id; rows' ids start with it.
     id: &'a str,
-    source: SourceRef,
     /// The comments whose words the next row has.
     cited: Vec<u64>,
     system: Option<&'a str>,
     /// Markers that stay as they are.
     kept: &'a [String],
-    made: Vec<Record>,
+    made: Vec<Made>,
     counts: Counts,
 }
 
+/// A row or a correction.
+struct Made {
+    record: Record,
+    /// For what names no source: this record is its source, with these comments.
+    comments: Option<Vec<u64>>,
+}
+
 impl<'a> Rows<'a> {
-    pub(super) fn of(line: &'a Line<'_>, system: Option<&'a str>, kept: &'a [String]) -> Self {
-        let source = SourceRef { id: line.id().to_owned(), digest: line.digest(), comments: Vec::new() };
-        Self { id: line.id(), source, cited: Vec::new(), system, kept, made: Vec::new(), counts: Counts::default() }
+    pub(super) fn of(id: &'a str, system: Option<&'a str>, kept: &'a [String]) -> Self {
+        Self { id, cited: Vec::new(), system, kept, made: Vec::new(), counts: Counts::default() }
     }
 
     /// Counts why the record gave no row.
@@ -62,26 +66,29 @@ impl<'a> Rows<'a> {
             id: format!("{}{suffix}", self.id),
             thread: self.id.to_owned(),
             turns,
-            sources: vec![SourceRef { comments: std::mem::take(&mut self.cited), ..self.source.clone() }],
+            sources: Vec::new(),
             weight: None,
         };
-        let row = self.finished(row);
-        self.made.push(Record::Row(row));
+        let comments = Some(std::mem::take(&mut self.cited));
+        let record = Record::Row(self.finished(row));
+        self.made.push(Made { record, comments });
     }
 
     /// Adds a row that a person or another tool made.
     pub(super) fn row(&mut self, row: Conversation) {
-        let row = self.finished(row);
-        self.made.push(Record::Row(row));
+        let comments = row.sources.is_empty().then(Vec::new);
+        let record = Record::Row(self.finished(row));
+        self.made.push(Made { record, comments });
     }
 
     /// Adds a correction; the reduction over all rows makes a row of it.
     pub(super) fn correction(&mut self, correction: Correction) {
+        let comments = correction.conversation.sources.is_empty().then(Vec::new);
         let conversation = self.finished(correction.conversation);
-        self.made.push(Record::Correction(Correction { conversation, ..correction }));
+        self.made.push(Made { record: Record::Correction(Correction { conversation, ..correction }), comments });
     }
 
-    /// Gives a row its system prompt and its source, and takes the power from what is in its texts.
+    /// Gives a row its system prompt and its thread, and takes the power from what is in its texts.
     fn finished(&mut self, mut row: Conversation) -> Conversation {
         for turn in &mut row.turns {
             let (text, changed) = neutralised(&turn.text, self.kept);
@@ -95,21 +102,29 @@ impl<'a> Rows<'a> {
         {
             row.turns.insert(0, Turn { role: Role::System, text: system.to_owned() });
         }
-        if row.sources.is_empty() {
-            row.sources.push(self.source.clone());
-        }
         if row.thread.is_empty() {
             row.thread.clone_from(&row.id);
         }
         row
     }
 
-    /// Returns the rows.
-    pub(super) fn mapped(self) -> Result<Mapped, RecordError> {
-        let mut mapped = Mapped { counts: self.counts, ..Mapped::default() };
-        for row in &self.made {
-            mapped.push(0, row)?;
+    /// Returns the rows and the remarks. `digest` is that of the record; a record that gives no row needs none.
+    pub(super) fn finish<E>(self, digest: impl FnOnce() -> Result<Digest, E>) -> Result<(Vec<Record>, Counts), E> {
+        if self.made.is_empty() {
+            return Ok((Vec::new(), self.counts));
         }
-        Ok(mapped)
+        let digest = digest()?;
+        let rows = self.made.into_iter().map(|Made { mut record, comments }| {
+            let row = match &mut record {
+                Record::Row(row) => Some(row),
+                Record::Correction(correction) => Some(&mut correction.conversation),
+                _ => None,
+            };
+            if let (Some(row), Some(comments)) = (row, comments) {
+                row.sources.push(SourceRef { id: self.id.to_owned(), digest, comments });
+            }
+            record
+        });
+        Ok((rows.collect(), self.counts))
     }
 }

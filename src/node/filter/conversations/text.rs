@@ -1,19 +1,18 @@
 //! Markdown as people write it in threads and manuals, made fit for a conversation.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use memchr::{memchr, memmem};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
 use super::outline::headings;
 pub(super) use crate::node::filter::text::pattern;
 
-static COMMENT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)<!--.*?-->"));
-static TRAILER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?mi)^(signed-off-by|co-authored-by|change-id|reviewed-by):.*$"));
-static SPACE_AT_END: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)[ \t]+$"));
-static EMPTY_LINES: LazyLock<Regex> = LazyLock::new(|| pattern(r"\n{3,}"));
+/// What a line begins with that signs a change, in small letters.
+const TRAILERS: [&str; 4] = ["signed-off-by:", "co-authored-by:", "change-id:", "reviewed-by:"];
 static SHORTCODE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?s)\{\{[<%].*?[>%]\}\}"));
 static TAG: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -21,13 +20,52 @@ static TAG: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// Takes out what is no prose: HTML comments, sign-off lines, carriage returns, runs of empty lines.
+/// Takes out what is no prose: HTML comments, sign-off lines, carriage returns, spaces at the end of lines, runs of empty
+/// lines. Every text of every record passes here: it is one pass over the lines.
 pub(super) fn clean(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let text = COMMENT.replace_all(&text, "");
-    let text = TRAILER.replace_all(&text, "");
-    let text = SPACE_AT_END.replace_all(&text, "");
-    EMPTY_LINES.replace_all(&text, "\n\n").trim().to_owned()
+    let text = match memchr(b'\r', text.as_bytes()) {
+        Some(_) => Cow::Owned(text.replace("\r\n", "\n")),
+        None => Cow::Borrowed(text),
+    };
+    let text = without_comments(&text);
+    let mut clean = String::with_capacity(text.len());
+    let mut feeds = 0;
+    for (n, line) in text.split('\n').enumerate() {
+        if n > 0 {
+            feeds += 1;
+            if feeds <= 2 {
+                clean.push('\n');
+            }
+        }
+        let line = if is_trailer(line) { "" } else { line.trim_end_matches([' ', '\t']) };
+        if !line.is_empty() {
+            clean.push_str(line);
+            feeds = 0;
+        }
+    }
+    clean.truncate(clean.trim_end().len());
+    clean.drain(..clean.len() - clean.trim_start().len());
+    clean
+}
+
+fn is_trailer(line: &str) -> bool {
+    let starts_with = |trailer: &str| line.get(..trailer.len()).is_some_and(|head| head.eq_ignore_ascii_case(trailer));
+    line.starts_with(['s', 'S', 'c', 'C', 'r', 'R']) && TRAILERS.iter().any(|trailer| starts_with(trailer))
+}
+
+/// Takes out HTML comments; one that is not closed stays.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    let find = |text: &str, what: &str| memmem::find(text.as_bytes(), what.as_bytes());
+    let Some(mut start) = find(text, "<!--") else { return Cow::Borrowed(text) };
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(length) = find(&rest[start + 4..], "-->") {
+        kept.push_str(&rest[..start]);
+        rest = &rest[start + 4 + length + 3..];
+        let Some(next) = find(rest, "<!--") else { break };
+        start = next;
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
 }
 
 /// What Hugo adds to a fence for its page, such as `{class=disable-copy}` behind the language.
@@ -172,7 +210,27 @@ pub(super) fn options() -> Options {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_clean_text_is_what_these_patterns_leave(
+            text in "(a|b c|é|\r|\r\n|\n| |\t|\u{a0}|<!--|-->|-|Signed-off-by: x|change-ID:|Reviewed-by|co-authored-by: y){0,24}"
+        ) {
+            let mut expected = text.replace("\r\n", "\n");
+            for (gone, new) in [
+                (r"(?s)<!--.*?-->", ""),
+                (r"(?mi)^(signed-off-by|co-authored-by|change-id|reviewed-by):.*$", ""),
+                (r"(?m)[ \t]+$", ""),
+                (r"\n{3,}", "\n\n"),
+            ] {
+                expected = Regex::new(gone).unwrap().replace_all(&expected, new).into_owned();
+            }
+            prop_assert_eq!(clean(&text), expected.trim());
+        }
+    }
 
     #[test]
     fn a_wiki_loses_its_lists_of_sources_and_its_diagrams() {

@@ -18,10 +18,7 @@ use serde_json::Value;
 use self::index::Index;
 use super::rows::{self, Fate, question, said_by};
 use crate::node::questions;
-use crate::node::{
-    Content, Determinism, Family, FileInput, JobInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight,
-    settings,
-};
+use crate::node::{FileInput, JobInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, settings};
 use crate::record::{Conversation, Counts, RecordSet, Role};
 
 /// The kind.
@@ -31,21 +28,7 @@ pub(super) struct Decontaminate;
 /// History: 1, the first.
 const VERSION: u32 = 1;
 
-static INFO: KindInfo = KindInfo {
-    family: Family::Filter,
-    name: "decontaminate",
-    version: VERSION,
-    summary: "rows that do not hold what an evaluation asks",
-    inputs: &[Content::Rows],
-    outputs: rows::OUTPUTS,
-    fields: rows::FIELDS,
-    determinism: Determinism::Exact,
-    weight: Weight::Light,
-    weights: false,
-    model_settings: &[],
-    pinned: false,
-    effect: false,
-};
+static INFO: KindInfo = rows::info("decontaminate", VERSION, "rows that do not hold what an evaluation asks");
 
 /// Settings of `filter.decontaminate`.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -116,7 +99,7 @@ impl Kind for Decontaminate {
         if value["ngram-words"].as_u64().is_none_or(|words| !(1..=64).contains(&words)) {
             problems.push(settings::out_of_range(&["ngram-words"], "a whole number from 1 to 64; 8 is the default"));
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        settings::accepted(value, problems)
     }
 
     fn outside_key(&self) -> &'static [&'static str] {

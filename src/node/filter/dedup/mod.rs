@@ -12,7 +12,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,9 +19,7 @@ use serde_json::Value;
 use self::groups::{Buckets, by_preference, drop_equal, drop_near};
 use self::sketch::{Sketch, shingles};
 use super::rows;
-use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight, settings,
-};
+use crate::node::{Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, settings};
 use crate::record::{Chunk, Counts, RecordSet, Verdict, reduce, summarize};
 use crate::store::Digest;
 
@@ -36,21 +33,8 @@ const VERSION: u32 = 1;
 /// Raised when [`Sketch`] is made or written in another way.
 const SKETCH: u32 = 1;
 
-static INFO: KindInfo = KindInfo {
-    family: Family::Filter,
-    name: "dedup",
-    version: VERSION,
-    summary: "one row of those that say the same: equal words, or nearly the same",
-    inputs: &[Content::Rows],
-    outputs: rows::OUTPUTS,
-    fields: rows::FIELDS,
-    determinism: Determinism::Exact,
-    weight: Weight::Light,
-    weights: false,
-    model_settings: &[],
-    pinned: false,
-    effect: false,
-};
+static INFO: KindInfo =
+    rows::info("dedup", VERSION, "one row of those that say the same: equal words, or nearly the same");
 
 /// Settings of `filter.dedup`.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -117,14 +101,14 @@ impl Kind for Dedup {
             problems.push(settings::out_of_range(&["shingle-words"], "a whole number from 1 to 32; 3 is the default"));
         }
         problems.extend(settings::glob_problems("prefer", &value["prefer"]));
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        settings::accepted(value, problems)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let input = rows::merged(run, run.inputs())?;
         let set = RecordSet::open(run.store, &input)?;
-        let preferred = globs(run, &settings.prefer)?;
+        let preferred = rows::globs(run, &settings.prefer, |_| {})?;
         let Settings { by, shingle_words, prefer, .. } = &settings;
         let scope = Digest::of(format!("filter.dedup sketches {SKETCH} {by:?} {shingle_words} {prefer:?}").as_bytes());
         let sketches = summarize(run.store, scope, &set, |line| {
@@ -136,15 +120,6 @@ impl Kind for Dedup {
         let name = format!("filter.dedup {VERSION} {}", run.job.settings);
         Ok(rows::outcome(reduce::<2>(run.store, &name, &set, &verdicts, |row| row)?, &counts))
     }
-}
-
-/// Compiles the patterns of `prefer`.
-fn globs(run: &Run<'_>, patterns: &[String]) -> Result<GlobSet, NodeError> {
-    let mut globs = GlobSetBuilder::new();
-    for pattern in patterns {
-        globs.add(Glob::new(pattern).map_err(|error| run.bad_job(error.to_string()))?);
-    }
-    globs.build().map_err(|error| run.bad_job(error.to_string()))
 }
 
 /// Returns the verdicts by chunk.

@@ -17,9 +17,7 @@ use serde_json::Value;
 
 use self::quota::{Stock, quotas};
 use super::rows;
-use crate::node::{
-    Content, Determinism, Family, JobInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight, settings,
-};
+use crate::node::{JobInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, settings};
 use crate::record::{Counts, Mapped, Record, RecordSet, Verdict, map_records, merge, reduce, summarize};
 use crate::store::{Digest, RecordsRef};
 
@@ -30,21 +28,7 @@ pub(super) struct Mix;
 /// History: 1, the first.
 const VERSION: u32 = 1;
 
-static INFO: KindInfo = KindInfo {
-    family: Family::Filter,
-    name: "mix",
-    version: VERSION,
-    summary: "shares, caps and weights of the sources of a dataset",
-    inputs: &[Content::Rows],
-    outputs: rows::OUTPUTS,
-    fields: rows::FIELDS,
-    determinism: Determinism::Exact,
-    weight: Weight::Light,
-    weights: false,
-    model_settings: &[],
-    pinned: false,
-    effect: false,
-};
+static INFO: KindInfo = rows::info("mix", VERSION, "shares, caps and weights of the sources of a dataset");
 
 /// Settings of `filter.mix`.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -109,7 +93,7 @@ impl Kind for Mix {
             }
             problems.extend(settings::glob_problem(vec!["sources".into(), name.clone()], name));
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        settings::accepted(value, problems)
     }
 
     fn reads_input_names(&self) -> bool {
@@ -217,10 +201,10 @@ impl<'s> Sources<'s> {
                 run.warn(format!("no row is of the source `{name}`: it is neither an input's name nor fits an id"));
             }
             let (capped, kept) = (stocks[n].rows, quotas[n]);
-            counts.add(&format!("read: {name}"), lots.len() as u64);
-            counts.add(&format!("rows: {name}"), kept);
-            counts.add(&format!("dropped row: over the `max` of {name}"), lots.len() as u64 - capped);
-            counts.add(&format!("dropped row: over the `share` of {name}"), capped - kept);
+            counts.add(&format!("{name}: read"), lots.len() as u64);
+            counts.add(&format!("{name}: rows"), kept);
+            counts.add(&format!("{name}: dropped row: over its `max`"), lots.len() as u64 - capped);
+            counts.add(&format!("{name}: dropped row: over its `share`"), capped - kept);
             for (_, input, chunk, at) in &lots[kept as usize..] {
                 verdicts[*input][*chunk][*at] = Verdict::Dropped;
             }

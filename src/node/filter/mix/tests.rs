@@ -31,14 +31,14 @@ fn caps_and_shares_are_kept_and_what_goes_is_counted_by_source() {
     assert_eq!(
         report(&outcome),
         [
-            "dropped row: over the `max` of o/r#*: 30",
-            "dropped row: over the `share` of docs: 470",
-            "read: docs: 500",
-            "read: o/r#*: 80",
-            "read: rows of no source: 20",
-            "rows: docs: 30",
-            "rows: o/r#*: 50",
-            "rows: rows of no source: 20",
+            "docs: dropped row: over its `share`: 470",
+            "docs: read: 500",
+            "docs: rows: 30",
+            "o/r#*: dropped row: over its `max`: 30",
+            "o/r#*: read: 80",
+            "o/r#*: rows: 50",
+            "rows of no source: read: 20",
+            "rows of no source: rows: 20",
         ]
     );
     assert_eq!((outcome.fields["rows"].as_u64(), outcome.fields["dropped"].as_u64()), (Some(100), Some(500)));

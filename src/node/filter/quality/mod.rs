@@ -6,6 +6,7 @@
 //! answer takes up. The report has a count for each tenth. Nothing is rewritten.
 
 mod anatomy;
+mod language;
 mod phrases;
 #[cfg(test)]
 mod tests;
@@ -15,14 +16,14 @@ use std::collections::BTreeSet;
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use whatlang::Lang;
 
 use self::anatomy::{Anatomy, repeated_runs};
+use self::language::{is_foreign, language};
 use self::phrases::{is_boilerplate, is_refusal};
 use super::rows::{self, Fate, question, said_by};
 use super::text::{characters, words};
-use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight, settings,
-};
+use crate::node::{Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, settings};
 use crate::record::{Conversation, Role};
 
 /// The kind.
@@ -32,21 +33,7 @@ pub(super) struct Quality;
 /// History: 1, the first.
 const VERSION: u32 = 1;
 
-static INFO: KindInfo = KindInfo {
-    family: Family::Filter,
-    name: "quality",
-    version: VERSION,
-    summary: "rows that teach something, by rules and a score",
-    inputs: &[Content::Rows],
-    outputs: rows::OUTPUTS,
-    fields: rows::FIELDS,
-    determinism: Determinism::Exact,
-    weight: Weight::Light,
-    weights: false,
-    model_settings: &[],
-    pinned: false,
-    effect: false,
-};
+static INFO: KindInfo = rows::info("quality", VERSION, "rows that teach something, by rules and a score");
 
 /// Settings of `filter.quality`. Lengths are in characters; shares are from 0 to 1, and what is measured of prose leaves
 /// code blocks, quotations and links out.
@@ -63,6 +50,10 @@ struct Settings {
     max_answer_characters: usize,
     /// Whether rows go that have a sentence in which a model refuses to answer.
     refusals: Refusals,
+    /// The languages that answers may be in, by their codes of ISO 639: `["en", "de"]`; empty for all. A row goes where its
+    /// answer tells reliably, by 100 letters or more outside code, quotations and links, that it is in another one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    languages: Vec<String>,
     /// Regular expressions of sentences that no answer may have; each must fit a whole sentence, in any case.
     forbidden_sentences: Vec<String>,
     /// What an answer must not be alone: with fewer than `min-own-words` words of its own beside it. Code is not in it, since
@@ -113,6 +104,7 @@ impl Default for Settings {
             min_answer_characters: 40,
             max_answer_characters: 12_000,
             refusals: Refusals::Drop,
+            languages: Vec::new(),
             forbidden_sentences: Vec::new(),
             not_only: vec![Part::Quote, Part::Link],
             min_own_words: 8,
@@ -160,16 +152,18 @@ impl Kind for Quality {
                 });
             }
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        problems.extend(unknown_languages(&value["languages"]));
+        settings::accepted(value, problems)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let forbidden = settings.forbidden_sentences.iter().map(|pattern| whole_sentence(pattern));
         let forbidden = forbidden.collect::<Result<Vec<_>, _>>().map_err(|error| run.bad_job(error.to_string()))?;
+        let languages: Vec<Lang> = settings.languages.iter().filter_map(|code| language(code)).collect();
         let rows = rows::merged(run, run.inputs())?;
         let scope = format!("filter.quality {VERSION} {}", run.job.settings);
-        rows::decide(run, &rows, &scope, |row, counts| match judged(row, &settings, &forbidden) {
+        rows::decide(run, &rows, &scope, |row, counts| match judged(row, &settings, &forbidden, &languages) {
             Err(reason) => {
                 counts.add(&format!("dropped row: {reason}"), 1);
                 Fate::Dropped
@@ -188,13 +182,32 @@ impl Kind for Quality {
     }
 }
 
+/// Returns a problem for each code that is no language's.
+fn unknown_languages(codes: &Value) -> Vec<SettingProblem> {
+    let codes = codes.as_array().into_iter().flatten().filter_map(Value::as_str).enumerate();
+    let unknown = codes.filter(|(_, code)| language(code).is_none());
+    let problem = |(at, code): (usize, &str)| SettingProblem {
+        path: vec!["languages".into(), at.to_string()],
+        code: "settings::unknown_language",
+        message: format!("`{code}` is the code of no language that can be told from others"),
+        label: "no such code".into(),
+        help: Some(format!("write one of {}", language::codes().collect::<Vec<_>>().join(", "))),
+    };
+    unknown.map(problem).collect()
+}
+
 /// Compiles a pattern that fits whole sentences, with or without what ends them.
 fn whole_sentence(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&format!(r"^(?:{pattern})[.!?:]*$")).case_insensitive(true).build()
 }
 
 /// Returns the score of a row, or the rule that it breaks.
-fn judged(row: &Conversation, settings: &Settings, forbidden: &[Regex]) -> Result<f64, &'static str> {
+fn judged(
+    row: &Conversation,
+    settings: &Settings,
+    forbidden: &[Regex],
+    languages: &[Lang],
+) -> Result<f64, &'static str> {
     let (question, answer) = (question(row), said_by(row, Role::Assistant));
     let asked = characters(question.trim());
     let answered = characters(answer.trim());
@@ -219,6 +232,7 @@ fn judged(row: &Conversation, settings: &Settings, forbidden: &[Regex]) -> Resul
             parts.sentences().any(|sentence| forbidden.iter().any(|pattern| pattern.is_match(sentence))),
             "answer has one of `forbidden-sentences`",
         ),
+        (is_foreign(&parts.prose, languages), "answer is in none of `languages`"),
         (is_only(Part::Code, parts.has_code), "answer is only code"),
         (is_only(Part::Quote, parts.has_quote), "answer is only a quotation"),
         (is_only(Part::Link, parts.has_link), "answer is only a link"),

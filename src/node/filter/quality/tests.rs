@@ -108,3 +108,17 @@ fn the_rows_of_version_1_are_pinned() {
         "c17d5f3500aa8e9590dd7fb62f8eef8f3d9fcad6eaa504816238522cb13a4c9c"
     );
 }
+
+#[test]
+fn an_answer_in_another_language_goes_only_where_languages_are_set() {
+    let german = "Der Proxy konnte den Identitätsdienst nicht erreichen und wurde deshalb nie bereit. Starte die \
+        Steuerungsebene neu und sieh in die Protokolle des Dienstes: dort steht, welches Zertifikat abgelaufen ist.";
+    dropped(&json!({"languages": ["en"]}), german, "answer is in none of `languages`");
+    assert!(said(&json!({"languages": ["en", "de"]}), "Why?? Is it so?", german).starts_with("score"));
+    assert!(said(&json!({}), "Why?? Is it so?", german).starts_with("score"));
+    assert!(said(&json!({"languages": ["en"]}), "Why is the proxy not ready?", GOOD).starts_with("score"));
+    let problems = Quality.canonical(&json!({"languages": ["en", "english"]})).unwrap_err();
+    assert_eq!((problems[0].code, problems[0].path.join(".")), ("settings::unknown_language", "languages.1".into()));
+    // One that is not set is not in the key.
+    assert!(Quality.canonical(&json!({})).unwrap().get("languages").is_none());
+}

@@ -8,15 +8,13 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::find::{Class, find};
 use super::rows::{self, Fate};
-use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight, settings,
-};
+use crate::node::{Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, settings};
 use crate::record::{Conversation, Counts, Role};
 
 /// The kind.
@@ -26,21 +24,11 @@ pub(super) struct Scrub;
 /// History: 1, the first.
 const VERSION: u32 = 1;
 
-static INFO: KindInfo = KindInfo {
-    family: Family::Filter,
-    name: "scrub",
-    version: VERSION,
-    summary: "rows without secrets and personal data: tokens, keys, e-mail and IP addresses, phone numbers",
-    inputs: &[Content::Rows],
-    outputs: rows::OUTPUTS,
-    fields: rows::FIELDS,
-    determinism: Determinism::Exact,
-    weight: Weight::Light,
-    weights: false,
-    model_settings: &[],
-    pinned: false,
-    effect: false,
-};
+static INFO: KindInfo = rows::info(
+    "scrub",
+    VERSION,
+    "rows without secrets and personal data: tokens, keys, e-mail and IP addresses, phone numbers",
+);
 
 /// Settings of `filter.scrub`. Each class is masked, drops its row, or is kept.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -124,26 +112,18 @@ impl Kind for Scrub {
             problems
                 .push(settings::out_of_range(&["min-entropy"], "bits a character, from 2 to 6; 3.7 is the default"));
         }
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        settings::accepted(value, problems)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
-        let allowed = globs(run, &settings.allow)?;
+        let allowed = rows::globs(run, &settings.allow, |glob| {
+            glob.case_insensitive(true);
+        })?;
         let rows = rows::merged(run, run.inputs())?;
         let scope = format!("filter.scrub {VERSION} {}", run.job.settings);
         rows::decide(run, &rows, &scope, |row, counts| scrubbed(row, &settings, &allowed, counts))
     }
-}
-
-/// Compiles the patterns of `allow`.
-fn globs(run: &Run<'_>, patterns: &[String]) -> Result<GlobSet, NodeError> {
-    let mut globs = GlobSetBuilder::new();
-    for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).case_insensitive(true).build();
-        globs.add(glob.map_err(|error| run.bad_job(error.to_string()))?);
-    }
-    globs.build().map_err(|error| run.bad_job(error.to_string()))
 }
 
 /// Scrubs a row. The system prompt is the user's own and stays as it is.

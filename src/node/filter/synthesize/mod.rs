@@ -22,10 +22,11 @@ use error::{SynthesizeError, failure};
 use prompt::Request;
 use setup::Settings;
 
+use super::rows;
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
-use crate::record::{Conversation, Line, Mapped, Record, RecordSet, Role, SourceRef, Turn, map_records, merge};
+use crate::record::{Conversation, Line, Mapped, Record, RecordSet, Role, SourceRef, Turn, map_records};
 use crate::store::{Artifact, Digest, RecordsRef};
 
 /// The kind.
@@ -73,14 +74,7 @@ impl Kind for Synthesize {
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
-        let mut inputs: Vec<(&str, RecordsRef)> = Vec::new();
-        for input in run.inputs() {
-            let Artifact::Records(records) = input.artifact else {
-                return Err(run.bad_job(format!("input `{}` is no record set", input.node)));
-            };
-            inputs.push((input.node.as_str(), records));
-        }
-        let records = merge(run.store, &inputs)?;
+        let records = rows::merged(run, run.inputs())?;
         let work = Work { run, endpoint: Endpoint::new(run, &settings)?, settings: &settings };
         work.ask_all(&records).map_err(failure)?;
         let scope = Digest::of(format!("filter.synthesize {VERSION} {}", settings.key()).as_bytes());
@@ -93,7 +87,7 @@ impl Kind for Synthesize {
         Ok(Outcome {
             outputs: BTreeMap::from([("rows".into(), Artifact::Records(rows))]),
             fields: BTreeMap::from([("records".into(), json!(records.count)), ("rows".into(), json!(rows.count))]),
-            report: result.counts.iter().map(|(what, count)| Count { what: what.into(), count }).collect(),
+            report: Count::all(&result.counts),
         })
     }
 }

@@ -147,7 +147,7 @@ impl Kind for GithubDocs {
                 ("records".to_owned(), json!(records.count)),
                 ("commits".to_owned(), json!(commits.join(" "))),
             ]),
-            report: counts.iter().map(|(what, count)| Count { what: what.to_owned(), count }).collect(),
+            report: Count::all(&counts),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Files packed by gzip or Zstandard, known by their content.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write as _};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -16,14 +17,29 @@ const MOST: u64 = 200;
 /// Bytes that any file may unpack to.
 const FREE: u64 = 64 << 20;
 
-/// Returns the content of a file, unpacked.
-pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, JsonlError> {
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    Gzip,
+    Zstandard,
+}
+
+/// Returns how a file is packed that begins with these bytes.
+pub(super) const fn form(head: &[u8]) -> Option<Packing> {
+    match head {
+        [0x1F, 0x8B, ..] => Some(Packing::Gzip),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => Some(Packing::Zstandard),
+        _ => None,
+    }
+}
+
+/// Unpacks a file into another one, and returns that.
+pub(super) fn unpacked(path: &Path, packing: Packing, into: File) -> Result<File, JsonlError> {
     let bytes = fs_err::read(path)?;
     let limit = (bytes.len() as u64).saturating_mul(MOST).saturating_add(FREE);
-    let (form, content) = match bytes.as_slice() {
-        [0x1F, 0x8B, ..] => ("gzip", whole(Capped::new(MultiGzDecoder::new(bytes.as_slice()), limit))),
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => ("zstd", whole(Capped::new(Frames::of(&bytes), limit))),
-        _ => return Ok(bytes),
+    let (form, content) = match packing {
+        Packing::Gzip => ("gzip", copied(Capped::new(MultiGzDecoder::new(bytes.as_slice()), limit), into)),
+        Packing::Zstandard => ("zstd", copied(Capped::new(Frames::of(&bytes), limit), into)),
     };
     content.map_err(|cause| match cause.kind() {
         io::ErrorKind::FileTooLarge => JsonlError::Bomb { path: path.to_owned(), limit },
@@ -31,10 +47,11 @@ pub(super) fn unpacked(path: &Path) -> Result<Vec<u8>, JsonlError> {
     })
 }
 
-fn whole(mut reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    reader.read_to_end(&mut content)?;
-    Ok(content)
+fn copied(mut reader: impl Read, into: File) -> io::Result<File> {
+    let mut writer = BufWriter::new(into);
+    io::copy(&mut reader, &mut writer)?;
+    writer.flush()?;
+    writer.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 /// The frames of a Zstandard file, one after the other.

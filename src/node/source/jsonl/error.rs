@@ -50,6 +50,13 @@ pub(super) enum JsonlError {
         /// Bytes.
         limit: u64,
     },
+    /// Somebody writes it.
+    #[error("`{}` changed while it was read", path.display())]
+    #[diagnostic(code(source::jsonl::changed), help("build again when it is written to its end"))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A memo cannot be written.
     #[error("the memo of a run of lines cannot be written")]
     #[diagnostic(code(source::jsonl::memo), help("this is a bug of tunesmith: please report it"))]

@@ -2,32 +2,36 @@
 //!
 //! The file is cut into content-defined runs of lines; what a run holds is memoised by its digest. Lines that share an
 //! id are found by their hashes, and the former record set is edited by the runs that differ, so that an edit of one line
-//! costs one run's reading.
+//! costs one run's reading. A reading's memory grows with the number of records, not with their length.
 
 mod compression;
 mod error;
 mod read;
 mod resolve;
 mod run;
+mod spool;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSliceMut as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use compression::unpacked;
 use error::JsonlError;
 use read::{Facts, Reader, content_hash};
 use resolve::{Fate, Resolved, Tally, resolve};
-use run::{RawRun, cut};
+use run::{Span, cut};
+use spool::{Place, Spool};
+use text::Text;
 
 use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
-use crate::record::{FieldMap, Form, Line, Record, edit, is_whole, recall, remember, write_lines};
+use crate::record::{FieldMap, Form, Line, Record, SetWriter, edit, is_whole, recall, remember, write_lines};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
@@ -125,7 +129,7 @@ impl Kind for Jsonl {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let (records, report) = match run.files("path").next() {
-            Some(file) => read_file(run.store, &file.path, &settings)?,
+            Some(file) => read_file(run, &file.path, &settings)?,
             None => (write_lines(run.store, Vec::new())?, Vec::new()),
         };
         Ok(Outcome {
@@ -159,24 +163,30 @@ impl Settings {
 }
 
 /// Reads a file into a record set, with counted remarks.
-fn read_file(store: &Store, path: &Path, settings: &Settings) -> Result<(RecordsRef, Vec<Count>), JsonlError> {
-    let bytes = unpacked(path)?;
-    let file = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+fn read_file(run: &Run<'_>, path: &Path, settings: &Settings) -> Result<(RecordsRef, Vec<Count>), JsonlError> {
+    let store: &Store = run.store;
+    fs_err::create_dir_all(run.scratch())?;
+    let (text, spool) = (&Text::open(path, run.scratch())?, &Spool::new(run.scratch())?);
     let Settings { form, map, repo, on_bad_line, .. } = settings;
     let scope = Digest::of(format!("source.jsonl {VERSION} {}", json!([form, map, repo, on_bad_line])).as_bytes());
     let map = map.as_ref();
     let skips_bad_lines = *on_bad_line == OnBadLine::Skip;
-    let reader = Reader { store, scope, path, file, form: *form, map, repo: repo.as_deref(), skips_bad_lines };
+    let reader = Reader { store, scope, path, text, spool, form: *form, map, repo: repo.as_deref(), skips_bad_lines };
 
-    let runs = cut(file);
-    let read = runs.par_iter().map(|run| reader.facts(run)).collect::<Result<Vec<_>, JsonlError>>()?;
-    let (facts, lines): (Vec<Facts>, Vec<_>) = read.into_iter().unzip();
-    let digests: Vec<Digest> = runs.iter().map(|run| run.digest).collect();
+    let spans = cut(text)?;
+    let read = spans.par_iter().map(|span| reader.facts(*span)).collect::<Result<Vec<_>, JsonlError>>()?;
+    let (mut digests, mut facts, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (digest, of_run, lines) in read {
+        digests.push(digest);
+        facts.push(of_run);
+        places.push(lines);
+    }
     let (resolved, tally) = resolve(*form, &digests, &facts);
-    let pieces = runs.into_iter().zip(resolved).zip(lines);
-    let pieces = pieces.map(|((raw, resolved), lines)| Piece { raw, resolved, lines }).collect();
-    let records = assemble(&reader, pieces)?;
-    Ok((records, report(&facts, tally)))
+    let report = report(&facts, tally);
+    drop(facts);
+    let pieces = spans.into_iter().zip(resolved).zip(places);
+    let pieces = pieces.map(|((span, resolved), places)| Piece { span, resolved, places }).collect();
+    Ok((assemble(&reader, pieces)?, report))
 }
 
 fn report(facts: &[Facts], tally: Tally) -> Vec<Count> {
@@ -194,11 +204,11 @@ fn report(facts: &[Facts], tally: Tally) -> Vec<Count> {
 }
 
 /// A run of the file.
-struct Piece<'a> {
-    raw: RawRun<'a>,
+struct Piece {
+    span: Span,
     resolved: Resolved,
-    /// Its lines, when it was read just now.
-    lines: Option<Vec<Line<'static>>>,
+    /// Where its lines are, when it was read just now.
+    places: Option<Vec<Place>>,
 }
 
 /// A former reading: the memo of its resolved runs, and the set that they gave.
@@ -209,16 +219,16 @@ struct Past {
 }
 
 /// Returns the record set of a file's runs.
-fn assemble(reader: &Reader<'_>, pieces: Vec<Piece<'_>>) -> Result<RecordsRef, JsonlError> {
+fn assemble(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<RecordsRef, JsonlError> {
     let state = serde_json::to_vec(&pieces.iter().map(|piece| &piece.resolved).collect::<Vec<_>>())?;
     let name = Digest::of(&state);
     let output = match former(reader, &name)? {
         Some((past, _)) if past.runs == name => past.output,
         Some((past, runs)) => match change(reader, &pieces, runs)? {
             Some(change) => change.apply(reader, pieces, &past.output)?,
-            None => write_lines(reader.store, lines_of(reader, pieces)?)?,
+            None => anew(reader, pieces)?,
         },
-        None => write_lines(reader.store, lines_of(reader, pieces)?)?,
+        None => anew(reader, pieces)?,
     };
     reader.keep("runs", name, state)?;
     remember(reader.store, reader.part("readings"), Past { runs: name, output })?;
@@ -240,6 +250,9 @@ fn former(reader: &Reader<'_>, name: &Digest) -> Result<Option<(Past, BTreeSet<R
     Ok(None)
 }
 
+/// Runs of which an edit holds all lines in memory.
+const MOST_EDITED: usize = 512;
+
 /// What differs from a former reading.
 struct Change {
     /// The runs of the former reading. Two equal runs hold equal lines, all dropped in one of them, so a set will do.
@@ -248,11 +261,12 @@ struct Change {
     removed: BTreeMap<String, Option<u64>>,
 }
 
-/// Returns what differs from a former reading; nothing when that is half of it or its memo is gone.
-fn change(reader: &Reader<'_>, pieces: &[Piece<'_>], former: BTreeSet<Resolved>) -> Result<Option<Change>, JsonlError> {
+/// Returns what differs from a former reading; nothing when that is much of it or its memo is gone.
+fn change(reader: &Reader<'_>, pieces: &[Piece], former: BTreeSet<Resolved>) -> Result<Option<Change>, JsonlError> {
     let ours: BTreeSet<&Resolved> = pieces.iter().map(|piece| &piece.resolved).collect();
     let gone: Vec<&Resolved> = former.iter().filter(|run| !ours.contains(run)).collect();
-    if gone.len() * 2 > former.len().max(8) {
+    let fresh = ours.iter().filter(|run| !former.contains(run)).count();
+    if gone.len() * 2 > former.len().max(8) || fresh > MOST_EDITED {
         return Ok(None);
     }
     let mut removed = BTreeMap::new();
@@ -261,7 +275,7 @@ fn change(reader: &Reader<'_>, pieces: &[Piece<'_>], former: BTreeSet<Resolved>)
         for (at, (id, fact)) in ids.into_iter().zip(facts.records).enumerate() {
             let (id, content) = match run.fate(at) {
                 Some(Fate::Dropped) => continue,
-                Some(Fate::Numbered(n)) => (format!("{id}~{n}"), None),
+                Some(Fate::Numbered(n)) => (numbered_id(&id, n), None),
                 None => (id, Some(fact.content)),
             };
             removed.insert(id, content);
@@ -272,7 +286,7 @@ fn change(reader: &Reader<'_>, pieces: &[Piece<'_>], former: BTreeSet<Resolved>)
 
 impl Change {
     /// Edits the set of the former reading.
-    fn apply(self, reader: &Reader<'_>, pieces: Vec<Piece<'_>>, base: &RecordsRef) -> Result<RecordsRef, JsonlError> {
+    fn apply(self, reader: &Reader<'_>, pieces: Vec<Piece>, base: &RecordsRef) -> Result<RecordsRef, JsonlError> {
         let Self { former, mut removed } = self;
         let fresh = pieces.into_iter().filter(|piece| !former.contains(&piece.resolved)).collect();
         let mut inserted = lines_of(reader, fresh)?;
@@ -288,13 +302,41 @@ impl Change {
     }
 }
 
-/// Returns the lines that are taken from runs, in order of the file.
-fn lines_of(reader: &Reader<'_>, pieces: Vec<Piece<'_>>) -> Result<Vec<Line<'static>>, JsonlError> {
-    let lines = pieces.into_par_iter().map(|Piece { raw, resolved, lines }| {
-        let lines = match lines {
-            Some(lines) => lines,
-            None => reader.lines(&raw)?.0,
+/// Writes the set of all runs: their lines are on disk, and are taken from there in order of their ids.
+fn anew(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<RecordsRef, JsonlError> {
+    let taken = pieces.into_par_iter().map(|Piece { span, resolved, places }| {
+        let places = match places {
+            Some(places) => places,
+            None => reader.spool.put(&reader.lines_again(span, &resolved.run)?)?,
         };
+        let taken = places.into_iter().enumerate().filter_map(|(at, place)| match resolved.fate(at) {
+            None => Some((place, None)),
+            Some(Fate::Dropped) => None,
+            Some(Fate::Numbered(n)) => {
+                let id = numbered_id(&place.id, n);
+                Some((place.named(id), Some(n)))
+            }
+        });
+        Ok(taken.collect())
+    });
+    let taken = taken.collect::<Result<Vec<Vec<(Place, Option<u32>)>>, JsonlError>>()?;
+    let mut taken: Vec<(Place, Option<u32>)> = taken.into_iter().flatten().collect();
+    taken.par_sort_unstable_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    let (mut lines, mut writer) = (reader.spool.reader(), SetWriter::new(reader.store));
+    for (place, number) in &taken {
+        let line = lines.line(place)?;
+        match number {
+            Some(n) => writer.push(&numbered(&line, *n)?)?,
+            None => writer.push(&line)?,
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// Returns the lines that are taken from a few runs, in order of the file.
+fn lines_of(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<Vec<Line<'static>>, JsonlError> {
+    let lines = pieces.into_par_iter().map(|Piece { span, resolved, .. }| {
+        let lines = reader.lines_again(span, &resolved.run)?;
         let taken = lines.into_iter().enumerate().filter_map(|(at, line)| match resolved.fate(at) {
             None => Some(Ok(line)),
             Some(Fate::Dropped) => None,
@@ -305,11 +347,15 @@ fn lines_of(reader: &Reader<'_>, pieces: Vec<Piece<'_>>) -> Result<Vec<Line<'sta
     Ok(lines.collect::<Result<Vec<_>, JsonlError>>()?.into_iter().flatten().collect())
 }
 
+fn numbered_id(id: &str, n: u32) -> String {
+    format!("{id}~{n}")
+}
+
 /// Returns the line of a row with a number at its id. Its thread stays.
 fn numbered(line: &Line<'_>, n: u32) -> Result<Line<'static>, JsonlError> {
     let mut record = line.record()?;
     if let Record::Row(row) = &mut record {
-        row.id = format!("{}~{n}", row.id);
+        row.id = numbered_id(&row.id, n);
     }
     Ok(Line::of(&record)?)
 }

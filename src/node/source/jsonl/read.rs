@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::error::JsonlError;
-use super::run::RawRun;
+use super::run::{RawRun, Span};
+use super::spool::{Place, Spool};
+use super::text::Text;
 use crate::record::{FieldMap, Form, ImportError, Imported, Line, import_mapped};
 use crate::store::{Digest, MemoEntry, Store};
 
@@ -17,8 +19,9 @@ pub(super) struct Reader<'a> {
     pub(super) scope: Digest,
     /// For messages.
     pub(super) path: &'a Path,
-    /// The whole file, to count lines for messages.
-    pub(super) file: &'a [u8],
+    pub(super) text: &'a Text,
+    /// Takes the lines of runs that are read.
+    pub(super) spool: &'a Spool,
     pub(super) form: Form,
     pub(super) map: Option<&'a FieldMap>,
     pub(super) repo: Option<&'a str>,
@@ -100,25 +103,43 @@ impl Reader<'_> {
 
     /// Returns whether a line of a run is the file's last one, with no line feed at its end.
     fn is_last(&self, run: &RawRun<'_>, number: usize) -> bool {
-        run.offset + run.bytes.len() == self.file.len() && newlines(run.bytes) == number
+        run.offset + run.bytes.len() as u64 == self.text.length() && newlines(run.bytes) == number
     }
 
     fn bad_line(&self, run: &RawRun<'_>, number: usize, cause: ImportError) -> JsonlError {
-        let line = (newlines(&self.file[..run.offset]) + number + 1) as u64;
-        JsonlError::BadLine { path: self.path.to_owned(), line, expected: self.form.expected(), cause }
+        match self.text.lines_before(run.offset) {
+            Ok(before) => {
+                let line = before + number as u64 + 1;
+                JsonlError::BadLine { path: self.path.to_owned(), line, expected: self.form.expected(), cause }
+            }
+            Err(error) => error.into(),
+        }
     }
 
-    /// Returns the facts of a run; its lines too when it had to be read, which is so only the first time.
-    pub(super) fn facts(&self, run: &RawRun<'_>) -> Result<(Facts, Option<Vec<Line<'static>>>), JsonlError> {
+    /// Returns the digest and the facts of a run; the places of its lines too when it had to be read, which is so only the
+    /// first time.
+    pub(super) fn facts(&self, span: Span) -> Result<(Digest, Facts, Option<Vec<Place>>), JsonlError> {
+        let bytes = span.read(self.text)?;
+        let run = span.run(&bytes);
         let known = self.store.memo(&self.part(FACTS), &run.digest)?;
         if let Some(facts) = known.and_then(|bytes| Facts::from_bytes(&bytes)) {
-            return Ok((facts, None));
+            return Ok((run.digest, facts, None));
         }
-        let (lines, facts) = self.lines(run)?;
+        let (lines, facts) = self.lines(&run)?;
         let ids: Vec<&str> = lines.iter().map(Line::id).collect();
         self.keep(FACTS, run.digest, facts.to_bytes())?;
         self.keep("ids", run.digest, serde_json::to_vec(&ids)?)?;
-        Ok((facts, Some(lines)))
+        Ok((run.digest, facts, Some(self.spool.put(&lines)?)))
+    }
+
+    /// Reads the lines of a run whose digest is known.
+    pub(super) fn lines_again(&self, span: Span, digest: &Digest) -> Result<Vec<Line<'static>>, JsonlError> {
+        let bytes = span.read(self.text)?;
+        let run = span.run(&bytes);
+        if run.digest != *digest {
+            return Err(JsonlError::Changed { path: self.path.to_owned() });
+        }
+        Ok(self.lines(&run)?.0)
     }
 
     /// Returns the ids and facts of a run that was read before and may no longer be in the file.

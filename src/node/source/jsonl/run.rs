@@ -1,66 +1,82 @@
 //! Runs of raw lines: pieces of a file that are read once, whatever changes around them.
 
-use std::io::BufRead as _;
+use std::io::{self, BufRead as _};
 
-use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
+use super::text::Text;
 use crate::store::Digest;
 
 /// Bytes that a run is expected to have.
 const RUN: u64 = 64 << 10;
 /// Bytes that one thread cuts at a time.
-const SEGMENT: usize = 4 << 20;
+const SEGMENT: u64 = 4 << 20;
 
 /// Some whole lines of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawRun<'a> {
     /// The lines.
     pub(super) bytes: &'a [u8],
-    /// Where they start in the file.
-    pub(super) offset: usize,
+    /// Where they start in the text.
+    pub(super) offset: u64,
     /// The digest of the lines.
     pub(super) digest: Digest,
 }
 
-/// Cuts a file into runs. A run ends after a line by that line's content alone, so that an edit changes one or two runs.
-pub(super) fn cut(bytes: &[u8]) -> Vec<RawRun<'_>> {
-    let segments = segments(bytes);
-    let ends: Vec<Vec<usize>> = segments.into_par_iter().map(|(start, end)| ends(bytes, start, end)).collect();
-    let mut pieces = Vec::new();
+/// Where a run stands in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u64,
+    pub(super) end: u64,
+}
+
+impl Span {
+    /// Reads the run's bytes.
+    pub(super) fn read(self, text: &Text) -> io::Result<Vec<u8>> {
+        text.read(self.start, (self.end - self.start) as usize)
+    }
+
+    /// Returns the run of these bytes.
+    pub(super) fn run(self, bytes: &[u8]) -> RawRun<'_> {
+        RawRun { bytes, offset: self.start, digest: Digest::of(bytes) }
+    }
+}
+
+/// Cuts a text into runs. A run ends after a line by that line's content alone, so that an edit changes one or two runs.
+pub(super) fn cut(text: &Text) -> io::Result<Vec<Span>> {
+    let ends = segments(text)?.into_par_iter().map(|segment| {
+        let ends = ends(&segment.read(text)?);
+        Ok(ends.into_iter().map(|end| segment.start + end as u64).collect())
+    });
+    let ends = ends.collect::<io::Result<Vec<Vec<u64>>>>()?;
+    let mut runs = Vec::new();
     let mut start = 0;
-    for end in ends.into_iter().flatten().chain([bytes.len()]) {
+    for end in ends.into_iter().flatten().chain([text.length()]) {
         if end > start {
-            pieces.push((start, end));
+            runs.push(Span { start, end });
             start = end;
         }
     }
-    let run = |&(start, end): &(usize, usize)| {
-        let bytes = &bytes[start..end];
-        RawRun { bytes, offset: start, digest: Digest::of(bytes) }
-    };
-    pieces.par_iter().map(run).collect()
+    Ok(runs)
 }
 
 /// Returns pieces of about [`SEGMENT`] bytes that end with a line.
-fn segments(bytes: &[u8]) -> Vec<(usize, usize)> {
+fn segments(text: &Text) -> io::Result<Vec<Span>> {
     let mut segments = Vec::new();
     let mut start = 0;
-    while start < bytes.len() {
-        let mut rest = &bytes[(start + SEGMENT).min(bytes.len())..];
-        let before = rest.len();
-        let skipped = rest.skip_until(b'\n').unwrap_or(before);
-        let end = bytes.len() - before + skipped;
-        segments.push((start, end));
+    while start < text.length() {
+        let end = text.line_end(start + SEGMENT)?;
+        segments.push(Span { start, end });
         start = end;
     }
-    segments
+    Ok(segments)
 }
 
 /// Returns where runs end within a segment.
-fn ends(bytes: &[u8], start: usize, end: usize) -> Vec<usize> {
+fn ends(bytes: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
-    let mut at = start;
-    let mut rest = &bytes[start..end];
+    let mut at = 0;
+    let mut rest = bytes;
     while let Ok(length @ 1..) = rest.skip_until(b'\n') {
         let line = &bytes[at..at + length];
         at += length;
@@ -99,12 +115,21 @@ mod tests {
     fn runs_are_the_file_and_an_edit_changes_few_of_them() {
         let before = file(0..40_000);
         let after = file((0..40_000).filter(|n| *n != 20_000));
-        let runs = cut(&before);
-        assert_eq!(runs.iter().flat_map(|run| run.bytes).copied().collect::<Vec<u8>>(), before);
-        let mean = before.len() / runs.len();
+        let folder = tempfile::tempdir().unwrap();
+        let runs = |content: &[u8]| {
+            let path = folder.path().join("data.jsonl");
+            fs_err::write(&path, content).unwrap();
+            let text = Text::open(&path, folder.path()).unwrap();
+            let spans = cut(&text).unwrap();
+            spans.into_iter().map(|span| span.read(&text).unwrap()).collect::<Vec<_>>()
+        };
+        let old = runs(&before);
+        assert_eq!(old.concat(), before);
+        let mean = before.len() / old.len();
         assert!((32 << 10..128 << 10).contains(&mean), "{mean} bytes a run");
-        let old: std::collections::BTreeSet<Digest> = runs.iter().map(|run| run.digest).collect();
-        let fresh = cut(&after).iter().filter(|run| !old.contains(&run.digest)).count();
+        let fresh = runs(&after).iter().filter(|run| !old.contains(run)).count();
         assert!((1..=2).contains(&fresh), "{fresh} fresh runs");
+        assert_eq!(runs(&[b"\xEF\xBB\xBF", before.as_slice()].concat()), old);
+        assert!(runs(b"").is_empty());
     }
 }

@@ -72,6 +72,43 @@ fn a_line_that_was_written_behind_a_torn_one_is_not_lost() {
     assert_eq!(report, ["dropped: line was not written to its end: 1"]);
 }
 
+/// As `json.dumps` of Python writes them: spaces after colons, and escapes for all that is not ASCII.
+#[test]
+fn the_files_of_the_old_scripts_are_taken_as_they_are() {
+    let bench = Bench::new();
+    let issue = r#"{"repo": "o/r", "number": 7, "title": "Caf\u00e9", "body": "", "state": "closed", "labels": ["bug"],
+        "author": "ann", "created_at": "2020-01-01T00:00:00Z", "closed_at": null, "comments": [
+        {"author": null, "body": "\ud83d\ude00", "created_at": "2020-01-02T00:00:00Z"}]}"#;
+    let pull = r#"{"repo": "o/r", "number": 8, "title": "T", "body": "", "merged_at": "2020-01-03T00:00:00Z", "author": "bob",
+        "labels": [], "comments": [], "review_threads": [[{"author": "ann", "body": "Why?"}, {"author": "bob", "body": "So."}]]}"#;
+    let document = r##"{"repo": "o/r", "path": "docs/A.md", "content": "# A"}"##;
+    let site =
+        r#"{"repo": "linkerd.io", "path": "2/a", "url": "https://linkerd.io/2/a/", "title": "A", "content": "x"}"#;
+    let row =
+        r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "source": "o/r#7"}"#;
+    for (form, line, id) in [
+        ("issues", issue, "o/r#7"),
+        ("pulls", pull, "o/r#8"),
+        ("documents", document, "o/r/docs/A.md"),
+        ("documents", site, "linkerd.io/2/a"),
+        ("rows", row, "o/r#7"),
+    ] {
+        let line = line.lines().map(str::trim_start).collect::<String>() + "\n";
+        let (records, report) = read(&bench, &line, &json!({"path": "data.jsonl", "as": form})).unwrap();
+        assert_eq!((ids(&records), report.len()), (vec![id], 0), "{line}");
+        match &records[0] {
+            Record::Issue(issue) => {
+                assert_eq!((issue.title.as_str(), issue.author.login.as_deref()), ("Café", Some("ann")));
+                assert_eq!((issue.comments[0].body.as_str(), &issue.comments[0].author.login), ("😀", &None));
+            }
+            Record::Pull(pull) => assert_eq!((pull.reviews[0].len(), pull.merged_at.is_some()), (2, true)),
+            Record::Document(document) => assert!(!document.content.is_empty()),
+            Record::Row(row) => assert_eq!(row.turns.len(), 2),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn the_pages_of_the_old_wiki_script_are_documents() {
     let bench = Bench::new();

@@ -147,7 +147,7 @@ fn fetch(run: &Run<'_>, settings: &Settings) -> Result<Outcome, WebsiteError> {
     Ok(Outcome {
         outputs: BTreeMap::from([("documents".to_owned(), Artifact::Records(records))]),
         fields: BTreeMap::from([("pages".to_owned(), pages.into())]),
-        report: counts.iter().map(|(what, count)| Count { what: what.to_owned(), count }).collect(),
+        report: Count::all(&counts),
     })
 }
 

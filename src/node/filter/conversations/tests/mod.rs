@@ -70,7 +70,17 @@ fn corrections_supersede_by_id_and_by_question_and_equal_rows_count_once() {
     let (rows, report) = run(&bench, &json!({}), &[("rows", rows), ("corrections", corrections)]);
     let left: Vec<(&str, &str)> = rows.iter().map(|row| (row.id.as_str(), row.turns[1].text.as_str())).collect();
     assert_eq!(left, [("c", "Ann."), ("fix-1", "A tool."), ("fix-2", "Here.")]);
-    assert_eq!(report, ["dropped row: exact duplicate: 1", "dropped row: superseded by a correction: 3"]);
+    assert_eq!(
+        report,
+        [
+            "rows: read: 5",
+            "rows: rows: 1",
+            "rows: dropped row: exact duplicate: 1",
+            "rows: dropped row: superseded by a correction: 3",
+            "corrections: read: 2",
+            "corrections: rows: 2",
+        ]
+    );
 }
 
 #[test]
@@ -93,10 +103,18 @@ fn markers_in_rows_corrections_and_threads_are_neutralised_and_counted() {
     assert_eq!(
         report,
         [
-            "answers that explain most: 1",
-            "control characters neutralised: 1",
-            "invisible characters taken out: 1",
-            "template markers neutralised: 16",
+            "rows: read: 1",
+            "rows: rows: 1",
+            "rows: control characters neutralised: 1",
+            "rows: invisible characters taken out: 1",
+            "rows: template markers neutralised: 5",
+            "fixes: read: 1",
+            "fixes: rows: 1",
+            "fixes: template markers neutralised: 5",
+            "issues: read: 1",
+            "issues: rows: 1",
+            "issues: answers that explain most: 1",
+            "issues: template markers neutralised: 6",
         ]
     );
 }
