@@ -6,6 +6,7 @@ use std::path::Path;
 use miette::{Diagnostic, SourceSpan};
 use serde_json::json;
 
+use super::project::ManifestText;
 use super::{CliError, Context, Execute, Exit, project};
 use crate::graph::{Graph, LocalFiles, NamedFiles};
 use crate::manifest::{Family, MOST_KEPT, Manifest, Problem, Problems, suggest};
@@ -45,7 +46,7 @@ enum FileProblem {
 
 impl Execute for Check {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
-        let (file, shown, text) = project::text(context)?;
+        let ManifestText { file, shown, text } = project::text(context)?;
         let root = file.parent().unwrap_or(Path::new("/"));
         let chosen = context.globals.profile.as_deref();
         let manifest = project::parse(context, &shown, &text, chosen);
