@@ -9,6 +9,7 @@
 
 mod declaration;
 mod error;
+mod events;
 mod field;
 mod overlay;
 mod problems;
@@ -19,6 +20,7 @@ mod section;
 mod source;
 pub(crate) mod suggest;
 mod syntax;
+mod tree;
 mod value;
 
 pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
@@ -107,3 +109,5 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tree_tests;
