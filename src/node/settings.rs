@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::SettingProblem;
+pub use crate::secret::environment_name;
 
 /// What is often written on a node and belongs to how a build is run.
 const RUN_OPTIONS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
@@ -55,13 +56,6 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
             }
         }
     }
-}
-
-/// Returns the variable's name in a reference to a secret, `env:NAME`.
-pub fn environment_name(reference: &str) -> Option<&str> {
-    reference
-        .strip_prefix("env:")
-        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }
 
 /// Returns what is wrong by serde's words about the value at `path`.
