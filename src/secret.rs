@@ -70,6 +70,23 @@ pub fn is_in(text: &str) -> bool {
     text.len() >= SHORTEST && SECRET.is_match(text)
 }
 
+/// How a text begins that names an environment variable.
+const REFERENCE: &str = "env:";
+
+/// Returns whether a text is meant as a reference to a secret, `env:NAME`, be its name right or not.
+pub fn is_reference(text: &str) -> bool {
+    text.starts_with(REFERENCE)
+}
+
+/// Returns the variable's name in a reference to a secret, `env:NAME`.
+pub fn environment_name(reference: &str) -> Option<&str> {
+    reference.strip_prefix(REFERENCE).filter(|name| {
+        !name.is_empty()
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -122,6 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_takes_the_files_of_free_locks_away() {
+        let space = Space::new();
+        space.done(&["build"]);
+        let locks = || fs_err::read_dir(space.path().join("cache/locks")).unwrap().count();
+        assert!(locks() > 1);
+        space.done(&["cache", "gc", "--dry-run"]);
+        assert!(locks() > 1);
+        space.done(&["cache", "gc"]);
+        assert_eq!(locks(), 1, "that of the store itself");
+        space.edit("pipeline.toml", "eval = 0.5", "eval = 0.25");
+        space.done(&["build"]);
+    }
+
+    #[test]
     fn a_checkpoint_of_an_interrupted_training_is_kept() {
         let space = Space::new();
         let checkpoint = {

@@ -6,6 +6,7 @@ use std::path::Path;
 use miette::{Diagnostic, SourceSpan};
 use serde_json::json;
 
+use super::project::ManifestText;
 use super::{CliError, Context, Execute, Exit, project};
 use crate::graph::{Graph, LocalFiles, NamedFiles};
 use crate::manifest::{Family, MOST_KEPT, Manifest, Problem, Problems, suggest};
@@ -45,7 +46,7 @@ enum FileProblem {
 
 impl Execute for Check {
     fn execute(&self, context: &mut Context<'_>) -> Result<Exit, CliError> {
-        let (file, shown, text) = project::text(context)?;
+        let ManifestText { file, shown, text } = project::text(context)?;
         let root = file.parent().unwrap_or(Path::new("/"));
         let chosen = context.globals.profile.as_deref();
         let manifest = project::parse(context, &shown, &text, chosen);
@@ -65,19 +66,33 @@ impl Execute for Check {
 /// Returns the graph, or everything that is wrong with the manifest and the files that it names.
 fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Graph, Problems> {
     let catalog = &context.surroundings.catalog;
-    let files = Graph::local_files(manifest, catalog);
-    let wrong: Vec<&NamedFiles> = files.iter().filter(|files| is_wrong(root, files)).collect();
-    // Each costs a look into a folder.
-    let told = wrong.iter().take(MOST_KEPT).map(|files| Box::new(file_problem(root, files)) as Problem).collect();
-    let mut problems = match Graph::build(manifest, catalog) {
-        Ok(graph) if wrong.is_empty() => return Ok(graph),
-        Ok(_) => Problems::new(manifest.sources.clone(), told),
-        Err(mut problems) => {
-            problems.extend(told);
-            problems
+    let mut told: Vec<Problem> = Vec::new();
+    let mut others = 0;
+    Graph::local_files(manifest, catalog, &mut |files| {
+        match is_wrong(root, &files) {
+            // Each costs a look into a folder.
+            true if told.len() < MOST_KEPT => told.push(Box::new(file_problem(root, &files))),
+            true => others += 1,
+            false => {}
+        }
+    });
+    let mut problems = if others > 0 {
+        // Nobody mends what a graph would show before these, and that of a flood takes memory.
+        let (first, more) = manifest.first_problems();
+        told.extend(first.into_iter().map(|problem| Box::new(problem.clone()) as Problem));
+        others += more;
+        Problems::new(manifest.sources.clone(), told)
+    } else {
+        match Graph::build(manifest, catalog) {
+            Ok(graph) if told.is_empty() => return Ok(graph),
+            Ok(_) => Problems::new(manifest.sources.clone(), told),
+            Err(mut problems) => {
+                problems.extend(told);
+                problems
+            }
         }
     };
-    problems.count_others(wrong.len().saturating_sub(MOST_KEPT));
+    problems.count_others(others);
     Err(problems)
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{CliError, Context, Execute, Exit, Project, machine};
 use crate::node::Secrets as _;
+use crate::node::settings::environment_name;
 use crate::store::Store;
 
 /// A build of a small model needs about this much room.
@@ -225,7 +226,7 @@ fn secrets(project: &Project) -> BTreeSet<String> {
 
 fn collect(value: &Value, names: &mut BTreeSet<String>) {
     match value {
-        Value::String(text) => names.extend(text.strip_prefix("env:").map(str::to_owned)),
+        Value::String(text) => names.extend(environment_name(text).map(str::to_owned)),
         Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
         Value::Object(map) => map.values().for_each(|item| collect(item, names)),
         _ => {}

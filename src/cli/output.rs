@@ -17,6 +17,8 @@ use crate::manifest::{Position, Problems, Sources};
 const WIDTH: usize = 100;
 /// More problems are counted, not shown: reading a hundred is work for a day.
 const MOST_SHOWN: usize = 100;
+/// Bytes of a message or of a help text that are shown.
+const LONGEST_TEXT: usize = 4_000;
 
 /// Where a command writes.
 pub struct Output {
@@ -160,7 +162,7 @@ impl Output {
             handler.render_report(&mut text, &InSources { problem, sources, without_labels: hidden.is_some() });
         match rendered {
             Ok(()) => self.err.write(format_args!("{}\n\n", text.trim_end())),
-            Err(fmt::Error) => self.err.write(format_args!("error: {problem}\n\n")),
+            Err(fmt::Error) => self.err.write(format_args!("error: {}\n\n", shortened(problem))),
         }
         for label in labels {
             if let Some(position) = hidden.and_then(|sources| sources.position(label.offset())) {
@@ -266,9 +268,9 @@ fn problem_json(problem: &dyn Diagnostic, sources: Option<&Sources>) -> serde_js
     json!({
         "problem": {
             "code": problem.code().map(|code| code.to_string()),
-            "message": problem.to_string(),
+            "message": shortened(problem),
             "causes": causes,
-            "help": problem.help().map(|help| help.to_string()),
+            "help": problem.help().map(shortened),
             "labels": labels,
         }
     })
@@ -289,8 +291,18 @@ impl fmt::Debug for InSources<'_> {
 
 impl fmt::Display for InSources<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.problem, f)
+        f.write_str(&shortened(self.problem))
     }
+}
+
+/// Returns a text, or its beginning where it holds more than anybody reads: a name of megabytes, say.
+fn shortened(text: impl fmt::Display) -> String {
+    let mut text = text.to_string();
+    if text.len() > LONGEST_TEXT {
+        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        text.push('…');
+    }
+    text
 }
 
 impl std::error::Error for InSources<'_> {
@@ -309,7 +321,7 @@ impl Diagnostic for InSources<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.problem.help()
+        self.problem.help().map(|help| Box::new(shortened(help)) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {

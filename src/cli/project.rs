@@ -49,24 +49,21 @@ impl Project {
     }
 
     /// Reads a part of the project that was right as a whole; `None` where the manifest cannot be read in parts.
-    ///
-    /// # Errors
-    /// No manifest, or one that is no text.
     pub(super) fn load_part<T>(
         context: &Context<'_>,
         settled: &Settled,
         part: &Part,
         start: impl FnOnce(&Path) -> T,
-    ) -> Result<Option<(Self, T)>, CliError> {
-        let (file, shown, text) = text(context)?;
-        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
-        let Some(manifest) = Manifest::parse_without(&shown, &text, part.without()) else { return Ok(None) };
-        let Ok(graph) = Graph::build(&manifest, &context.surroundings.catalog) else { return Ok(None) };
+    ) -> Option<(Self, T)> {
+        let ManifestText { file, shown, text } = part.manifest();
+        let manifest = Manifest::parse_without(shown, text, part.without())?;
+        let graph = Graph::build(&manifest, &context.surroundings.catalog).ok()?;
         if !part.is(&graph, settled) {
-            return Ok(None);
+            return None;
         }
+        let root = file.parent().unwrap_or(Path::new("/")).to_owned();
         let started = start(&store_path(&root, &manifest));
-        Ok(Some((Self { root, file, manifest, graph }, started)))
+        Some((Self { root, file: file.clone(), manifest, graph }, started))
     }
 
     /// Returns the store's folder.
@@ -84,9 +81,20 @@ fn store_path(root: &Path, manifest: &Manifest) -> PathBuf {
     root.join(manifest.cache.dir.as_ref().map_or("cache", |dir| &dir.value))
 }
 
+/// A manifest's file as it was read.
+#[derive(Debug)]
+pub(super) struct ManifestText {
+    /// Where it is.
+    pub(super) file: PathBuf,
+    /// How to name it.
+    pub(super) shown: String,
+    /// What is in it.
+    pub(super) text: String,
+}
+
 /// Finds the manifest's file and reads it; what is wrong with it is not yet an error.
 pub(super) fn read(context: &Context<'_>) -> Result<(PathBuf, Manifest), CliError> {
-    let (file, shown, text) = text(context)?;
+    let ManifestText { file, shown, text } = text(context)?;
     Ok((file, parse(context, &shown, &text, context.globals.profile.as_deref())))
 }
 
@@ -96,15 +104,15 @@ pub(super) fn parse(context: &Context<'_>, shown: &str, text: &str, profile: Opt
     Manifest::parse(shown, text, &overlays)
 }
 
-/// Finds the manifest's file; returns it, how to name it, and its text.
-pub(super) fn text(context: &Context<'_>) -> Result<(PathBuf, String, String), CliError> {
+/// Finds the manifest's file and reads its text.
+pub(super) fn text(context: &Context<'_>) -> Result<ManifestText, CliError> {
     let folder = &context.surroundings.folder;
     let (file, shown) = match &context.globals.file {
         Some(file) => (folder.join(file), file.display().to_string()),
         None => find(folder)?,
     };
     let text = read_text(&file, &shown)?;
-    Ok((file, shown, text))
+    Ok(ManifestText { file, shown, text })
 }
 
 /// Returns the name of the lock beside a manifest: a profile's nodes are other nodes to it.

@@ -49,7 +49,7 @@ impl<'a> Session<'a> {
         settled: &Settled,
         part: &Part,
     ) -> Result<Option<Self>, CliError> {
-        let Some((project, opening)) = Project::load_part(context, settled, part, Store::cold)? else {
+        let Some((project, opening)) = Project::load_part(context, settled, part, Store::cold) else {
             return Ok(None);
         };
         let mut session = Self::of(context, mode, project, opening)?;

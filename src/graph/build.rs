@@ -1,11 +1,12 @@
 //! A manifest to a checked graph, or everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::Catalog;
 use super::error::GraphError;
 use super::expand::{self, Draft};
 use super::node::{Graph, RunLimits};
+use super::resolve::MOST_SUGGESTED;
 use super::{order, out, resolve};
 use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
 
@@ -31,7 +32,7 @@ impl Graph {
 
 fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Vec<GraphError>) -> Graph {
     let mut notes = Vec::new();
-    let (mut drafts, names) = expand::expand(manifest, catalog, problems);
+    let Some((mut drafts, names)) = expand::expand(manifest, catalog, problems) else { return Graph::default() };
     resolve::resolve(&mut drafts, &names, problems);
     check_refresh(&drafts, problems);
     out::resolve(&mut drafts, manifest, &mut notes, problems);
@@ -74,14 +75,19 @@ fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec
         }
         draft.node.run = limits(options.or(&manifest.run.options));
     }
+    if named.is_empty() {
+        return;
+    }
+    let known: BTreeSet<&str> =
+        drafts.iter().flat_map(|draft| [draft.node.name.as_str(), draft.node.declared.as_str()]).collect();
     for (name, _) in &manifest.run.nodes {
-        let known = |draft: &Draft<'_>| draft.node.name == name.value || draft.node.declared == name.value;
-        if !drafts.iter().any(known) {
+        if !known.contains(name.value.as_str()) {
             let names = drafts.iter().map(|draft| draft.node.declared.as_str());
+            let suggests = problems.len() < MOST_SUGGESTED;
             problems.push(GraphError::UnknownRunNode {
                 name: name.value.escape_debug().to_string(),
                 at: name.span,
-                help: suggest::help(&name.value, names, "nodes here"),
+                help: suggests.then(|| suggest::help(&name.value, names, "nodes here")).flatten(),
             });
         }
     }

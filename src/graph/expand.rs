@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use super::catalog::{Catalog, KindFacts, LocalFiles, Refusal};
 use super::error::{GraphError, RefusedSetting};
 use super::node::{Graph, Node, RunLimits};
-use crate::manifest::{At, Axis, Declaration, Family, Manifest, suggest};
+use crate::manifest::{At, Axis, Declaration, Family, MOST_KEPT, Manifest, suggest};
 
 /// More nodes are refused before any is made.
-const MOST_NODES: usize = 200_000;
+const MOST_NODES: usize = 120_000;
 /// From so many declarations on, threads share the work.
 const MANY: usize = 1_000;
 
@@ -30,18 +30,37 @@ pub(super) struct Draft<'a> {
 /// Where the drafts of each declaration are, by its name.
 pub(super) type Names<'a> = BTreeMap<&'a str, Range<usize>>;
 
-/// Unfolds all declarations.
+/// Unfolds all declarations; `None` where so much is wrong with them that there is no sense in a graph.
 pub(super) fn expand<'a>(
     manifest: &'a Manifest,
     catalog: &'a dyn Catalog,
     problems: &mut Vec<GraphError>,
-) -> (Vec<Draft<'a>>, Names<'a>) {
+) -> Option<(Vec<Draft<'a>>, Names<'a>)> {
     let mut drafts = Vec::new();
     let mut names = Names::new();
     if let Some(at) = too_many(manifest) {
         problems.push(GraphError::TooLarge { what: "nodes", limit: MOST_NODES, at });
-        return (drafts, names);
+        return None;
     }
+    unfold(manifest, catalog, problems, &mut |declaration, unfolded, found| {
+        if found > MOST_KEPT {
+            drafts = Vec::new();
+            names = Names::new();
+        } else {
+            names.insert(declaration.name.value.as_str(), drafts.len()..drafts.len() + unfolded.len());
+            drafts.extend(unfolded);
+        }
+    });
+    (problems.len() <= MOST_KEPT).then_some((drafts, names))
+}
+
+/// Makes the drafts of one declaration after the other. `take` gets them with the number of problems so far.
+fn unfold<'a>(
+    manifest: &'a Manifest,
+    catalog: &'a dyn Catalog,
+    problems: &mut Vec<GraphError>,
+    take: &mut dyn FnMut(&'a Declaration, Vec<Draft<'a>>, usize),
+) {
     let model = Shared::of(manifest, catalog);
     let unfold = |declaration: &'a Declaration| {
         let mut problems = Vec::new();
@@ -50,18 +69,19 @@ pub(super) fn expand<'a>(
         let drafts = values.map(|values| draft(declaration, kind, &values, &model, &mut problems));
         (drafts.collect::<Vec<_>>(), problems)
     };
-    // Reading settings is most of the work on a large manifest; starting threads would be most of it on a small one.
-    let unfolded: Vec<_> = if manifest.declarations.len() < MANY {
-        manifest.declarations.iter().map(unfold).collect()
-    } else {
-        manifest.declarations.par_iter().map(unfold).collect()
-    };
-    for (declaration, (unfolded, found)) in manifest.declarations.iter().zip(unfolded) {
-        names.insert(&declaration.name.value, drafts.len()..drafts.len() + unfolded.len());
-        drafts.extend(unfolded);
-        problems.extend(found);
+    // Drafts of some declarations at a time: those of a flood would not fit the memory.
+    for some in manifest.declarations.chunks(MANY) {
+        // Reading settings is most of the work on a large manifest; starting threads would be most of it on a small one.
+        let unfolded: Vec<_> = if manifest.declarations.len() < MANY {
+            some.iter().map(unfold).collect()
+        } else {
+            some.par_iter().map(unfold).collect()
+        };
+        for (declaration, (unfolded, found)) in some.iter().zip(unfolded) {
+            problems.extend(found);
+            take(declaration, unfolded, problems.len());
+        }
     }
-    (drafts, names)
 }
 
 /// Returns the declaration with which the limit is passed.
@@ -234,20 +254,19 @@ pub struct NamedFiles {
 }
 
 impl Graph {
-    /// Returns the local files that nodes with valid settings name, whatever else is wrong with the manifest.
-    pub fn local_files(manifest: &Manifest, catalog: &dyn Catalog) -> Vec<NamedFiles> {
-        if !manifest.readable {
-            return Vec::new();
+    /// Hands the local files that nodes with valid settings name to `take`, whatever else is wrong with the manifest.
+    pub fn local_files(manifest: &Manifest, catalog: &dyn Catalog, take: &mut dyn FnMut(NamedFiles)) {
+        if !manifest.readable || too_many(manifest).is_some() {
+            return;
         }
-        let (drafts, _) = expand(manifest, catalog, &mut Vec::new());
-        let mut named = Vec::new();
-        for Draft { declaration, node, .. } in drafts {
-            for files in node.files {
-                let at = declaration.locate(&[files.setting.to_owned()], At::Value);
-                named.push(NamedFiles { node: node.name.clone(), files, at });
+        unfold(manifest, catalog, &mut Vec::new(), &mut |declaration, drafts, _| {
+            for Draft { node, .. } in drafts {
+                for files in node.files {
+                    let at = declaration.locate(&[files.setting.to_owned()], At::Value);
+                    take(NamedFiles { node: node.name.clone(), files, at });
+                }
             }
-        }
-        named
+        });
     }
 }
 

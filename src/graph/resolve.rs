@@ -14,7 +14,7 @@ use crate::manifest::{At, Declaration, Family, Input, Selector, Spanned, suggest
 /// More edges are refused.
 const MOST_EDGES: usize = 4_000_000;
 /// Names are suggested for so many problems: a search through all names for each of thousands would take minutes.
-const MOST_SUGGESTED: usize = 100;
+pub(super) const MOST_SUGGESTED: usize = 100;
 /// More nodes of a matrix are not listed in a help text.
 const MOST_LISTED: usize = 8;
 
@@ -72,7 +72,7 @@ impl Resolver<'_, '_> {
                 node: declaration.name.value.clone(),
                 kind: draft.node.kind.clone(),
                 expected: contents(&reads),
-                instead: self.nodes_with(draft, &reads),
+                instead: self.nodes_with(draft, &reads, problems),
                 at: entries.map_or(declaration.name.span, |entries| entries.span),
             }),
         }
@@ -118,7 +118,7 @@ impl Resolver<'_, '_> {
                     input: entry.value.to_string(),
                     content: content.0,
                     expected: contents(reads),
-                    instead: self.nodes_with(draft, reads),
+                    instead: self.nodes_with(draft, reads, problems),
                     at: entry.span,
                 });
                 return;
@@ -174,8 +174,11 @@ impl Resolver<'_, '_> {
     }
 
     /// Names the nodes that have what a kind reads, as the end of a sentence.
-    fn nodes_with(&self, reader: &Draft<'_>, reads: &[Content]) -> String {
+    fn nodes_with(&self, reader: &Draft<'_>, reads: &[Content], problems: &[GraphError]) -> String {
         let mut found: Vec<String> = Vec::new();
+        if problems.len() >= MOST_SUGGESTED {
+            return String::new();
+        }
         let others = |draft: &&Draft<'_>| draft.valid && !std::ptr::eq(draft.declaration, reader.declaration);
         for draft in self.drafts.iter().filter(others) {
             if found.len() > MOST_LISTED {
@@ -286,7 +289,8 @@ impl Resolver<'_, '_> {
                 Some(edge(Role::Gate, *index, String::new(), gate.span))
             }
             _ => {
-                let gates = self.drafts.iter().filter(|draft| draft.kind.is_some_and(KindFacts::gate));
+                let suggests = problems.len() < MOST_SUGGESTED;
+                let gates = self.drafts.iter().filter(|draft| suggests && draft.kind.is_some_and(KindFacts::gate));
                 let help = suggest::help(&gate.value, gates.map(|draft| draft.node.name.as_str()), "gates here")
                     .or_else(|| {
                         Some("add `[eval.NAME]` with `type = \"gate\"` and `require = [\"NODE.FIELD >= 0.9\"]`".into())

@@ -19,11 +19,13 @@ pub enum ManifestError {
         at: SourceSpan,
     },
     /// The text is too large to be a manifest.
-    #[error("the manifest has {bytes} bytes, more than {limit}")]
+    #[error("the manifest has {found} {what}, more than {limit}")]
     #[diagnostic(code(manifest::too_large), help("keep data in files of its own and name them by `path`"))]
     TooLarge {
+        /// What is counted.
+        what: &'static str,
         /// Its size.
-        bytes: usize,
+        found: usize,
         /// The limit.
         limit: usize,
         /// Where.

@@ -9,6 +9,7 @@
 
 mod declaration;
 mod error;
+mod events;
 mod field;
 mod overlay;
 mod problems;
@@ -18,6 +19,7 @@ mod secret;
 mod section;
 mod source;
 mod syntax;
+mod tree;
 mod value;
 
 pub(crate) use crate::suggest;
@@ -107,3 +109,5 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tree_tests;

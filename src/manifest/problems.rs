@@ -42,7 +42,11 @@ impl Problems {
     /// Adds problems that point into the same texts.
     pub fn extend(&mut self, more: Vec<Problem>) {
         self.list.extend(more);
-        self.list.sort_by_cached_key(|problem| (place(&**problem), problem.to_string()));
+        self.list.sort_by_cached_key(|problem| place(&**problem));
+        // Only what shares a place can be the same; the words of a flood would take long to compare.
+        for shared in self.list.chunk_by_mut(|a, b| place(&**a) == place(&**b)).filter(|shared| shared.len() > 1) {
+            shared.sort_by_cached_key(ToString::to_string);
+        }
         self.list.dedup_by(|a, b| place(&**a) == place(&**b) && a.to_string() == b.to_string());
         self.others += self.list.len().saturating_sub(MOST_KEPT);
         self.list.truncate(MOST_KEPT);

@@ -17,6 +17,8 @@ use super::{Manifest, Project};
 const SCHEMA: i64 = 1;
 /// The only `type` of `[model]`, which the manifest does not write.
 const MODEL_TYPE: &str = "base";
+/// More profiles are refused: `check` reads the manifest once for each.
+const MOST_PROFILES: usize = 64;
 const TABLES: [&str; 11] =
     ["schema", "project", "model", "source", "filter", "train", "export", "eval", "run", "cache", "profile"];
 /// Keys of a node that are not settings of its kind.
@@ -82,6 +84,12 @@ fn other_table(name: &str, table: &Table, manifest: &mut Manifest, problems: &mu
         "run" => manifest.run = read_run(table, problems),
         "cache" => manifest.cache = read_cache(table, problems),
         _ => {
+            if let Some(first) = table.entries().get(MOST_PROFILES) {
+                let found = table.entries().len();
+                let at = first.key.span;
+                problems.push(ManifestError::TooLarge { what: "profiles", found, limit: MOST_PROFILES, at });
+                return;
+            }
             for Entry { key, value } in table.entries() {
                 check_name("a profile", key, problems);
                 field::table(&key.value, value, problems);
@@ -159,7 +167,8 @@ fn inputs(node: &Spanned<String>, value: &Value, problems: &mut Sink) -> Option<
         let help = value.as_str().map(|text| format!("write `from = [\"{}\"]`", text.escape_debug()));
         return field::wrong_type("from", value, "an array of node names", help, problems);
     };
-    let mut inputs: Vec<Spanned<Input>> = Vec::new();
+    let mut inputs = Vec::with_capacity(items.len());
+    let mut seen: BTreeMap<&str, SourceSpan> = BTreeMap::new();
     for item in items {
         let Some(text) = field::string("from", item, problems) else { continue };
         let Some(input) = Input::parse(&text.value) else {
@@ -167,15 +176,12 @@ fn inputs(node: &Spanned<String>, value: &Value, problems: &mut Sink) -> Option<
             problems.push(ManifestError::BadInput { help: input_help(&text.value), text: shown, at: text.span });
             continue;
         };
-        if let Some(first) = inputs.iter().find(|first| first.value == input) {
-            problems.push(ManifestError::RepeatedInput {
-                node: node.value.clone(),
-                input: text.value,
-                at: text.span,
-                first: first.span,
-            });
+        if let Some(&first) = item.as_str().and_then(|text| seen.get(text)) {
+            let (node, input) = (node.value.clone(), text.value);
+            problems.push(ManifestError::RepeatedInput { node, input, at: text.span, first });
             continue;
         }
+        seen.extend(item.as_str().map(|entry| (entry, item.span)));
         inputs.push(Spanned { value: input, span: text.span });
     }
     Some(Spanned { value: inputs, span: value.span })

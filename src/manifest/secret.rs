@@ -8,7 +8,7 @@ use super::error::ManifestError;
 use super::field::Sink;
 use super::source::Sources;
 use super::value::{Data, Table, Value};
-use crate::secret::{find, is_in};
+use crate::secret::{environment_name, find, is_in, is_reference};
 
 /// What takes a literal secret's place in the settings, so that later messages cannot hold it.
 const WITHHELD: &str = "env:WITHHELD";
@@ -22,15 +22,6 @@ fn is_secret(key: &str) -> bool {
         .iter()
         .any(|word| key.strip_suffix(word).is_some_and(|rest| rest.ends_with('-')))
         || ["token", "password", "secret"].contains(&key.as_str())
-}
-
-/// Returns whether `text` names an environment variable: `env:NAME`.
-fn is_reference(text: &str) -> bool {
-    text.strip_prefix("env:").is_some_and(|name| {
-        !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    })
 }
 
 /// Finds literal secrets at any depth, reports them and takes them out of the table and the texts.
@@ -49,7 +40,7 @@ fn withhold_value(key: &str, value: &mut Value, sources: &mut Sources, problems:
                 withhold_value(key, item, sources, problems);
             }
         }
-        Data::String(text) if (is_secret(key) && !is_reference(text)) || is_in(text) => {
+        Data::String(text) if (is_secret(key) && environment_name(text).is_none()) || is_in(text) => {
             sources.mask(at);
             let in_url = text.contains("://");
             (if in_url { WITHHELD_URL } else { WITHHELD }).clone_into(text);
@@ -78,7 +69,7 @@ pub(super) fn mask_text(text: &str, start: usize, sources: &mut Sources) {
             let from = key.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).map_or(0, |at| at + 1);
             let value = line[index + 1..].trim_end();
             let bare = value.trim_start().trim_start_matches(['"', '\'']);
-            if is_secret(key.get(from..).unwrap_or_default()) && !bare.starts_with("env:") {
+            if is_secret(key.get(from..).unwrap_or_default()) && !is_reference(bare) {
                 sources.mask((offset + index + 1, value.len()).into());
                 break;
             }

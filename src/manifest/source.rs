@@ -2,10 +2,14 @@
 //!
 //! All texts share one line of offsets, so that a span says by itself which text it lies in.
 
+use std::ops::Range;
+
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
-/// The width that the reports' renderer can still count with, in bytes.
-const LONGEST_SHOWN: usize = 30_000;
+/// Longer lines are not shown, in bytes: a hundred reports would repeat them.
+const LONGEST_SHOWN: usize = 2_000;
+/// Lines that a report shows before and after its place.
+const CONTEXT: usize = 1;
 
 /// Texts one after the other, each with a name for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +22,6 @@ struct Text {
     name: String,
     content: String,
     start: usize,
-    /// Bytes of its longest line.
-    longest_line: usize,
 }
 
 /// A place for people.
@@ -37,8 +39,7 @@ impl Sources {
     /// Adds a text and returns the offset at which it starts.
     pub(crate) fn add(&mut self, name: &str, text: &str) -> usize {
         let start = self.texts.last().map_or(0, |last| last.end() + 1);
-        let longest_line = text.lines().map(str::len).max().unwrap_or(0);
-        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start, longest_line });
+        self.texts.push(Text { name: name.to_owned(), content: text.to_owned(), start });
         start
     }
 
@@ -57,7 +58,10 @@ impl Sources {
     /// Returns whether the text around `offset` can be shown: a report cannot point into endless lines.
     pub(crate) fn can_show(&self, offset: usize) -> bool {
         let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end());
-        text.is_some_and(|text| text.longest_line <= LONGEST_SHOWN)
+        text.is_some_and(|text| {
+            let around = text.lines_around(offset - text.start..offset - text.start, CONTEXT);
+            text.content[around].lines().all(|line| line.len() <= LONGEST_SHOWN)
+        })
     }
 
     /// Returns line and column of an offset.
@@ -81,6 +85,16 @@ impl Text {
     fn holds(&self, span: SourceSpan) -> bool {
         self.start <= span.offset() && span.offset() + span.len() <= self.end()
     }
+
+    /// Returns the lines of a stretch of the content, with so many before and after.
+    fn lines_around(&self, stretch: Range<usize>, context: usize) -> Range<usize> {
+        let bytes = self.content.as_bytes();
+        let before = bytes.iter().take(stretch.start).enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+        let start = before.map(|(index, _)| index + 1).nth(context).unwrap_or(0);
+        let after = bytes.iter().enumerate().skip(stretch.end).filter(|(_, byte)| **byte == b'\n');
+        let end = after.map(|(index, _)| index + 1).nth(context).unwrap_or(bytes.len());
+        start..end
+    }
 }
 
 impl SourceCode for Sources {
@@ -91,14 +105,21 @@ impl SourceCode for Sources {
         context_lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let text = self.texts.iter().find(|text| text.holds(*span)).ok_or(MietteError::OutOfBounds)?;
-        let local = SourceSpan::from((span.offset() - text.start, span.len()));
-        let contents = text.content.as_str().read_span(&local, context_lines_before, context_lines_after)?;
-        let shown = SourceSpan::from((contents.span().offset() + text.start, contents.span().len()));
+        let from = span.offset() - text.start;
+        // Read from the start of a large text, each of a hundred reports would go through all of it. One line more than
+        // asked for, so that the lines end as they do in the whole.
+        let context = context_lines_before.max(context_lines_after) + 1;
+        let around = text.lines_around(from..from + span.len(), context);
+        let local = SourceSpan::from((from - around.start, span.len()));
+        let lines_before = text.content[..around.start].matches('\n').count();
+        let start = text.start + around.start;
+        let contents = text.content[around].read_span(&local, context_lines_before, context_lines_after)?;
+        let shown = SourceSpan::from((contents.span().offset() + start, contents.span().len()));
         Ok(Box::new(MietteSpanContents::new_named(
             text.name.clone(),
             contents.data(),
             shown,
-            contents.line(),
+            lines_before + contents.line(),
             contents.column(),
             contents.line_count(),
         )))

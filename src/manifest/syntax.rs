@@ -1,11 +1,11 @@
-//! TOML text to values with places: the only file that knows the TOML parser.
+//! TOML text to values with places, by the events of the TOML parser.
 
-use miette::SourceSpan;
-use toml::Spanned as TomlSpanned;
-use toml::de::{DeTable, DeValue};
+use toml_parser::{Expected, ParseError, Source};
 
 use super::error::{ManifestError, place};
-use super::value::{Data, Entry, Spanned, Table, Value};
+use super::events::{self, Errors, MOST_TOKENS};
+use super::tree::Tree;
+use super::value::{Data, Table, Value};
 
 /// A manifest's text is at most this large, in bytes; larger ones are refused unread.
 pub const MOST_BYTES: usize = 8 << 20;
@@ -16,33 +16,54 @@ const MOST_DEPTH: usize = 32;
 
 /// Reads a document that starts at `start` of the sources.
 pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Table {
+    let too_large = |what, found, limit| ManifestError::TooLarge { what, found, limit, at: (start, 0).into() };
     if text.len() > MOST_BYTES {
-        problems.push(ManifestError::TooLarge { bytes: text.len(), limit: MOST_BYTES, at: (start, 0).into() });
+        problems.push(too_large("bytes", text.len(), MOST_BYTES));
         return Table::default();
     }
-    let (table, errors) = if text.len() > MOST_RECOVERED {
-        match DeTable::parse(text) {
-            Ok(table) => (table, Vec::new()),
-            Err(error) => {
-                problems.push(syntax_problem(&error, text, start));
-                return Table::default();
-            }
-        }
-    } else {
-        DeTable::parse_recoverable(text)
-    };
-    problems.extend(errors.iter().map(|error| syntax_problem(error, text, start)));
+    if events::has_too_many_tokens(text) {
+        problems.push(too_large("words and signs", Source::new(text).lex().count(), MOST_TOKENS));
+        return Table::default();
+    }
+    let source = Source::new(text);
+    let mut errors = Errors::new(text.len() <= MOST_RECOVERED);
+    let events = events::of_document(source, &mut errors);
+    if !errors.all() && !errors.list.is_empty() {
+        problems.push(syntax_problem(&errors.list[0], text, start));
+        return Table::default();
+    }
+    let mut tree = Tree::new(source, start, events, &mut errors);
+    let mut table = tree.document();
+    let bad_numbers = std::mem::take(&mut tree.bad_numbers);
+    if errors.list.is_empty() {
+        problems.extend(bad_numbers);
+        table.settle(MOST_DEPTH, &mut |at| problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at }));
+        return table;
+    }
+    problems.extend(errors.list.iter().map(|error| syntax_problem(error, text, start)));
     problems.sort_by_key(|problem| place(problem));
-    if let (2.., Some(ManifestError::Syntax { help, .. })) = (errors.len(), problems.first_mut()) {
+    if let (2.., Some(ManifestError::Syntax { help, .. })) = (problems.len(), problems.first_mut()) {
         help.get_or_insert_with(|| "mend this one first: the others may follow from it".into());
     }
-    if errors.is_empty() { Reader { start, problems }.table(table.into_inner(), 0) } else { Table::default() }
+    Table::default()
 }
 
 /// Reads one value that starts at `start` of the sources; `None` when it is no TOML value.
 pub(super) fn value(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Option<Value> {
-    let value = DeValue::parse(text).ok()?;
-    Reader { start, problems }.value(value, 0)
+    let source = Source::new(text);
+    let mut errors = Errors::new(false);
+    let events = events::of_value(source, &mut errors);
+    let mut tree = Tree::new(source, start, events, &mut errors);
+    let mut value = tree.next_value();
+    let bad_numbers = std::mem::take(&mut tree.bad_numbers);
+    if !errors.list.is_empty() {
+        return None;
+    }
+    let is_number = bad_numbers.is_empty();
+    problems.extend(bad_numbers);
+    let is_flat =
+        value.settle(MOST_DEPTH + 1, &mut |at| problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at }));
+    (is_number && is_flat).then_some(value)
 }
 
 /// Reads a dotted key, such as `train.expert."a.b"`; `None` when it is none.
@@ -51,24 +72,50 @@ pub(super) fn dotted_key(text: &str) -> Option<Vec<String>> {
         return None;
     }
     let line = format!("{text} = 0");
-    let document = DeTable::parse(&line).ok()?;
+    let source = Source::new(&line);
+    let mut errors = Errors::new(false);
+    let events = events::of_document(source, &mut errors);
+    let document = Tree::new(source, 0, events, &mut errors).document();
+    if !errors.list.is_empty() {
+        return None;
+    }
     let mut path = Vec::new();
-    let mut table = document.get_ref();
+    let mut table = &document;
     loop {
-        let mut entries = table.iter();
-        let (key, value) = entries.next()?;
-        path.push(key.get_ref().to_string());
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
+        let entry = table.entries().first()?;
+        path.push(entry.key.value.clone());
+        match &entry.value.data {
+            Data::Table(inner) => table = inner,
             _ => return Some(path),
         }
     }
 }
 
-fn syntax_problem(error: &toml::de::Error, text: &str, start: usize) -> ManifestError {
-    let range = error.span().unwrap_or(0..0);
-    let help = syntax_help(error.message(), text, range.start).map(str::to_owned);
-    ManifestError::Syntax { message: error.message().to_owned(), help, at: (start + range.start, range.len()).into() }
+fn syntax_problem(error: &ParseError, text: &str, start: usize) -> ManifestError {
+    let (offset, length) = error.unexpected().map_or((0, 0), |span| (span.start(), span.end() - span.start()));
+    let help = syntax_help(error.description(), text, offset).map(str::to_owned);
+    ManifestError::Syntax { message: message(error), help, at: (start + offset, length).into() }
+}
+
+/// Returns the parser's complaint, with what it expected.
+fn message(error: &ParseError) -> String {
+    let mut message = error.description().to_owned();
+    let Some(expected) = error.expected() else { return message };
+    let names: Vec<String> = expected.iter().map(expectation).collect();
+    message.push_str(", expected ");
+    message.push_str(&if names.is_empty() { "nothing".to_owned() } else { names.join(", ") });
+    message
+}
+
+fn expectation(expected: &Expected) -> String {
+    match expected {
+        Expected::Literal("\n") => "newline".to_owned(),
+        Expected::Literal("`") => "'`'".to_owned(),
+        Expected::Literal(sign) if sign.chars().all(|c| c.is_ascii_control()) => format!("`{}`", sign.escape_debug()),
+        Expected::Literal(sign) => format!("`{sign}`"),
+        Expected::Description(what) => (*what).to_owned(),
+        _ => "etc".to_owned(),
+    }
 }
 
 /// Says what to do about the parser's most frequent complaints.
@@ -89,62 +136,6 @@ fn syntax_help(message: &str, text: &str, offset: usize) -> Option<&'static str>
     } else if message.contains("invalid basic string") {
         Some("the string has no closing quote on this line")
     } else {
-        None
-    }
-}
-
-struct Reader<'p> {
-    start: usize,
-    problems: &'p mut Vec<ManifestError>,
-}
-
-impl Reader<'_> {
-    fn place<T>(&self, spanned: &TomlSpanned<T>) -> SourceSpan {
-        let range = spanned.span();
-        (self.start + range.start, range.len()).into()
-    }
-
-    /// Takes a table apart while it reads it: two forms of a large manifest would be in memory at a time.
-    fn table(&mut self, table: DeTable<'_>, depth: usize) -> Table {
-        let mut entries = Vec::new();
-        for (key, value) in table {
-            let key = Spanned { span: self.place(&key), value: key.into_inner().into_owned() };
-            if let Some(value) = self.value(value, depth + 1) {
-                entries.push(Entry { key, value });
-            }
-        }
-        Table::new(entries)
-    }
-
-    /// Reads a value; `None` after it was reported as a problem.
-    fn value(&mut self, value: TomlSpanned<DeValue<'_>>, depth: usize) -> Option<Value> {
-        let span = self.place(&value);
-        if depth > MOST_DEPTH {
-            self.problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at: span });
-            return None;
-        }
-        let data = match value.into_inner() {
-            DeValue::String(text) => Data::String(text.into_owned()),
-            DeValue::Boolean(flag) => Data::Boolean(flag),
-            DeValue::Datetime(time) => Data::Datetime(time.to_string()),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Data::Integer(number),
-                Err(_) => return self.bad_number(span),
-            },
-            DeValue::Float(number) => match number.as_str().parse::<f64>() {
-                Ok(number) if number.is_finite() => Data::Float(number),
-                _ => return self.bad_number(span),
-            },
-            DeValue::Array(items) => {
-                Data::Array(items.into_iter().filter_map(|item| self.value(item, depth + 1)).collect())
-            }
-            DeValue::Table(table) => Data::Table(self.table(table, depth)),
-        };
-        Some(Value { span, data })
-    }
-
-    fn bad_number(&mut self, at: SourceSpan) -> Option<Value> {
-        self.problems.push(ManifestError::BadNumber { at });
         None
     }
 }

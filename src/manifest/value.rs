@@ -1,6 +1,7 @@
 //! The manifest's values with their places: TOML's types, owned, in the order of the text.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use miette::SourceSpan;
 use serde_json::Value as Json;
@@ -42,10 +43,48 @@ pub enum Data {
     Table(Table),
 }
 
+/// A table of more entries gets an index of its keys: a flood of them would take minutes.
+const MANY_ENTRIES: usize = 16;
+
 /// Entries in the order of the text; keys are unique.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     entries: Vec<Entry>,
+    /// Where each key is, once somebody looked for one.
+    index: OnceLock<BTreeMap<Box<str>, u32>>,
+    form: Form,
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+/// How a table came to be, which decides how it may be extended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The root, and `[a.b]`.
+    #[default]
+    Header,
+    /// `a` of `[a.b]`.
+    Implicit,
+    /// `a` of `a.b = 1`.
+    Dotted,
+    /// `{}`
+    Inline,
+    /// `a` of `{ a.b = 1 }`.
+    InlineDotted,
+}
+
+impl Form {
+    pub(super) fn is_implicit(self) -> bool {
+        matches!(self, Self::Implicit | Self::Dotted | Self::InlineDotted)
+    }
+
+    pub(super) fn is_inline(self) -> bool {
+        matches!(self, Self::Inline | Self::InlineDotted)
+    }
 }
 
 /// One line of a table.
@@ -58,6 +97,19 @@ pub struct Entry {
 }
 
 impl Data {
+    /// Returns the type as TOML's own errors name it.
+    pub(super) fn toml_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+            Self::Integer(_) => "integer",
+            Self::Float(_) => "float",
+            Self::Boolean(_) => "boolean",
+            Self::Datetime(_) => "datetime",
+            Self::Array(_) => "array",
+            Self::Table(_) => "table",
+        }
+    }
+
     /// Returns the type for people, with its article.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
@@ -73,6 +125,20 @@ impl Data {
 }
 
 impl Value {
+    /// As [`Table::settle`]; `false` when this value itself lies too deep.
+    pub(super) fn settle(&mut self, most: usize, too_deep: &mut dyn FnMut(SourceSpan)) -> bool {
+        let Some(below) = most.checked_sub(1) else {
+            too_deep(self.span);
+            return false;
+        };
+        match &mut self.data {
+            Data::Array(items) => items.retain_mut(|item| item.settle(below, too_deep)),
+            Data::Table(table) => table.settle(below, too_deep),
+            _ => {}
+        }
+        true
+    }
+
     /// Returns the string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
         match &self.data {
@@ -103,10 +169,52 @@ impl Value {
 }
 
 impl Table {
-    /// Makes a table of entries with unique keys.
-    pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
-        entries.sort_by_key(|entry| entry.key.span.offset());
-        Self { entries }
+    pub(super) fn of(form: Form) -> Self {
+        Self { form, ..Self::default() }
+    }
+
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    pub(super) fn set_form(&mut self, form: Form) {
+        self.form = form;
+    }
+
+    pub(super) fn with_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// Adds an entry whose key is not there yet.
+    pub(super) fn push(&mut self, entry: Entry) {
+        if self.entries.capacity() == 0 {
+            // Most tables on the way to another one have one entry.
+            self.entries.reserve_exact(1);
+        }
+        if let Some(index) = self.index.get_mut() {
+            index.insert(entry.key.value.as_str().into(), self.entries.len() as u32);
+        }
+        self.entries.push(entry);
+    }
+
+    /// Puts the entries, and those of the tables within, in the order of the text, and takes out what lies deeper than
+    /// `most` levels: `too_deep` is told where.
+    pub(super) fn settle(&mut self, most: usize, too_deep: &mut dyn FnMut(SourceSpan)) {
+        self.index.take();
+        self.entries.sort_by_key(|entry| entry.key.span.offset());
+        self.entries.retain_mut(|entry| entry.value.settle(most, too_deep));
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        if self.entries.len() <= MANY_ENTRIES {
+            return self.entries.iter().position(|entry| entry.key.value == key);
+        }
+        let index = self.index.get_or_init(|| {
+            let keys = self.entries.iter().map(|entry| entry.key.value.as_str().into());
+            keys.zip(0..).collect()
+        });
+        index.get(key).map(|position| *position as usize)
     }
 
     /// Returns the entries in the order of the text; what overlays added comes last.
@@ -126,7 +234,12 @@ impl Table {
 
     /// Returns the entry with this key.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key.value == key)
+        self.position(key).map(|position| &self.entries[position])
+    }
+
+    /// Returns the entry with this key, to change its value.
+    pub(super) fn entry_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        self.position(key).map(|position| &mut self.entries[position])
     }
 
     /// Returns the value with this key.
@@ -135,7 +248,7 @@ impl Table {
     }
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.entries.iter_mut().find(|entry| entry.key.value == key).map(|entry| &mut entry.value)
+        self.entry_mut(key).map(|entry| &mut entry.value)
     }
 
     /// Goes through keys and values.
@@ -145,15 +258,16 @@ impl Table {
 
     /// Takes the entry with this key out.
     pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
-        let index = self.entries.iter().position(|entry| entry.key.value == key)?;
-        Some(self.entries.remove(index))
+        let position = self.entries.iter().position(|entry| entry.key.value == key)?;
+        self.index.take();
+        Some(self.entries.remove(position))
     }
 
     /// Sets a value in place of the one that may be there.
     pub(crate) fn set(&mut self, key: Spanned<String>, value: Value) {
-        match self.entries.iter_mut().find(|entry| entry.key.value == key.value) {
+        match self.entry_mut(&key.value) {
             Some(entry) => *entry = Entry { key, value },
-            None => self.entries.push(Entry { key, value }),
+            None => self.push(Entry { key, value }),
         }
     }
 

@@ -3,13 +3,17 @@
 use globset::Glob;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::SettingProblem;
+pub use crate::secret::environment_name;
 use crate::suggest;
 
 /// What is often written on a node and belongs to how a build is run.
 const RUN_OPTIONS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
+
+/// More problems of one node are not looked for: the settings are read once for each.
+const MOST_PROBLEMS: usize = 100;
 
 /// Reads `settings` as `S` and returns them with every default filled in.
 ///
@@ -46,13 +50,19 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
                     if !said {
                         problems.push(missing_problem(path, key));
                     }
-                    return Err(problems);
+                    if !stand_in::<S>(&mut rest, &whole) {
+                        return Err(problems);
+                    }
+                    continue;
                 }
                 problems.push(described(&rest, path.clone(), &message));
                 if !remove(&mut rest, &path) {
                     return Err(problems);
                 }
                 removed.push(path);
+                if problems.len() >= MOST_PROBLEMS {
+                    return Err(problems);
+                }
             }
         }
     }
@@ -64,13 +74,6 @@ pub fn canonical<S: Serialize + DeserializeOwned>(settings: &Value) -> Result<Va
 /// All of them, when there is one.
 pub fn accepted(canonical: Value, problems: Vec<SettingProblem>) -> Result<Value, Vec<SettingProblem>> {
     if problems.is_empty() { Ok(canonical) } else { Err(problems) }
-}
-
-/// Returns the variable's name in a reference to a secret, `env:NAME`.
-pub fn environment_name(reference: &str) -> Option<&str> {
-    reference
-        .strip_prefix("env:")
-        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
 }
 
 /// Returns what is wrong by serde's words about the value at `path`.
@@ -243,24 +246,38 @@ fn value_at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
     })
 }
 
+/// Returns the value at `path`, to change it.
+fn value_at_mut<'v>(value: &'v mut Value, path: &[String]) -> Option<&'v mut Value> {
+    path.iter().try_fold(value, |value, key| match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// Puts something into the place of a missing setting, so that the next missing one is found as well; `false` when
+/// nothing fits there.
+fn stand_in<S: DeserializeOwned>(settings: &mut Value, path: &[String]) -> bool {
+    let Some((last, parents)) = path.split_last() else { return false };
+    if value_at(settings, path).is_some() {
+        return false;
+    }
+    [json!(""), json!([]), json!({}), json!(0), json!(false)].into_iter().any(|value| {
+        let Some(Value::Object(map)) = value_at_mut(settings, parents) else { return false };
+        map.insert(last.clone(), value);
+        match serde_path_to_error::deserialize::<_, S>(&*settings) {
+            Ok(_) => true,
+            Err(error) => !path_of(error.path()).starts_with(path),
+        }
+    })
+}
+
 /// Takes the value at `path` out; `false` when there is none.
 fn remove(value: &mut Value, path: &[String]) -> bool {
     let Some((last, parents)) = path.split_last() else { return false };
-    let mut at = value;
-    for key in parents {
-        let next = match at {
-            Value::Object(map) => map.get_mut(key),
-            Value::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
-            _ => None,
-        };
-        match next {
-            Some(next) => at = next,
-            None => return false,
-        }
-    }
-    match at {
-        Value::Object(map) => map.remove(last).is_some(),
-        Value::Array(items) => match last.parse::<usize>() {
+    match value_at_mut(value, parents) {
+        Some(Value::Object(map)) => map.remove(last).is_some(),
+        Some(Value::Array(items)) => match last.parse::<usize>() {
             Ok(index) if index < items.len() => {
                 items.remove(index);
                 true
@@ -268,5 +285,45 @@ fn remove(value: &mut Value, path: &[String]) -> bool {
             _ => false,
         },
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Settings {
+        path: String,
+        repos: Vec<String>,
+        rank: u32,
+        inner: Inner,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Inner {
+        on: bool,
+    }
+
+    fn said(settings: &Value) -> Vec<String> {
+        let problems = canonical::<Settings>(settings).unwrap_err();
+        problems.into_iter().map(|problem| format!("{} {}", problem.path.join("."), problem.message)).collect()
+    }
+
+    #[test]
+    fn every_missing_setting_is_told() {
+        let missing = |key: &str| format!(" setting `{key}` is missing");
+        assert_eq!(said(&json!({})), ["path", "repos", "rank", "inner"].map(missing));
+        let some = json!({"path": 1, "rank": 8, "inner": {}});
+        assert_eq!(
+            said(&some),
+            [
+                "inner setting `on` is missing",
+                "path `path` must be a string, not the number `1`",
+                " setting `repos` is missing"
+            ]
+        );
     }
 }

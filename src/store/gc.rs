@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::files::remove_if_there;
 use super::{Artifact, Digest, FileLock, Result, Store, StoreError};
 
+/// The lock that says whether anybody uses the store.
+const IN_USE: &str = "in-use";
+
 /// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,8 +117,15 @@ impl Store {
         Ok(collected)
     }
 
-    /// Removes what killed runs left; nobody runs now.
+    /// Removes what killed runs left, and the files of locks that were free long ago; nobody runs now.
     fn clear_scratch(&self) -> Result<()> {
+        for entry in fs_err::read_dir(self.root.join("locks"))? {
+            let entry = entry?;
+            // Whoever waits for the store has this one open.
+            if entry.file_name() != IN_USE {
+                remove_if_there(&entry.path())?;
+            }
+        }
         for entry in fs_err::read_dir(self.root.join("scratch"))? {
             let path = entry?.path();
             if path.is_dir() {
@@ -260,7 +270,7 @@ impl Store {
     }
 
     fn usage_file(&self) -> Result<std::fs::File> {
-        let path = self.root.join("locks").join("in-use");
+        let path = self.root.join("locks").join(IN_USE);
         Ok(fs_err::OpenOptions::new().create(true).append(true).open(path)?.into_parts().0)
     }
 }

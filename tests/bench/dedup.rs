@@ -7,27 +7,17 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
+mod quiet;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde_json::json;
-use tunesmith::node::{
-    self, Cancel, Event, Events, Family, Grant, InputRole, JOB_FORMAT, Job, JobInput, Outcome, Run, Secrets,
-};
+use tunesmith::node::{self, Cancel, Family, Grant, InputRole, JOB_FORMAT, Job, JobInput, Outcome, Run};
 use tunesmith::record::{Conversation, Record, RecordSet, Role, Turn, write};
 use tunesmith::store::{Artifact, Digest, RecordsRef, Store};
 
-struct Quiet;
-
-impl Events for Quiet {
-    fn event(&self, _: Event) {}
-}
-
-impl Secrets for Quiet {
-    fn environment(&self, _: &str) -> Option<String> {
-        None
-    }
-}
+use quiet::Quiet;
 
 /// Words of a document; a shingle has [`SHINGLE`].
 const WORDS: usize = 100;

@@ -7,28 +7,18 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
+mod quiet;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tunesmith::node::{
-    self, Cancel, Event, Events, Family, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Run, Secrets,
-};
+use tunesmith::node::{self, Cancel, Family, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Run};
 use tunesmith::store::{Artifact, Digest, Store};
 
-struct Quiet;
-
-impl Events for Quiet {
-    fn event(&self, _: Event) {}
-}
-
-impl Secrets for Quiet {
-    fn environment(&self, _: &str) -> Option<String> {
-        None
-    }
-}
+use quiet::Quiet;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();

@@ -8,9 +8,10 @@ use tunesmith::engine::{KindCatalog, Lockfile};
 use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
-use tunesmith::node::Job;
-use tunesmith::node::source::{read_website, read_wiki};
-use tunesmith::record::{FieldMap, Form, import, import_correction, import_mapped};
+use tunesmith::node::filter::Converter;
+use tunesmith::node::source::{read_markdown, read_website, read_wiki};
+use tunesmith::node::{Family, Job};
+use tunesmith::record::{FieldMap, Form, Line, Record, import, import_correction, import_mapped};
 use tunesmith::store::ActionRecord;
 
 /// As many problems as the program shows.
@@ -20,7 +21,7 @@ const MOST_SHOWN: usize = 100;
 pub type Reader = fn(&[u8]);
 
 /// All readers by the name of their target and of its corpus.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: [(&str, Reader); 10] = [
     ("manifest", manifest),
     ("jsonl", jsonl),
     ("job", job),
@@ -30,6 +31,7 @@ pub const READERS: [(&str, Reader); 9] = [
     ("safetensors-header", safetensors_header),
     ("website", website),
     ("wiki", wiki),
+    ("markdown", markdown),
 ];
 
 /// Reads a manifest to a graph, or shows all that is wrong with it.
@@ -118,6 +120,18 @@ pub fn website(bytes: &[u8]) {
 /// Reads what DeepWiki sends: an answer of its MCP server, the texts of its tools, the payload of a page.
 pub fn wiki(bytes: &[u8]) {
     drop(read_wiki(bytes));
+}
+
+/// Reads a Markdown file as a document and makes rows of it, as the defaults have it and in small pieces.
+pub fn markdown(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let line = Line::of(&Record::Document(read_markdown("guide.md", text))).unwrap();
+    for settings in [r#"{}"#, r#"{"max-answer-characters":200,"min-section-characters":1,"section-depth":6}"#] {
+        let settings: serde_json::Value = serde_json::from_str(settings).unwrap();
+        let kind = tunesmith::node::find(Family::Filter, "conversations").unwrap();
+        let converter = Converter::new(&kind.canonical(&settings).unwrap()).unwrap();
+        drop(converter.rows(&line).unwrap());
+    }
 }
 
 fn read_base(files: &WeightFiles) {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::program::{Ran, tunesmith, write};
 
@@ -69,6 +70,44 @@ fn a_flood_of_mistakes_is_counted_and_its_first_ones_are_told() {
     }
     refused(&names, "the manifest has 50000 problems; the first 100 are shown");
     refused(&format!("schema = 1\n{}", "= = =\n".repeat(100_000)), "TOML syntax");
+}
+
+/// Addresses that a check of a flood may take, in KiB: those of the memory that it touches, and of what it never does.
+const MOST_ADDRESSES: u32 = 400_000;
+
+/// Checks a manifest that must be refused in little memory.
+#[track_caller]
+fn refused_in_little_memory(manifest: &str, why: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("pipeline.toml", manifest)]);
+    let ran: Ran = Command::new("sh")
+        .args(["-c", &format!("ulimit -v {MOST_ADDRESSES}; exec \"$0\" check"), env!("CARGO_BIN_EXE_tunesmith")])
+        .current_dir(folder.path())
+        .env_clear()
+        .envs([("HOME", folder.path().as_os_str()), ("NO_COLOR", OsStr::new("1"))])
+        // A thread of its own has addresses of its own.
+        .envs([("RAYON_NUM_THREADS", "2"), ("MALLOC_ARENA_MAX", "1")])
+        .output()
+        .unwrap()
+        .into();
+    let ran = ran.expect(2);
+    assert!(ran.err.contains(why), "{}", &ran.err[..ran.err.len().min(2_000)]);
+    assert!(ran.err.len() < MOST_SAID, "{} bytes", ran.err.len());
+}
+
+/// Repeats a line with its number in the place of `#`.
+fn lines(line: &str, count: usize) -> String {
+    (0..count).map(|number| line.replace('#', &number.to_string())).collect()
+}
+
+#[test]
+fn floods_of_tables_are_refused_in_little_memory() {
+    let flood =
+        |table: &str, why: &str| refused_in_little_memory(&format!("schema = 1\n{}", lines(table, 150_000)), why);
+    flood("[source.\"A #\"]\n", "150000 problems; the first 100 are shown");
+    flood("[source.a#]\ntype = \"jsonl\"\npath = \"x#\"\n", "more than 2500000");
+    let missing = lines("[source.a#]\ntype = \"jsonl\"\npath = \"x#\"\n", 100_000);
+    refused_in_little_memory(&format!("schema = 1\n{missing}"), "100000 problems; the first 100 are shown");
 }
 
 fn builds(folder: &Path) -> Ran {

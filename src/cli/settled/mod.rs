@@ -10,9 +10,10 @@ mod part;
 mod part_tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::part::Notes;
-use super::project::{self, exclusions_name, lock_name};
+use super::project::{self, ManifestText, exclusions_name, lock_name};
 use super::selection::Selection;
 use super::session::Session;
 use super::{CliError, Context};
@@ -29,7 +30,7 @@ const USUAL_STORE: &str = "cache";
 pub(super) struct Question {
     digest: Digest,
     store: PathBuf,
-    text: String,
+    manifest: Arc<ManifestText>,
     /// Whether it is about the manifest as it stands, and about all of its nodes.
     is_plain: bool,
 }
@@ -52,23 +53,25 @@ impl Question {
             return Ok(None);
         }
         let globals = &context.globals;
-        let (file, _, text) = project::text(context)?;
+        let manifest = project::text(context)?;
+        let file = &manifest.file;
         let root = file.parent().unwrap_or(Path::new("/"));
-        let lock = fs_err::read(root.join(lock_name(&file, globals.profile.as_deref()))).unwrap_or_default();
-        let exclusions = fs_err::read(root.join(exclusions_name(&file))).unwrap_or_default();
+        let lock = fs_err::read(root.join(lock_name(file, globals.profile.as_deref()))).unwrap_or_default();
+        let exclusions = fs_err::read(root.join(exclusions_name(file))).unwrap_or_default();
         let program = context.surroundings.worker.as_deref().and_then(|program| fs_err::metadata(program).ok());
         let program = program.map(|metadata| (metadata.len(), metadata.modified().ok()));
         let parts = [
             env!("CARGO_PKG_VERSION").to_owned(),
             format!("{program:?}"),
             format!("{} {:?} {:?} {selection:?}", file.display(), globals.profile, globals.set),
-            Digest::of(text.as_bytes()).to_string(),
+            Digest::of(manifest.text.as_bytes()).to_string(),
             Digest::of(&lock).to_string(),
             Digest::of(&exclusions).to_string(),
         ];
         let digest = Digest::of(parts.join("\n").as_bytes());
         let is_plain = globals.profile.is_none() && globals.set.is_empty() && selection.is_everything();
-        Ok(Some(Self { digest, store: root.join(USUAL_STORE), text, is_plain }))
+        let store = root.join(USUAL_STORE);
+        Ok(Some(Self { digest, store, manifest: Arc::new(manifest), is_plain }))
     }
 
     /// Returns the answer, if there is one.
@@ -78,6 +81,7 @@ impl Question {
             return Some(Answer::Settled(settled));
         }
         let part = if self.is_plain { Notes::read(&settled)?.reached(settled.changed())? } else { return None };
+        let part = Part::new(part, Arc::clone(&self.manifest));
         Some(Answer::Shaken(settled, part))
     }
 
@@ -89,7 +93,7 @@ impl Question {
         // A place that is nobody's may be anybody's.
         let known = settled.holds() || notes.covers(settled.changed());
         let part = if known { notes.around(number)? } else { return None };
-        Some((settled, part))
+        Some((settled, Part::new(part, Arc::clone(&self.manifest))))
     }
 
     /// Keeps the answer for the next command, when a build found everything fresh and time alone changes nothing.
@@ -108,7 +112,7 @@ impl Question {
         let notes = |settled: &Settled| {
             // A selection, a profile or a setting from outside is always read whole.
             if self.is_plain {
-                Notes::of(graph, &project.manifest, &self.text, &project.root, settled).to_bytes()
+                Notes::of(graph, &project.manifest, &self.manifest.text, &project.root, settled).to_bytes()
             } else {
                 Vec::new()
             }

@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cli::project::ManifestText;
 use crate::graph::Graph;
 use crate::manifest::{Manifest, Section};
 use crate::store::Settled;
@@ -31,9 +33,16 @@ pub(super) struct Notes {
     sections: Vec<(u32, u32, u32)>,
 }
 
-/// A part of a project.
+/// A part of a project, and the text that it is a part of: a file that is read again may be another one.
 #[derive(Debug)]
 pub(in crate::cli) struct Part {
+    choice: Choice,
+    manifest: Arc<ManifestText>,
+}
+
+/// What is in a part.
+#[derive(Debug)]
+pub(super) struct Choice {
     /// The nodes in it, by their numbers in the answer.
     nodes: BTreeSet<u32>,
     /// What is left out.
@@ -90,7 +99,7 @@ impl Notes {
 
     /// Returns the part with all that the changed places reach, and all that this reads. `None` where a place is
     /// nobody's, such as an object of the store, and where the part is nearly everything.
-    pub(super) fn reached(&self, changed: &[usize]) -> Option<Part> {
+    pub(super) fn reached(&self, changed: &[usize]) -> Option<Choice> {
         let mut looked: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (place, node) in &self.looks {
             looked.entry(*place).or_default().push(*node);
@@ -109,14 +118,14 @@ impl Notes {
     }
 
     /// Returns the part with one node and all that it reads; `None` as for [`Self::reached`].
-    pub(super) fn around(&self, node: usize) -> Option<Part> {
+    pub(super) fn around(&self, node: usize) -> Option<Choice> {
         let mut nodes = vec![false; self.declared.len()];
         *nodes.get_mut(node)? = true;
         self.part(nodes)
     }
 
     /// Completes a choice of nodes by all that they read and by the other nodes of their matrices.
-    fn part(&self, mut nodes: Vec<bool>) -> Option<Part> {
+    fn part(&self, mut nodes: Vec<bool>) -> Option<Choice> {
         let count = nodes.len();
         if count < FEWEST {
             return None;
@@ -142,7 +151,7 @@ impl Notes {
                     range: *start as usize..*end as usize,
                 });
                 let is_small = chosen.len() * SMALLER <= count;
-                return is_small.then(|| Part {
+                return is_small.then(|| Choice {
                     others: count - chosen.len(),
                     nodes: chosen,
                     without: without.collect(),
@@ -156,20 +165,30 @@ impl Notes {
 }
 
 impl Part {
+    pub(super) fn new(choice: Choice, manifest: Arc<ManifestText>) -> Self {
+        Self { choice, manifest }
+    }
+
+    /// Returns the text of the manifest.
+    pub(in crate::cli) fn manifest(&self) -> &ManifestText {
+        &self.manifest
+    }
+
     /// Returns the sections that are left out.
     pub(in crate::cli) fn without(&self) -> &[Section] {
-        &self.without
+        &self.choice.without
     }
 
     /// Returns how many nodes are left out, all of them fresh.
     pub(in crate::cli) fn others(&self) -> usize {
-        self.others
+        self.choice.others
     }
 
     /// Returns whether `graph` has the nodes of this part of `settled` and no others.
     pub(in crate::cli) fn is(&self, graph: &Graph, settled: &Settled) -> bool {
         let names: BTreeSet<&str> = graph.nodes().iter().map(|node| node.name.as_str()).collect();
-        let expected = self.nodes.iter().filter_map(|node| settled.nodes.get(*node as usize).map(String::as_str));
+        let expected =
+            self.choice.nodes.iter().filter_map(|node| settled.nodes.get(*node as usize).map(String::as_str));
         expected.collect::<BTreeSet<&str>>() == names
     }
 }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::error::CommandError;
 use super::log::{Log, send_lines};
 use super::place::listing;
-use super::settings::{Settings, secret_name};
+use super::settings::Settings;
 use crate::node::process::{die_with_parent, end_group};
 use crate::node::{NodeError, Run};
+use crate::secret::environment_name;
 
 /// How often a run looks at its cancel flag.
 const TICK: Duration = Duration::from_millis(50);
@@ -55,7 +56,7 @@ pub(super) fn run(run: &Run<'_>, settings: &Settings, folder: &Path) -> Result<(
 
 /// Returns the values of the secrets that are passed on, by the name the program knows them by.
 fn secrets(run: &Run<'_>, settings: &Settings) -> Result<BTreeMap<String, String>, CommandError> {
-    let named = settings.env.iter().filter_map(|(name, value)| Some((name, secret_name(value)?)));
+    let named = settings.env.iter().filter_map(|(name, value)| Some((name, environment_name(value)?)));
     named
         .map(|(name, variable)| match run.secrets.environment(variable) {
             Some(value) => Ok((name.clone(), value)),
@@ -79,7 +80,7 @@ fn start(
         command.env("PATH", path);
     }
     command.env("HOME", run.scratch()).env("TMPDIR", run.scratch()).env("LANG", "C.UTF-8");
-    command.envs(settings.env.iter().filter(|(_, value)| secret_name(value).is_none())).envs(secrets);
+    command.envs(settings.env.iter().filter(|(_, value)| environment_name(value).is_none())).envs(secrets);
     command.stdin(standard_input(settings, folder)?).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0);
     die_with_parent(&mut command);

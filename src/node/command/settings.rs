@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::node::{Content, Family, FileInput, SettingProblem};
 use crate::record::Form;
+use crate::secret::{environment_name, is_reference};
 
 /// The settings of `command`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -88,11 +89,6 @@ impl OutputForm {
     }
 }
 
-/// Returns the name of the variable that `value` passes on, when it is `env:NAME`.
-pub(super) fn secret_name(value: &str) -> Option<&str> {
-    value.strip_prefix("env:")
-}
-
 /// Returns the settings in canonical form, or everything that is wrong with them.
 pub(super) fn canonical(settings: &Value, family: Family) -> Result<Value, Vec<SettingProblem>> {
     let canonical = crate::node::settings::canonical::<Settings>(settings)?;
@@ -133,8 +129,8 @@ impl Settings {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 let message = format!("`{name}` can be no environment variable");
                 problems.push(problem(&["env", name], message, None));
-            } else if secret_name(value).is_some_and(str::is_empty) {
-                let message = "`env:` names no variable".to_owned();
+            } else if is_reference(value) && environment_name(value).is_none() {
+                let message = format!("`{}` names no variable", value.escape_debug());
                 problems.push(problem(&["env", name], message, Some("write it as `env:NAME`")));
             }
         }

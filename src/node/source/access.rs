@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use crate::net::{NetError, Policy, Secret, Url};
 use crate::node::settings::environment_name;
-use crate::node::{Run, SettingProblem};
+use crate::node::{Run, Secrets, SettingProblem};
+
+/// Requests that GitHub answers in an hour without a token.
+pub(super) const AN_HOUR: u64 = 60;
+/// How a token is written in a manifest.
+pub(super) const EXAMPLE: &str = "env:GITHUB_TOKEN";
 
 /// The settings of that.
 pub(super) struct Access<'s> {
@@ -32,9 +37,10 @@ impl<'s> Access<'s> {
         let mut problems = Vec::new();
         if self.token.is_some() && self.token_name().is_none() {
             // The value may be a real token: it must not enter a message.
-            let help = "write `token = \"env:GITHUB_TOKEN\"` and set that variable; revoke a token that was committed";
+            let help =
+                format!("write `token = \"{EXAMPLE}\"` and set that variable; revoke a token that was committed");
             let message = "the token is no reference to an environment variable".to_owned();
-            problems.push(problem(&["token"], "settings::literal_secret", message, help));
+            problems.push(problem(&["token"], "settings::literal_secret", message, &help));
         }
         if let Err(error) = Url::parse(self.api) {
             let help = "write it as `https://HOST/PATH`; credentials go into `token`";
@@ -52,6 +58,19 @@ impl<'s> Access<'s> {
         environment_name(self.token?)
     }
 
+    /// Says what a token would change, where there is none; nothing where there is one.
+    pub(super) fn advice(&self, secrets: &dyn Secrets) -> Option<String> {
+        match self.token_name() {
+            Some(name) if secrets.environment(name).is_some() => None,
+            Some(name) => {
+                Some(format!("`{name}` is not set, and without a token GitHub answers {AN_HOUR} requests an hour"))
+            }
+            None => Some(format!(
+                "without a token GitHub answers {AN_HOUR} requests an hour, with `token = \"{EXAMPLE}\"` 5,000"
+            )),
+        }
+    }
+
     /// Returns the token, where there is one; a variable that is not set is told.
     ///
     /// # Errors
@@ -60,7 +79,7 @@ impl<'s> Access<'s> {
         let Some(name) = self.token_name() else { return Ok(None) };
         let Some(token) = run.secrets.environment(name) else {
             run.warn(format!(
-                "environment variable `{name}` is not set: GitHub answers 60 requests an hour without a token"
+                "environment variable `{name}` is not set: GitHub answers {AN_HOUR} requests an hour without a token"
             ));
             return Ok(None);
         };

@@ -24,6 +24,12 @@ use serde_json::Value;
 pub use self::deepwiki::read_wiki;
 pub use self::website::read_website;
 use super::{FileInput, Kind};
+use crate::record::Document;
+
+/// Reads a Markdown file as a document: its title, and its text without the metadata block.
+pub fn read_markdown(path: &str, text: &str) -> Document {
+    document::document("", path, text, None)
+}
 
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[

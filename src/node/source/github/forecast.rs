@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::rest::PAGE;
 use super::settings::{Settings, Sweep};
 use super::subject::Subject;
+use crate::node::source::access::AN_HOUR;
 use crate::node::{Forecast, Secrets};
 use crate::store::Artifact;
 
-/// Requests that GitHub answers in an hour without a token.
-const AN_HOUR: u64 = 60;
 /// Requests in a second, a few of them at once: GitHub takes about half a second for a page.
 const A_SECOND: u64 = 4;
 
@@ -20,14 +19,9 @@ pub(super) fn forecast(
     previous: &BTreeMap<String, Artifact>,
     secrets: &dyn Secrets,
 ) -> Forecast {
-    let has_token = settings.access().token_name().is_some_and(|name| secrets.environment(name).is_some());
-    let advice = match settings.access().token_name() {
-        _ if has_token => String::new(),
-        Some(name) => format!("`{name}` is not set, and without a token GitHub answers {AN_HOUR} requests an hour"),
-        None => format!(
-            "without a token GitHub answers {AN_HOUR} requests an hour, with `token = \"env:GITHUB_TOKEN\"` 5,000"
-        ),
-    };
+    let advice = settings.access().advice(secrets);
+    let has_token = advice.is_none();
+    let advice = advice.unwrap_or_default();
     let join = |parts: [String; 2]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let (Some(Artifact::Records(records)), true) = (previous.get("records"), previous.contains_key("cursor")) else {
         return Forecast { requests: None, seconds: None, note: join([first(subject, settings, has_token), advice]) };

@@ -13,6 +13,7 @@ use super::journal::{Journal, LastReply};
 use super::subject::Subject;
 use super::wire::{Listed, Posted, WireComment, WireIssue};
 use crate::net::{NetError, Request, Response, Url};
+use crate::node::source::access::{AN_HOUR, EXAMPLE};
 use crate::record::Comment;
 
 /// Entries that one page is asked for; GitHub gives no more.
@@ -143,9 +144,9 @@ impl Fetch<'_, '_> {
     fn say_what_a_token_changes(&self, repo: &str, unit: &str, pages: u64) {
         if !self.has_token && pages > MANY_PAGES {
             self.run.note(format!(
-                "{repo}: {pages} requests for {unit}, about {} h without a token, at 60 an hour; a token \
-                 (`token = \"env:GITHUB_TOKEN\"`) makes it minutes. What was read is kept when you stop",
-                pages.div_ceil(60)
+                "{repo}: {pages} requests for {unit}, about {} h without a token, at {AN_HOUR} an hour; a token \
+                 (`token = \"{EXAMPLE}\"`) makes it minutes. What was read is kept when you stop",
+                pages.div_ceil(AN_HOUR)
             ));
         }
     }

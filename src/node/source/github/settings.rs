@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::Subject;
-use crate::node::source::access::{Access, an_hour, github, problem};
+use crate::node::source::access::{Access, EXAMPLE, an_hour, github, problem};
 use crate::node::source::repository::repository_problems;
 use crate::node::{SettingProblem, settings};
 
@@ -138,9 +138,9 @@ impl Settings {
             problems.push(problem(&["sweep"], "settings::wrong_value", message, help));
         }
         if self.via == Via::Graphql && self.token.is_none() {
-            let help = "add `token = \"env:GITHUB_TOKEN\"`, or leave `via` out";
+            let help = format!("add `token = \"{EXAMPLE}\"`, or leave `via` out");
             let message = "GitHub answers GraphQL only with a token".to_owned();
-            problems.push(problem(&["via"], "settings::needs_token", message, help));
+            problems.push(problem(&["via"], "settings::needs_token", message, &help));
         }
         if self.via == Via::Graphql && self.seed.is_some() {
             let help = "leave `via` out: what a file has is compared with the list that REST gives";

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use self::access::{client, failure, website};
 use self::fetch::Fetch;
 use self::repository::Repository;
-use crate::node::source::access::{Access, an_hour, github, problem};
+use crate::node::source::access::{AN_HOUR, Access, an_hour, github, problem};
 use crate::node::source::globs::Selection;
 use crate::node::{
     Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
@@ -115,15 +115,22 @@ impl Kind for GithubDocs {
         &["token", "max-wait"]
     }
 
-    fn forecast(&self, settings: &Value, previous: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
-        let repos = Settings::deserialize(settings).ok()?.repos.len() as u64;
-        Some(if previous.contains_key("documents") {
-            let note = "and for each repository that moved its tree, and what changed in it".to_owned();
-            Forecast { requests: Some(repos), seconds: None, note }
+    fn forecast(
+        &self,
+        settings: &Value,
+        previous: &BTreeMap<String, Artifact>,
+        secrets: &dyn Secrets,
+    ) -> Option<Forecast> {
+        let settings = Settings::deserialize(settings).ok()?;
+        let repos = settings.repos.len() as u64;
+        let (requests, note) = if previous.contains_key("documents") {
+            (repos, "and for each repository that moved its tree, and what changed in it")
         } else {
-            let note = "commit, tree and archive of each repository; what the globs select is known then".to_owned();
-            Forecast { requests: Some(4 * repos), seconds: None, note }
-        })
+            (4 * repos, "commit, tree and archive of each repository; what the globs select is known then")
+        };
+        let advice = settings.access().advice(secrets).filter(|_| requests > AN_HOUR);
+        let note = advice.map_or_else(|| note.to_owned(), |advice| format!("{note}; {advice}"));
+        Some(Forecast { requests: Some(requests), seconds: None, note })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

@@ -79,7 +79,7 @@ impl Settings {
             problems = Self::deserialize(&whole).map(|settings| settings.problems()).unwrap_or_default();
             problems.extend(second_warmup(written));
         }
-        if problems.is_empty() { Ok(whole) } else { Err(problems) }
+        settings::accepted(whole, problems)
     }
 
     /// Returns every number that is out of its range.
