@@ -8,7 +8,7 @@ use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
     build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, log, plan, purge,
-    schema, show, verify, worker,
+    rollback, schema, show, verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -128,6 +128,12 @@ commands! {
                       kind, rows)."
     )]
     Purge(purge::Purge),
+    /// Put back what the last deployment replaced: the tag before, the value before
+    #[command(
+        after_help = "With --json: one object `rollback` a node: node, kind, done (lines). Ends with 1 when what was \
+                      deployed is no longer as it was left."
+    )]
+    Rollback(rollback::Rollback),
     /// Show what a build did, how long it took, and what made it take that long
     #[command(
         after_help = "With --json: one object `log`: run, began, duration-ms, profile, nodes, \

@@ -38,6 +38,7 @@
 //! | `diff` | `diff` a node that differs, `diff-runs`, see `diff/mod.rs` |
 //! | `lineage` | `lineage`, see `lineage/mod.rs` |
 //! | `purge` | `purge`, see `purge.rs` |
+//! | `rollback` | `rollback` a node, see `rollback.rs` |
 //! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
 //! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
 //! | `verify` | `verify`, see `verify.rs` |
@@ -69,6 +70,7 @@ mod plan;
 mod progress;
 mod project;
 mod purge;
+mod rollback;
 mod rows;
 mod schema;
 mod selection;

@@ -9,6 +9,7 @@ use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
 use tunesmith::node::Job;
+use tunesmith::node::export::try_edit;
 use tunesmith::node::source::{read_website, read_wiki};
 use tunesmith::record::{FieldMap, Form, import, import_correction, import_mapped};
 use tunesmith::store::ActionRecord;
@@ -20,7 +21,7 @@ const MOST_SHOWN: usize = 100;
 pub type Reader = fn(&[u8]);
 
 /// All readers by the name of their target and of its corpus.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: [(&str, Reader); 10] = [
     ("manifest", manifest),
     ("jsonl", jsonl),
     ("job", job),
@@ -30,6 +31,7 @@ pub const READERS: [(&str, Reader); 9] = [
     ("safetensors-header", safetensors_header),
     ("website", website),
     ("wiki", wiki),
+    ("values", values),
 ];
 
 /// Reads a manifest to a graph, or shows all that is wrong with it.
@@ -118,6 +120,12 @@ pub fn website(bytes: &[u8]) {
 /// Reads what DeepWiki sends: an answer of its MCP server, the texts of its tools, the payload of a page.
 pub fn wiki(bytes: &[u8]) {
     drop(read_wiki(bytes));
+}
+
+/// Changes a value of a YAML file; the first line has the path and the value. Nothing else may change, and putting the
+/// value back gives the file as it was.
+pub fn values(bytes: &[u8]) {
+    try_edit(bytes);
 }
 
 fn read_base(files: &WeightFiles) {
