@@ -39,6 +39,7 @@
 //! | `pipeline.excluded.jsonl` | [`engine::Exclusions`]: records that no output has; `tunesmith purge` writes it |
 //! | `cache/` | [`store`]: see there for what lies in it |
 //! | `cache/runs/` | [`engine::RunLog`]: one file a build |
+//! | what deployments replaced | a named state in `cache/index.sqlite` for each node: [`engine::roll_back`] |
 //! | what `out` names | [`engine::OutState`]: written by a rename, never over a person's edit |
 //!
 //! # Invariants
@@ -50,6 +51,7 @@
 //! - A node writes only in its scratch folder and into the store; the engine publishes.
 //! - `plan` and `build` decide by the same code.
 //! - An error of the manifest always has a place in it.
+//! - What a node changes outside of the project it notes before, durably; only what was asked for changes anything there.
 //!
 //! The direction of dependencies is a test: `tests/it/layers.rs`.
 //!

@@ -8,7 +8,7 @@ use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
     build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, lock, log, plan,
-    purge, schema, show, verify, worker,
+    purge, rollback, schema, show, verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -132,6 +132,12 @@ commands! {
     /// Pin the adapter that a training starts from, or let it train in full again
     #[command(after_help = "With --json: one object `lock`: node, start (warm, cold), changed, adapter, warm-starts, file.")]
     Lock(lock::Lock),
+    /// Put back what the last deployment replaced: the tag before, the value before
+    #[command(
+        after_help = "With --json: one object `rollback` a node: node, kind, done (lines). Ends with 1 when what was \
+                      deployed is no longer as it was left."
+    )]
+    Rollback(rollback::Rollback),
     /// Show what a build did, how long it took, and what made it take that long
     #[command(
         after_help = "With --json: one object `log`: run, began, duration-ms, profile, nodes, \

@@ -140,6 +140,13 @@ pub enum CliError {
         /// Its kind.
         kind: String,
     },
+    /// A rollback where nothing was deployed.
+    #[error("nothing was deployed from this project's store")]
+    #[diagnostic(
+        code(cli::nothing_deployed),
+        help("`tunesmith build --deploy` deploys; only the store that it ran on knows what it replaced")
+    )]
+    NothingDeployed,
     /// The name of no output.
     #[error("node `{node}` has no output `{output}`")]
     #[diagnostic(code(cli::no_output))]
@@ -263,6 +270,7 @@ impl CliError {
             | Self::RecordGone { .. }
             | Self::NeverBuilt { .. }
             | Self::Stale { .. }
+            | Self::NothingDeployed
             | Self::NoSuchRow { .. }
             | Self::TargetExists { .. }
             | Self::TargetIsFolder { .. } => Exit::Failed,

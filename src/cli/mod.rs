@@ -39,6 +39,7 @@
 //! | `lineage` | `lineage`, see `lineage/mod.rs` |
 //! | `lock` | `lock`, see `lock.rs` |
 //! | `purge` | `purge`, see `purge.rs` |
+//! | `rollback` | `rollback` a node, see `rollback.rs` |
 //! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
 //! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
 //! | `verify` | `verify`, see `verify.rs` |
@@ -71,6 +72,7 @@ mod plan;
 mod progress;
 mod project;
 mod purge;
+mod rollback;
 mod rows;
 mod schema;
 mod selection;

@@ -71,6 +71,11 @@ impl Selection {
         for target in &self.targets {
             named.extend(session.project.graph.resolve(target)?);
         }
+        // An effect that is named needs those that it reads: a value names a model that must be there.
+        let effects: Vec<NodeIndex> =
+            named.iter().copied().filter(|index| session.project.graph[*index].effect).collect();
+        let upstream = session.project.graph.upstream(&effects);
+        named.extend(session.project.graph.indices().filter(|index| upstream[index.get()]));
         let selected = session.select(&self.targets, &self.up_to, &self.from)?;
         Ok((selected, Deploy { all: self.deploy, named }))
     }

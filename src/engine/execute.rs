@@ -69,7 +69,7 @@ impl Executor<'_> {
         self.observer.said(&node.name, &Said::Started { reason: reason.clone() });
         let outcome = self.tries(node, kind, prepared)?;
         check_outputs(node, kind, prepared, &outcome)?;
-        self.check_files(prepared)?;
+        self.check_files(kind, prepared)?;
         let duration = started.elapsed();
         let known = self.publish(node, kind, prepared, outcome, duration)?;
         let unchanged = match before {
@@ -119,8 +119,8 @@ impl Executor<'_> {
     }
 
     /// Refuses a result of files that somebody wrote while the node ran: it is of no content that has a key.
-    fn check_files(&self, prepared: &Prepared) -> Result<(), EngineError> {
-        for file in &prepared.files {
+    fn check_files(&self, kind: &dyn Kind, prepared: &Prepared) -> Result<(), EngineError> {
+        for file in prepared.files.iter().filter(|file| !kind.targets().contains(&file.setting.as_str())) {
             if self.resolver.store.file_digest(&file.path)? != file.digest {
                 return Err(StoreError::Changed { path: file.path.clone() }.into());
             }
@@ -172,6 +172,7 @@ impl Executor<'_> {
                 threads: node.run.threads.unwrap_or(self.grant.threads),
                 memory: node.run.memory.or(self.grant.memory),
             },
+            outside: kind.is_effect(&prepared.settings).then(|| self.resolver.outside(&node.name)),
         };
         let events = Forward { node: &node.name, observer: self.observer };
         let result = with_timeout(node.run.timeout, self.cancel, |cancel| match (kind.info().weight, self.worker) {
@@ -333,9 +334,9 @@ fn with_timeout(
 }
 
 /// Passes a run's events on under its node's name.
-struct Forward<'a> {
-    node: &'a str,
-    observer: &'a dyn Observer,
+pub(super) struct Forward<'a> {
+    pub(super) node: &'a str,
+    pub(super) observer: &'a dyn Observer,
 }
 
 impl Events for Forward<'_> {

@@ -1,12 +1,13 @@
 //! Sending a request until there is an answer: tries, waits, redirects, conditional requests.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use ureq::http::HeaderMap;
 use ureq::{Agent, http};
 
-use super::exchange::{Reply, exchange};
+use super::exchange::{Body, Reply, exchange};
 use super::policy::{Verdict, date, judge};
 use super::tries::{Tries, broken_off, clock};
 use super::{Cached, NetError, Network, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
@@ -19,6 +20,10 @@ pub trait Watch {
     fn waits(&self, wait: Duration, why: &str);
     /// Takes that something is sent; each try and each redirect counts.
     fn asks(&self) {}
+    /// Takes how many bytes of a file are sent; a new try begins anew.
+    fn sends(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// A request. Asking twice must do no harm: what fails is sent again.
@@ -27,7 +32,7 @@ pub struct Request<'a> {
     method: http::Method,
     url: Url,
     headers: Vec<(&'static str, String)>,
-    body: Option<Vec<u8>>,
+    body: Body,
     replies: Option<&'a dyn Replies>,
     wants_json: bool,
     pub(super) is_graphql: bool,
@@ -62,7 +67,7 @@ pub struct Client {
 impl<'a> Request<'a> {
     /// Asks for a page.
     pub fn get(url: Url) -> Self {
-        let (headers, body, replies) = (Vec::new(), None, None);
+        let (headers, body, replies) = (Vec::new(), Body::None, None);
         let method = http::Method::GET;
         Self { method, url, headers, body, replies, wants_json: false, is_graphql: false, stays: false, bounds: None }
     }
@@ -72,11 +77,26 @@ impl<'a> Request<'a> {
         Self { method: http::Method::DELETE, ..Self::get(url) }
     }
 
+    /// Asks whether something is there, without its bytes.
+    pub fn head(url: Url) -> Self {
+        Self { method: http::Method::HEAD, ..Self::get(url) }
+    }
+
     /// Sends a question as JSON.
     pub fn post_json(url: Url, body: &serde_json::Value) -> Self {
-        let body = Some(body.to_string().into_bytes());
-        let request = Self { method: http::Method::POST, body, ..Self::get(url) };
-        request.header("content-type", "application/json")
+        Self { method: http::Method::POST, ..Self::get(url) }.with_json(body)
+    }
+
+    /// Sends a file as it is.
+    pub fn post_file(url: Url, path: &Path) -> Self {
+        let request = Self { method: http::Method::POST, body: Body::File(path.to_owned()), ..Self::get(url) };
+        request.header("content-type", "application/octet-stream")
+    }
+
+    /// Adds a body of JSON, whatever the method.
+    pub fn with_json(mut self, body: &serde_json::Value) -> Self {
+        self.body = Body::Bytes(body.to_string().into_bytes());
+        self.header("content-type", "application/json")
     }
 
     /// Adds a header, which other origins see too when the server redirects there: no place for a token.
@@ -266,7 +286,7 @@ impl Client {
         policy: &Policy,
         token: Option<&Secret>,
         kept: Option<&Cached>,
-    ) -> Result<http::Request<Vec<u8>>> {
+    ) -> Result<http::Request<Body>> {
         let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
         for (name, value) in &request.headers {
             message = message.header(*name, value);
@@ -278,10 +298,13 @@ impl Client {
             message = message.header(cached::condition(&kept.etag), &kept.etag);
         }
         let message = message
-            .body(request.body.clone().unwrap_or_default())
+            .body(())
             .map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })?;
         let proxy = self.network.proxy(&request.url)?;
-        Ok(self.agent.configure_request(message).proxy(proxy).timeout_global(Some(policy.deadline)).build())
+        // A file takes as long as it takes while its bytes move: `exchange` looks at that.
+        let limit = Some(policy.deadline).filter(|_| !matches!(request.body, Body::File(_)));
+        let message = self.agent.configure_request(message).proxy(proxy).timeout_global(limit).build();
+        Ok(message.map(|()| request.body.clone()))
     }
 
     /// Returns the bounds of a request's next try: its own ones, and no more time than is left to it.
@@ -308,7 +331,7 @@ fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Requ
     if request.stays && url.origin() != request.url.origin() {
         return Err(bad("that is another host"));
     }
-    if request.body.is_some() && (url.origin() != request.url.origin() || !matches!(status, 307 | 308)) {
+    if !matches!(request.body, Body::None) && (url.origin() != request.url.origin() || !matches!(status, 307 | 308)) {
         return Err(bad("what was sent would go elsewhere"));
     }
     Ok(request.at(url))
@@ -340,6 +363,7 @@ fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
 fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
+        #[serde(alias = "error")]
         message: String,
     }
     let text = match serde_json::from_slice::<Message>(body) {

@@ -3,12 +3,16 @@
 //! A blocking client cannot be interrupted. Here it fills a short channel, and the one who waits looks at the clock
 //! and at the cancel flag; when that one leaves, the channel closes and the thread ends with its next part.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use ureq::http::HeaderMap;
-use ureq::{Agent, http};
+use ureq::http::header::CONTENT_LENGTH;
+use ureq::{Agent, SendBody, http};
 
 use super::{Policy, Watch};
 
@@ -17,6 +21,36 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// How much of a refusal is read: enough for its message.
 const EXCERPT: u64 = 16 << 10;
+
+/// What a request sends.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    None,
+    Bytes(Vec<u8>),
+    /// A file, read while it is sent.
+    File(PathBuf),
+}
+
+/// How many bytes of a file are sent: at [`LEFT`] nobody waits for the reply any more.
+type Sent = Arc<AtomicU64>;
+
+const LEFT: u64 = u64::MAX;
+
+/// A file on its way.
+struct Upload {
+    file: fs_err::File,
+    sent: Sent,
+}
+
+impl Read for Upload {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let counted = self
+            .sent
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |sent| (sent != LEFT).then_some(sent + count as u64));
+        counted.map(|_| count).map_err(|_| io::Error::other("nobody waits for the reply"))
+    }
+}
 
 /// A whole reply.
 #[derive(Debug)]
@@ -49,29 +83,37 @@ enum Part {
     Failed(Box<ureq::Error>),
 }
 
-/// Sends `request` and waits for the whole reply.
+/// Sends `request` and waits for the whole reply. While a file is sent, the policy's deadline is what may pass without a
+/// byte of it.
 pub(super) fn exchange(
     agent: &Agent,
-    request: http::Request<Vec<u8>>,
+    request: http::Request<Body>,
     policy: &Policy,
     watch: &dyn Watch,
 ) -> Result<Reply, Broken> {
     let (sender, receiver) = sync_channel(4);
     let agent = agent.clone();
+    let sent = Sent::default();
+    let waiting = Waiting { has_body: request.method() != http::Method::HEAD, policy, watch, sent: Arc::clone(&sent) };
     std::thread::Builder::new()
         .name("http".into())
         .spawn(move || {
-            if let Err(error) = pump(&agent, request, &sender) {
+            if let Err(error) = pump(&agent, request, sent, &sender) {
                 sender.send(Part::Failed(Box::new(error))).ok();
             }
         })
         .map_err(|error| Broken::Connection(Box::new(error.into())))?;
-    collect(&receiver, policy, watch)
+    waiting.collect(&receiver)
 }
 
 /// Hands the reply over part by part; a caller that left ends it early.
-fn pump(agent: &Agent, request: http::Request<Vec<u8>>, sender: &SyncSender<Part>) -> Result<(), ureq::Error> {
-    let response = if request.body().is_empty() { agent.run(request.map(|_| ()))? } else { agent.run(request)? };
+fn pump(agent: &Agent, request: http::Request<Body>, sent: Sent, sender: &SyncSender<Part>) -> Result<(), ureq::Error> {
+    let (head, body) = request.into_parts();
+    let response = match body {
+        Body::None => agent.run(http::Request::from_parts(head, ()))?,
+        Body::Bytes(bytes) => agent.run(http::Request::from_parts(head, bytes))?,
+        Body::File(path) => agent.run(upload(head, &path, sent)?)?,
+    };
     let (head, body) = response.into_parts();
     if sender.send(Part::Head(head.status.as_u16(), head.headers)).is_err() {
         return Ok(());
@@ -92,51 +134,84 @@ fn pump(agent: &Agent, request: http::Request<Vec<u8>>, sender: &SyncSender<Part
     }
 }
 
-fn collect(receiver: &Receiver<Part>, policy: &Policy, watch: &dyn Watch) -> Result<Reply, Broken> {
-    let end = Instant::now() + policy.deadline;
-    let mut reply: Option<Reply> = None;
-    loop {
-        let part = next(receiver, end, watch)?;
-        match part {
-            Part::Head(status, headers) => {
-                let length = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-                if (200..300).contains(&status) && length.is_some_and(|length| length > policy.max_bytes) {
-                    return Err(Broken::TooLarge);
-                }
-                reply = Some(Reply { status, headers, body: Vec::new() });
-            }
-            Part::Bytes(bytes) => {
-                let so_far = reply.as_mut().ok_or(Broken::Vanished)?;
-                so_far.body.extend_from_slice(&bytes);
-                let size = so_far.body.len() as u64;
-                if (200..300).contains(&so_far.status) {
-                    if size > policy.max_bytes {
-                        return Err(Broken::TooLarge);
-                    }
-                } else if size >= EXCERPT {
-                    return reply.ok_or(Broken::Vanished);
-                }
-            }
-            Part::End => return reply.ok_or(Broken::Vanished),
-            Part::Failed(error) => return Err(Broken::Connection(error)),
-        }
+/// Makes the message that carries a file. Its length is told, since some servers take no body of unknown length.
+fn upload(mut head: http::request::Parts, path: &Path, sent: Sent) -> io::Result<http::Request<SendBody<'static>>> {
+    let file = fs_err::File::open(path)?;
+    head.headers.insert(CONTENT_LENGTH, file.metadata()?.len().into());
+    Ok(http::Request::from_parts(head, SendBody::from_owned_reader(Upload { file, sent })))
+}
+
+/// The one who waits for a reply.
+struct Waiting<'a> {
+    has_body: bool,
+    policy: &'a Policy,
+    watch: &'a dyn Watch,
+    sent: Sent,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.sent.store(LEFT, Ordering::SeqCst);
     }
 }
 
-/// Waits for the next part, looking at the clock and at the cancel flag.
-fn next(receiver: &Receiver<Part>, end: Instant, watch: &dyn Watch) -> Result<Part, Broken> {
-    loop {
-        if watch.is_cancelled() {
-            return Err(Broken::Cancelled);
+impl Waiting<'_> {
+    fn collect(&self, receiver: &Receiver<Part>) -> Result<Reply, Broken> {
+        let policy = self.policy;
+        let mut end = Instant::now() + policy.deadline;
+        let mut reply: Option<Reply> = None;
+        loop {
+            let part = self.next(receiver, &mut end)?;
+            match part {
+                Part::Head(status, headers) => {
+                    let length =
+                        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+                    let is_long = self.has_body && length.is_some_and(|length| length > policy.max_bytes);
+                    if (200..300).contains(&status) && is_long {
+                        return Err(Broken::TooLarge);
+                    }
+                    reply = Some(Reply { status, headers, body: Vec::new() });
+                }
+                Part::Bytes(bytes) => {
+                    let so_far = reply.as_mut().ok_or(Broken::Vanished)?;
+                    so_far.body.extend_from_slice(&bytes);
+                    let size = so_far.body.len() as u64;
+                    if (200..300).contains(&so_far.status) {
+                        if size > policy.max_bytes {
+                            return Err(Broken::TooLarge);
+                        }
+                    } else if size >= EXCERPT {
+                        return reply.ok_or(Broken::Vanished);
+                    }
+                }
+                Part::End => return reply.ok_or(Broken::Vanished),
+                Part::Failed(error) => return Err(Broken::Connection(error)),
+            }
         }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Broken::Late);
-        }
-        match receiver.recv_timeout(left.min(TICK)) {
-            Ok(part) => return Ok(part),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Broken::Vanished),
+    }
+
+    /// Waits for the next part, looking at the clock, at the cancel flag, and at what of a file is sent.
+    fn next(&self, receiver: &Receiver<Part>, end: &mut Instant) -> Result<Part, Broken> {
+        let mut sent = 0;
+        loop {
+            if self.watch.is_cancelled() {
+                return Err(Broken::Cancelled);
+            }
+            let now = self.sent.load(Ordering::SeqCst);
+            if now != sent {
+                sent = now;
+                *end = Instant::now() + self.policy.deadline;
+                self.watch.sends(sent);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Broken::Late);
+            }
+            match receiver.recv_timeout(left.min(TICK)) {
+                Ok(part) => return Ok(part),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Broken::Vanished),
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP for everything that fetches: the only user of an HTTP client.
+//! HTTP for everything that fetches or sends: the only user of an HTTP client.
 //!
 //! A [`Client`] sends one [`Request`] at a time and gives back a whole [`Response`]. It retries what a busy or broken
 //! server refuses, waits where a server says how long, asks again only for what changed when the caller keeps

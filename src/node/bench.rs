@@ -9,7 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Cancel, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Run, Secrets,
+    Cancel, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Outside,
+    Run, Secrets,
 };
 use crate::store::{Artifact, Digest, Store};
 
@@ -29,6 +30,15 @@ pub(crate) struct Bench {
 pub(crate) struct Said(Mutex<Vec<Event>>);
 
 impl Said {
+    /// Returns the notes since the last call.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let note = |event| match event {
+            Event::Note { text } => Some(text),
+            _ => None,
+        };
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().filter_map(note).collect()
+    }
+
     /// Returns the warnings so far.
     #[cfg(feature = "train")]
     pub(crate) fn warnings(&self) -> Vec<String> {
@@ -148,6 +158,11 @@ impl Bench {
             previous: BTreeMap::new(),
             // One thread: llama.cpp spins where threads wait, which starves tests that run beside it.
             grant: Grant { threads: 1, memory: None },
+            outside: kind.is_effect(settings).then(|| Outside {
+                folder: self.space.path().to_owned(),
+                ledger: format!("deployed//{}", info.name),
+                time: u64::from(self.runs.get()),
+            }),
         };
         let cancel = Cancel::default();
         go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &Nothing })

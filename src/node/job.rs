@@ -44,6 +44,9 @@ pub struct Job {
     pub previous: BTreeMap<String, Artifact>,
     /// What the run may use. It never changes bytes.
     pub grant: Grant,
+    /// Of a node that changes something outside of the project: where that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<super::Outside>,
 }
 
 /// One input from another node.

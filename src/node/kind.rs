@@ -248,6 +248,19 @@ pub trait Kind: Sync {
         self.info().effect
     }
 
+    /// Returns the settings whose files a run changes: its targets, which it may find other than they were planned.
+    fn targets(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Takes back the newest change that the node's ledger has, and returns what it did, a line each.
+    ///
+    /// # Errors
+    /// Nothing is noted; what was changed is no longer as the node left it; what can go wrong with the target.
+    fn roll_back(&self, run: &Run<'_>) -> Result<Vec<String>, NodeError> {
+        Err(super::LedgerError::NoWayBack { node: run.job.node.clone() }.into())
+    }
+
     /// Returns what else shapes the bytes, such as the version of llama.cpp: name and version, for the key.
     fn tools(&self, settings: &Value) -> Vec<(String, String)> {
         let _ = settings;

@@ -18,6 +18,7 @@ mod error;
 mod forecast;
 mod job;
 mod kind;
+mod ledger;
 pub(crate) mod process;
 mod questions;
 mod run;
@@ -33,5 +34,6 @@ pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput
 pub use kind::{
     Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,
 };
+pub use ledger::{Entry, LedgerError, Outside, last_time};
 pub use run::{BadJob, Cancel, Events, Run, Secrets};
 pub use table::{find, kinds, names};

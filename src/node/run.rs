@@ -127,6 +127,17 @@ impl Run<'_> {
         self.job.files.iter().filter(move |file| file.setting == setting)
     }
 
+    /// Returns what an effect needs to know of the project around it.
+    ///
+    /// # Errors
+    /// [`BadJob`] when the job is of no effect.
+    pub fn outside(&self) -> Result<&super::Outside, NodeError> {
+        self.job
+            .outside
+            .as_ref()
+            .ok_or_else(|| self.bad_job("it says nothing of what is outside of the project".into()))
+    }
+
     /// Returns the folder that the run may write in.
     pub fn scratch(&self) -> &Path {
         &self.job.scratch

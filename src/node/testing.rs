@@ -78,6 +78,7 @@ impl Bench {
             scratch: self.folder.path().join("scratch"),
             previous: std::collections::BTreeMap::new(),
             grant: Grant { threads: 2, memory: None },
+            outside: None,
         };
         let cancel = Cancel::default();
         kind.run(&Run { job: &job, store: &self.store, events: self, cancel: &cancel, secrets: &NoSecrets })

@@ -151,6 +151,7 @@ fn run(store: &Store, rows: RecordsRef) -> Outcome {
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
         grant: Grant { threads: 2, memory: None },
+        outside: None,
     };
     let cancel = Cancel::default();
     kind.run(&Run { job: &job, store, events: &Quiet, cancel: &cancel, secrets: &Quiet }).unwrap()

@@ -62,6 +62,7 @@ fn run(
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
         grant: Grant { threads: 2, memory: None },
+        outside: None,
     };
     let cancel = Cancel::default();
     let run = Run { job: &job, store, events: &Quiet, cancel: &cancel, secrets: &Quiet };

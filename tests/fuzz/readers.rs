@@ -9,6 +9,7 @@ use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
 use tunesmith::node::filter::Converter;
+use tunesmith::node::export::try_edit;
 use tunesmith::node::source::{read_markdown, read_website, read_wiki};
 use tunesmith::node::{Family, Job};
 use tunesmith::record::{FieldMap, Form, Line, Record, import, import_correction, import_mapped};
@@ -21,7 +22,7 @@ const MOST_SHOWN: usize = 100;
 pub type Reader = fn(&[u8]);
 
 /// All readers by the name of their target and of its corpus.
-pub const READERS: [(&str, Reader); 10] = [
+pub const READERS: [(&str, Reader); 11] = [
     ("manifest", manifest),
     ("jsonl", jsonl),
     ("job", job),
@@ -32,6 +33,7 @@ pub const READERS: [(&str, Reader); 10] = [
     ("website", website),
     ("wiki", wiki),
     ("markdown", markdown),
+    ("values", values),
 ];
 
 /// Reads a manifest to a graph, or shows all that is wrong with it.
@@ -132,6 +134,12 @@ pub fn markdown(bytes: &[u8]) {
         let converter = Converter::new(&kind.canonical(&settings).unwrap()).unwrap();
         drop(converter.rows(&line).unwrap());
     }
+}
+
+/// Changes a value of a YAML file; the first line has the path and the value. Nothing else may change, and putting the
+/// value back gives the file as it was.
+pub fn values(bytes: &[u8]) {
+    try_edit(bytes);
 }
 
 fn read_base(files: &WeightFiles) {

@@ -15,9 +15,12 @@ use crate::support::program::{tunesmith, write};
 use crate::support::tiny;
 
 /// Kinds whose bytes are not the same everywhere, or that have none.
-const WITHOUT: [(&str, &str); 5] = [
+const WITHOUT: [(&str, &str); 8] = [
     ("eval.compare", "llama.cpp's sums depend on the processor"),
     ("eval.gate", "it has fields and no bytes"),
+    ("export.copy", "an effect: what it writes are its input's bytes"),
+    ("export.helm-values", "an effect without outputs"),
+    ("export.ollama", "an effect without outputs"),
     ("filter.synthesize", "two models write two texts"),
     ("source.deepwiki", "pinned beside its other tests, where its server is"),
     ("source.website", "pinned beside its other tests, since the address of a server is in its bytes"),

@@ -39,7 +39,7 @@ const WORLD: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Packages in `Cargo.lock`. Raising it is a decision: each package costs build time on every machine.
-const PACKAGES: usize = 402;
+const PACKAGES: usize = 404;
 
 /// Lines of one file in `src`. Tests may be longer: they are a table of what is said about what.
 const LONGEST: usize = 600;

@@ -66,6 +66,7 @@ pub fn contribution(
         scratch: scratch.path().to_owned(),
         previous: prepared.previous.clone(),
         grant: Grant { threads: 1, memory: None },
+        outside: None,
     };
     let Ok(outcome) = worker::run(kind, &job, &store, &Aside, &Cancel::default(), &Aside) else { return Ok(None) };
     // Readers' remarks are not the node's own.

@@ -12,7 +12,7 @@ const QUOTED: usize = 20;
 
 /// Masks secrets, and keeps the last lines.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(in crate::node) struct Log {
     secrets: Vec<String>,
     last: VecDeque<String>,
 }

@@ -16,6 +16,8 @@ mod settings;
 
 use serde_json::Value;
 
+pub(super) use self::log::Log;
+pub(super) use self::program::{End, to_its_end};
 use self::settings::Settings;
 use super::{Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight};
 

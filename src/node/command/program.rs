@@ -27,8 +27,42 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Runs the program to its end.
 pub(super) fn run(run: &Run<'_>, settings: &Settings, folder: &Path) -> Result<(), NodeError> {
     let secrets = secrets(run, settings)?;
-    let mut log = Log::masking(secrets.values().map(String::as_str));
-    let mut child = start(run, settings, folder, &secrets)?;
+    let log = Log::masking(secrets.values().map(String::as_str));
+    let program = &settings.argv[0];
+    let command = prepare(run, settings, folder, &secrets)?;
+    match to_its_end(run, command, log)? {
+        End::NotStarted(cause) => Err(CommandError::NotStarted { program: program.clone(), cause }.into()),
+        End::Well => Ok(()),
+        End::Badly { how, log } => Err(CommandError::Failed { program: program.clone(), how, log }.into()),
+    }
+}
+
+/// How a program ended.
+pub(in crate::node) enum End {
+    /// It did not begin.
+    NotStarted(std::io::Error),
+    /// With code 0.
+    Well,
+    /// Otherwise.
+    Badly {
+        /// `ended with code 1` or `was ended by signal 9`.
+        how: String,
+        /// The last lines that it wrote, to be put behind that.
+        log: String,
+    },
+}
+
+/// Runs a program in a process group of its own and passes its words on, until it ends or the run is cancelled.
+///
+/// # Errors
+/// [`NodeError::cancelled`]; the program cannot be waited for.
+pub(in crate::node) fn to_its_end(run: &Run<'_>, mut command: Command, mut log: Log) -> Result<End, NodeError> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    die_with_parent(&mut command);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(cause) => return Ok(End::NotStarted(cause)),
+    };
     let pid = child.id();
     let (sender, lines) = channel();
     for stream in [child.stdout.take().map(boxed), child.stderr.take().map(boxed)].into_iter().flatten() {
@@ -45,13 +79,13 @@ pub(super) fn run(run: &Run<'_>, settings: &Settings, folder: &Path) -> Result<(
     }
     let status = ended?;
     if status.success() {
-        return Ok(());
+        return Ok(End::Well);
     }
     let how = match (status.signal(), status.code()) {
         (Some(signal), _) => format!("was ended by signal {signal}"),
         (None, code) => format!("ended with code {}", code.unwrap_or(-1)),
     };
-    Err(CommandError::Failed { program: settings.argv[0].clone(), how, log: log.tail() }.into())
+    Ok(End::Badly { how, log: log.tail() })
 }
 
 /// Returns the values of the secrets that are passed on, by the name the program knows them by.
@@ -65,12 +99,12 @@ fn secrets(run: &Run<'_>, settings: &Settings) -> Result<BTreeMap<String, String
         .collect()
 }
 
-fn start(
+fn prepare(
     run: &Run<'_>,
     settings: &Settings,
     folder: &Path,
     secrets: &BTreeMap<String, String>,
-) -> Result<Child, CommandError> {
+) -> Result<Command, CommandError> {
     let program = &settings.argv[0];
     // A relative path means the command's folder, not the one that tunesmith was started in.
     let found = if program.contains('/') { folder.join(program) } else { program.into() };
@@ -81,10 +115,8 @@ fn start(
     }
     command.env("HOME", run.scratch()).env("TMPDIR", run.scratch()).env("LANG", "C.UTF-8");
     command.envs(settings.env.iter().filter(|(_, value)| environment_name(value).is_none())).envs(secrets);
-    command.stdin(standard_input(settings, folder)?).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0);
-    die_with_parent(&mut command);
-    command.spawn().map_err(|cause| CommandError::NotStarted { program: program.clone(), cause })
+    command.stdin(standard_input(settings, folder)?);
+    Ok(command)
 }
 
 fn standard_input(settings: &Settings, folder: &Path) -> Result<Stdio, CommandError> {

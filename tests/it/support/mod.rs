@@ -2,6 +2,8 @@
 
 pub(crate) mod fake_endpoint;
 pub(crate) mod fake_github;
+#[expect(dead_code, reason = "the tests beside the kind use the rest")]
+pub(crate) mod fake_ollama;
 pub(crate) mod fake_repository;
 pub(crate) mod fake_site;
 pub(crate) mod node_run;

@@ -54,6 +54,7 @@ impl Bench {
             scratch: scratch.path().to_owned(),
             previous: self.previous.clone(),
             grant: Grant { threads: 1, memory: None },
+            outside: None,
         };
         kind.run(&Run { job: &job, store: &self.store, events: self, cancel: &self.cancel, secrets: self })
     }

@@ -4,6 +4,8 @@ mod error;
 #[cfg(feature = "train")]
 mod go;
 #[cfg(feature = "train")]
+mod served;
+#[cfg(feature = "train")]
 mod write;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,9 @@ use crate::node::settings::canonical;
 use crate::node::{
     Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
+
+#[cfg(feature = "train")]
+pub(super) use self::served::{NO_TEMPLATE, Served};
 
 /// The kind `modelfile`.
 pub(super) struct Modelfile;
@@ -81,14 +86,7 @@ impl Kind for Modelfile {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
-        let mut problems = Vec::new();
-        for (name, parameter) in value["parameters"].as_object().into_iter().flatten() {
-            if let Some((message, help)) = bad_parameter(name, parameter) {
-                let path = vec!["parameters".into(), name.clone()];
-                let code = "export::parameter";
-                problems.push(SettingProblem { path, code, message, label: "here".into(), help: Some(help) });
-            }
-        }
+        let mut problems = parameter_problems(&value["parameters"]);
         if value["gguf"].as_str().is_none_or(|name| name.is_empty() || name.contains(['\n', '"'])) {
             problems.push(SettingProblem {
                 path: vec!["gguf".into()],
@@ -110,6 +108,19 @@ impl Kind for Modelfile {
     fn run(&self, _: &Run<'_>) -> Result<Outcome, NodeError> {
         Err(error::ModelfileError::NoTokenizer.into())
     }
+}
+
+/// Returns what is wrong with the setting `parameters`.
+pub(super) fn parameter_problems(parameters: &Value) -> Vec<SettingProblem> {
+    let mut problems = Vec::new();
+    for (name, parameter) in parameters.as_object().into_iter().flatten() {
+        if let Some((message, help)) = bad_parameter(name, parameter) {
+            let path = vec!["parameters".into(), name.clone()];
+            let code = "export::parameter";
+            problems.push(SettingProblem { path, code, message, label: "here".into(), help: Some(help) });
+        }
+    }
+    problems
 }
 
 fn bad_parameter(name: &str, value: &Value) -> Option<(String, String)> {
