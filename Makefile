@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-forecast bench-parity fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-forecast bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -75,6 +75,13 @@ bench-parity:
 	$(PEFT) tests/bench/peft_parity.py train $(BASE) $(PARITY)
 	$(BENCH) --bench parity -- $(PARITY)
 	$(PEFT) tests/bench/peft_parity.py load $(PARITY)
+
+# Training beside PyTorch with PEFT: BASE names a GGUF, ROWS conversations as JSON lines, PEFT a Python as above, and
+# PEFT_SCRIPT what it runs; without one only our side is measured. Some 15 minutes.
+ROWS ?=
+PEFT_SCRIPT ?=
+bench-train:
+	$(BENCH) --bench train -- $(BASE) $(ROWS) $(if $(PEFT_SCRIPT),$(PEFT) $(PEFT_SCRIPT))
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang

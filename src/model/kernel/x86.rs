@@ -52,7 +52,7 @@ macro_rules! tile {
             let column_stride = if COLUMN == 0 { block.strides.column } else { COLUMN };
             let offsets = [0_usize $(, row_stride.wrapping_mul($row))*];
             // A tile of one row has no further one.
-            _ = offsets;
+            _ = (row_stride, offsets);
             // SAFETY: the block has `ROWS` rows from `a` on, `x` has its depth in every vector, `out` its rows.
             unsafe {
                 let mut sums = [[$zero(); VECTORS]; ROWS];

@@ -60,7 +60,7 @@ impl ByTokens {
     fn new(x: &Panels, heads: Heads) -> Self {
         let tokens = x.panels() * LANES;
         let mut data = vec![0.0; tokens * x.features()];
-        data.par_chunks_mut(tokens * heads.size).enumerate().for_each(|(head, data)| {
+        data.par_chunks_mut((tokens * heads.size).max(1)).enumerate().for_each(|(head, data)| {
             for (panel, data) in data.chunks_mut(heads.len()).enumerate() {
                 let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
                 for (feature, tokens) in features[..heads.size].iter().enumerate() {

@@ -22,10 +22,10 @@ pub(super) struct Block {
     projections: Vec<Matrix>,
 }
 
-/// What the backward pass needs of the forward pass.
+/// What the backward pass needs of the forward pass. What a pass over memory makes of it is not kept: the normalised
+/// inputs, and the gated features.
 pub(super) struct BlockState {
     x: Panels,
-    attention_in: Panels,
     attention_scales: Vec<[f32; LANES]>,
     q: Panels,
     k: Panels,
@@ -33,11 +33,9 @@ pub(super) struct BlockState {
     mixed: Panels,
     statistics: Statistics,
     middle: Panels,
-    feed_forward_in: Panels,
     feed_forward_scales: Vec<[f32; LANES]>,
     gate: Panels,
     up: Panels,
-    gated: Panels,
     /// What the adapters need, in the order of [`Projection::ALL`].
     adapted: Vec<Kept>,
 }
@@ -64,7 +62,7 @@ impl Block {
     }
 
     /// Returns the block's output, and what its backward pass needs.
-    pub(super) fn forward(&self, pass: &Pass<'_>, x: &Panels) -> (BlockState, Panels) {
+    pub(super) fn forward(&self, pass: &Pass<'_>, x: Panels) -> (BlockState, Panels) {
         let mut adapted = Vec::with_capacity(Projection::ALL.len());
         let mut project = |projection: Projection, x: &Panels| {
             let (out, kept) = linear::forward(
@@ -76,7 +74,7 @@ impl Block {
             adapted.push(kept);
             out
         };
-        let (attention_in, attention_scales) = norm::forward(x, &self.attention_norm, pass.epsilon);
+        let (attention_in, attention_scales) = norm::forward(&x, &self.attention_norm, pass.epsilon);
         let mut q = project(Projection::Q, &attention_in);
         let mut k = project(Projection::K, &attention_in);
         let v = project(Projection::V, &attention_in);
@@ -84,7 +82,7 @@ impl Block {
         pass.rotation.apply(&mut k, Turn::On);
         let (mixed, statistics) = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch }.forward();
         let mut middle = project(Projection::O, &mixed);
-        middle.add(x);
+        middle.add(&x);
         let (feed_forward_in, feed_forward_scales) = norm::forward(&middle, &self.feed_forward_norm, pass.epsilon);
         let gate = project(Projection::Gate, &feed_forward_in);
         let up = project(Projection::Up, &feed_forward_in);
@@ -92,8 +90,7 @@ impl Block {
         let mut out = project(Projection::Down, &gated);
         out.add(&middle);
         let state = BlockState {
-            x: x.clone(),
-            attention_in,
+            x,
             attention_scales,
             q,
             k,
@@ -101,18 +98,16 @@ impl Block {
             mixed,
             statistics,
             middle,
-            feed_forward_in,
             feed_forward_scales,
             gate,
             up,
-            gated,
             adapted,
         };
         (state, out)
     }
 
     /// Returns the gradient of the block's input from that of its output, and adds the adapter's to `gradient`.
-    pub(super) fn backward(&self, pass: &Pass<'_>, state: &BlockState, back: &Panels, gradient: &mut [f32]) -> Panels {
+    pub(super) fn backward(&self, pass: &Pass<'_>, state: BlockState, back: &Panels, gradient: &mut [f32]) -> Panels {
         let mut through = |projection: Projection, x: &Panels, back: &Panels, input: &mut Panels, mode: Mode| {
             Backward {
                 weight: self.weight(projection),
@@ -124,12 +119,16 @@ impl Block {
             .run(back, input, mode, gradient);
         };
         let zeros = |features: usize| Panels::zeros(features, back.panels() * LANES);
-        let mut gated_back = zeros(state.gated.features());
-        through(Projection::Down, &state.gated, back, &mut gated_back, Mode::Fresh);
+        let gated = gated(&state.gate, &state.up);
+        let mut gated_back = zeros(gated.features());
+        through(Projection::Down, &gated, back, &mut gated_back, Mode::Fresh);
+        drop(gated);
         let (gate_back, up_back) = gated_backward(&state.gate, &state.up, gated_back);
         let mut inner = zeros(back.features());
-        through(Projection::Gate, &state.feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
-        through(Projection::Up, &state.feed_forward_in, &up_back, &mut inner, Mode::Sum);
+        let feed_forward_in = norm::scaled(&state.middle, &self.feed_forward_norm, &state.feed_forward_scales);
+        through(Projection::Gate, &feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
+        through(Projection::Up, &feed_forward_in, &up_back, &mut inner, Mode::Sum);
+        drop((feed_forward_in, gate_back, up_back));
         let mut middle_back =
             norm::backward(&state.middle, &inner, &self.feed_forward_norm, &state.feed_forward_scales);
         middle_back.add(back);
@@ -140,12 +139,32 @@ impl Block {
         let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
         pass.rotation.apply(&mut q, Turn::Back);
         pass.rotation.apply(&mut k, Turn::Back);
-        through(Projection::Q, &state.attention_in, &q, &mut inner, Mode::Fresh);
-        through(Projection::K, &state.attention_in, &k, &mut inner, Mode::Sum);
-        through(Projection::V, &state.attention_in, &v, &mut inner, Mode::Sum);
+        let attention_in = norm::scaled(&state.x, &self.attention_norm, &state.attention_scales);
+        through(Projection::Q, &attention_in, &q, &mut inner, Mode::Fresh);
+        through(Projection::K, &attention_in, &k, &mut inner, Mode::Sum);
+        through(Projection::V, &attention_in, &v, &mut inner, Mode::Sum);
         let mut out = norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales);
         out.add(&middle_back);
         out
+    }
+
+    /// Returns the bytes of [`BlockState`] for so many tokens, but for its small parts.
+    pub(super) fn state_bytes(&self, tokens: usize) -> u64 {
+        let features: usize =
+            Projection::ALL.iter().map(|projection| self.projections[*projection as usize].rows()).sum();
+        // The input, and `mixed` beside the outputs; the outputs of O and Down are `middle` and the next block's input.
+        let [o, down, q] = [Projection::O, Projection::Down, Projection::Q].map(|one| &self.projections[one as usize]);
+        4 * ((features + q.rows() + o.rows() - down.rows()) * tokens.next_multiple_of(LANES)) as u64
+    }
+
+    /// Returns the numbers of multiplications of a token with the block's weights, and the block's heads.
+    pub(super) fn work(&self) -> (usize, Heads) {
+        (self.projections.iter().map(|matrix| matrix.rows() * matrix.columns()).sum(), self.heads)
+    }
+
+    /// Returns the frozen projections.
+    pub(super) fn matrices(&self) -> &[Matrix] {
+        &self.projections
     }
 
     /// Returns a projection's frozen weight.

@@ -235,7 +235,7 @@ fn add_products(left: &Panels, right: &Panels, divisors: &[f32], out: &mut [f32]
 }
 
 /// Multiplies, the panels shared among the threads. `from` and `to` are the first features that are read and written.
-fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usize), mode: Mode) {
+pub(super) fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usize), mode: Mode) {
     let (x_len, out_len) = (x.panel_len(), out.panel_len());
     let group = group(out.panels());
     out.data_mut().par_chunks_mut(group * out_len).zip(x.data().par_chunks(group * x_len)).for_each(|(out, x)| {
@@ -243,11 +243,10 @@ fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usi
     });
 }
 
-/// Returns how many panels one task takes: pairs, so many that each weight read serves several, and that no thread
-/// is without work. It changes no bits.
+/// Returns how many panels one task takes: pairs, so many that each weight that is read serves several, and that no
+/// thread is without work. It changes no bits.
 pub(super) fn group(panels: usize) -> usize {
-    let tasks = 2 * rayon::current_num_threads();
-    2 * panels.div_ceil(2).div_ceil(tasks).clamp(1, 8)
+    2 * panels.div_ceil(2).div_ceil(rayon::current_num_threads()).clamp(1, 8)
 }
 
 /// Returns `x` with some numbers zero and the others grown, chosen by seed, module, token and feature alone.

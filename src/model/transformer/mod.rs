@@ -2,7 +2,8 @@
 //!
 //! Forward and backward are written out by hand: no gradient of a frozen weight is ever computed, logits exist for 128
 //! trained positions at a time, and a block's intermediate results are kept or computed again, as memory allows; the
-//! numbers are the same bits either way. Rows of different lengths are laid end to end; none attends to another.
+//! numbers are the same bits either way. Rows of different lengths are laid end to end; none attends to another, and
+//! what they begin with in common is computed once.
 
 mod attention;
 mod batch;
@@ -13,6 +14,7 @@ mod noise;
 mod norm;
 mod probe;
 mod rope;
+mod work;
 
 use super::config::LlamaConfig;
 use super::kernel::Panels;
@@ -28,11 +30,13 @@ pub use linear::Dropout;
 pub use noise::Noise;
 pub use probe::{Speed, peak_flops};
 
-/// Whether a block's intermediate results are kept for the backward pass.
+/// Whether blocks' intermediate results are kept for the backward pass. It changes no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activations {
     /// They are kept: fastest.
     Kept,
+    /// Those of the last blocks are kept, as many as these bytes hold.
+    Within(u64),
     /// Only each block's input is kept; the rest is computed again.
     Recomputed,
 }
@@ -87,7 +91,7 @@ impl Transformer {
         let mut x = self.embed(batch, None)?;
         let pass = self.pass(adapter, batch, None);
         for block in &self.blocks {
-            x = block.forward(&pass, &x).1;
+            x = block.forward(&pass, x).1;
         }
         let (targets, positions) = batch.targets();
         let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
@@ -106,30 +110,40 @@ impl Transformer {
         step: &GradientStep,
         gradient: &mut [f32],
     ) -> Result<f64> {
+        if batch.trained_tokens() == 0 {
+            return Ok(0.0);
+        }
         let mut x = self.embed(batch, step.noise)?;
         let pass = self.pass(Some(adapter), batch, step.dropout);
+        // What is below the first trained block needs no gradient.
+        let first = adapter.modules().first().map_or(self.blocks.len(), |module| module.layer);
+        let first_kept = self.blocks.len() - self.kept_blocks(step.activations, batch.tokens());
         let mut states = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
-            let (state, next) = block.forward(&pass, &x);
-            let input = std::mem::replace(&mut x, next);
-            states.push(match step.activations {
-                Activations::Kept => Saved::State(Box::new(state)),
-                Activations::Recomputed => Saved::Input(input),
-            });
+        for (layer, block) in self.blocks.iter().enumerate() {
+            if layer >= first && layer < first_kept {
+                states.push(Saved::Input(x.clone()));
+            }
+            let (state, next) = block.forward(&pass, x);
+            if layer >= first && layer >= first_kept {
+                states.push(Saved::State(Box::new(state)));
+            }
+            x = next;
         }
         let (targets, positions) = batch.targets();
         let gathered = x.gather(positions);
+        drop(x);
         let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
         let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
         let (loss, last_gradient) = head::loss(self.head(), &last, targets, Some(objective));
         let mut back =
             norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(positions, batch.tokens());
-        for (block, saved) in self.blocks.iter().zip(states).rev() {
-            let state = match saved {
-                Saved::State(state) => *state,
-                Saved::Input(input) => block.forward(&pass, &input).0,
+        for block in self.blocks.iter().rev() {
+            let state = match states.pop() {
+                None => break,
+                Some(Saved::State(state)) => *state,
+                Some(Saved::Input(input)) => block.forward(&pass, input).0,
             };
-            back = block.backward(&pass, &state, &back, gradient);
+            back = block.backward(&pass, state, &back, gradient);
         }
         Ok(loss)
     }
@@ -142,10 +156,22 @@ impl Transformer {
         let mut x = self.embed(batch, None)?;
         let pass = self.pass(adapter, batch, None);
         for block in &self.blocks {
-            x = block.forward(&pass, &x).1;
+            x = block.forward(&pass, x).1;
         }
         let last = norm::forward(&x, &self.norm, self.epsilon).0;
         Ok(head::logits(self.head(), &last, batch.tokens()))
+    }
+
+    /// Returns how many blocks' intermediate results are kept.
+    fn kept_blocks(&self, activations: Activations, tokens: usize) -> usize {
+        match activations {
+            Activations::Kept => self.blocks.len(),
+            Activations::Recomputed => 0,
+            Activations::Within(bytes) => {
+                let a_block = self.blocks.first().map_or(1, |block| block.state_bytes(tokens));
+                self.blocks.len().min((bytes / a_block.max(1)) as usize)
+            }
+        }
     }
 
     /// Returns the frozen weight of a block's projection.
@@ -218,7 +244,7 @@ impl GradientStep {
 pub fn activation_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
     let queries = config.heads * config.head_dim;
     let keys = config.kv_heads * config.head_dim;
-    let a_block = 4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate;
+    let a_block = 2 * config.hidden + 2 * queries + 2 * keys + 2 * config.intermediate;
     4 * (config.layers * a_block * tokens) as u64
 }
 

@@ -29,6 +29,20 @@ pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<
     (out, scales)
 }
 
+/// Returns what [`forward`] returned, from its factors.
+pub(super) fn scaled(x: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Panels {
+    let mut out = x.clone();
+    let len = weight.len() * LANES;
+    out.data_mut().par_chunks_mut(len).zip(scales).for_each(|(out, scales)| {
+        for (feature, weight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(weight) {
+            for (value, scale) in feature.iter_mut().zip(scales) {
+                *value = *value * *scale * weight;
+            }
+        }
+    });
+    out
+}
+
 /// Returns the gradient with respect to `x` from that with respect to the output.
 ///
 /// With `g = back · w` and `r = 1 / √(mean(x²) + ε)` it is `r · g − x · r³ · mean(g · x)`.

@@ -118,7 +118,10 @@ fn batch(row: &TokenRow, tokens: usize) -> Batch {
         let length = left.min(row.ids.len());
         // The end of the row, where the answer is, so that something is trained.
         let start = row.ids.len() - length;
-        rows.push(TokenRow { ids: row.ids[start..].to_vec(), trained: row.trained[start..].to_vec() });
+        let mut ids = row.ids[start..].to_vec();
+        // What rows begin with in common would be computed once.
+        ids[0] = rows.len() as u32;
+        rows.push(TokenRow { ids, trained: row.trained[start..].to_vec() });
         left -= length;
     }
     Batch::new(rows.iter().map(|row| (0, row)))

@@ -201,7 +201,7 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Result<(Vec<f32>, Vec<usize
     let absent = |_| LoraError::Mismatch { what: format!("it has no tensor `{name}`") };
     let view = tensors.tensor(name).map_err(absent)?;
     let bytes = view.data();
-    let numbers = match view.dtype() {
+    let numbers: Vec<f32> = match view.dtype() {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32()).collect(),
         Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| half::bf16::from_le_bytes(*bytes).to_f32()).collect(),

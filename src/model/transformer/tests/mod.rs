@@ -141,6 +141,20 @@ fn shared_beginnings_are_computed_once_and_have_the_loss_and_the_gradient_of_sep
 }
 
 #[test]
+fn a_batch_of_nothing_loses_nothing() {
+    let tiny = tiny();
+    for rows in [vec![], vec![TokenRow::default()], vec![TokenRow { ids: vec![7], trained: vec![false] }]] {
+        let step = GradientStep::new(1.0, Activations::Kept);
+        let mut gradient = vec![0.0; tiny.adapter.parameters().len()];
+        let batch = Batch::new((0..).zip(&rows));
+        let loss = tiny.model.loss_and_gradient(&tiny.adapter, &batch, &step, &mut gradient).unwrap();
+        assert!(loss == 0.0 && gradient.iter().all(|number| *number == 0.0));
+        assert_eq!(tiny.model.logits(None, &batch).unwrap().len(), batch.tokens());
+        assert!(tiny.model.loss(None, &batch).unwrap() == 0.0);
+    }
+}
+
+#[test]
 fn threads_and_recomputed_activations_change_no_bit() {
     let mut tiny = tiny();
     tiny.stir();
@@ -160,6 +174,9 @@ fn same_bits_everywhere(tiny: &Tiny, batch: &Batch) {
     assert!(bits(2, Activations::Kept) == one);
     assert!(bits(3, Activations::Recomputed) == one);
     assert!(bits(8, Activations::Recomputed) == one);
+    // The states of one of two blocks.
+    let bytes = super::activation_bytes(tiny_base().config(), batch.tokens()) * 3 / 4;
+    assert!(bits(2, Activations::Within(bytes)) == one);
 }
 
 #[test]

@@ -283,11 +283,9 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
 pub(super) fn how(choice: &Choice) -> &'static str {
     match (choice.storage, choice.activations) {
         (Storage::Dense, Activations::Kept) => "",
-        (Storage::Dense, Activations::Recomputed) => ", activations computed again to save memory",
+        (Storage::Dense, _) => ", activations computed again to save memory",
         (Storage::AsStored, Activations::Kept) => ", weights dequantised at each use to save memory",
-        (Storage::AsStored, Activations::Recomputed) => {
-            ", weights dequantised at each use and activations computed again to save memory"
-        }
+        (Storage::AsStored, _) => ", weights dequantised at each use and activations computed again to save memory",
     }
 }
 

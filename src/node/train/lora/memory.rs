@@ -86,6 +86,7 @@ impl Shape<'_> {
         let blocks = match activations {
             Activations::Kept => config.layers as u64 * a_block,
             Activations::Recomputed => config.layers as u64 * 4 * tokens * hidden + a_block,
+            Activations::Within(bytes) => bytes + config.layers as u64 * 4 * tokens * hidden + a_block,
         };
         let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
         Needs {

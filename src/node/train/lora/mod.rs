@@ -30,7 +30,8 @@ use settings::{LoopSettings, Settings};
 /// The kind `lora`.
 pub(super) struct Lora;
 
-/// History: 1, the first; 2, micro-batches are filled by the longest rows first, event files, evaluation.
+/// History: 1, the first; 2, micro-batches are filled by the longest rows first and compute what rows begin with in
+/// common once, event files, evaluation.
 const VERSION: u32 = 2;
 
 static INFO: KindInfo = KindInfo {

@@ -1,0 +1,63 @@
+//! How many floating-point operations a gradient takes, and how fast the products alone are: for measurements.
+
+use super::super::kernel::{LANES, Mode, Panels};
+use super::super::lora::Adapter;
+use super::super::weights::Matrix;
+use super::linear::product;
+use super::{Activations, Batch, Transformer};
+
+impl Transformer {
+    /// Returns the floating-point operations of [`Transformer::loss_and_gradient`], as they are done: a multiplication and an
+    /// addition are two; attention counts pairs of tokens that see each other; blocks that are computed again count
+    /// again; the output projection counts trained tokens only.
+    pub fn operations(&self, adapter: &Adapter, batch: &Batch, activations: Activations) -> f64 {
+        let tokens = batch.tokens() as f64;
+        let first = adapter.modules().first().map_or(self.blocks.len(), |module| module.layer);
+        let again = self.blocks.len().saturating_sub(first.max(self.kept_blocks(activations, batch.tokens())));
+        let mut sum = 4.0 * (self.head().rows() * self.head().columns() * batch.trained_tokens()) as f64;
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let (weights, heads) = block.work();
+            // Two products of a query head with a key head and a value head.
+            let attention = 4.0 * (heads.queries * heads.size * batch.pairs()) as f64;
+            let low: usize = adapter
+                .modules()
+                .iter()
+                .filter(|module| module.layer == layer)
+                .map(|m| m.a().len() + m.b().len())
+                .sum();
+            let forward = tokens * 2.0 * (weights + low) as f64 + attention;
+            // Each product of attention has two in the backward pass, and each small matrix a gradient of its own.
+            let backward = tokens * 2.0 * (weights + 2 * low) as f64 + 2.0 * attention;
+            sum += forward + if layer >= first { backward } else { 0.0 };
+        }
+        sum + again as f64 * self.blocks.last().map_or(0.0, |block| tokens * 2.0 * block.work().0 as f64)
+    }
+
+    /// Multiplies so many tokens with each frozen matrix of the first `layers` blocks, there and back, and, for `trained` of
+    /// them, with the output projection: the products of a gradient and nothing else. Returns the floating-point
+    /// operations.
+    pub fn products(&self, layers: usize, tokens: usize, trained: usize) -> f64 {
+        let mut sum = 0.0;
+        for matrix in self.blocks.iter().take(layers).flat_map(super::block::Block::matrices) {
+            sum += there_and_back(matrix, tokens);
+        }
+        sum + there_and_back(self.head(), trained)
+    }
+}
+
+fn there_and_back(matrix: &Matrix, tokens: usize) -> f64 {
+    // The output projection takes 128 positions at a time.
+    let part = if matrix.rows() > 1 << 14 { tokens.min(8 * LANES) } else { tokens };
+    let mut x = Panels::zeros(matrix.columns(), part);
+    x.data_mut().fill(0.5);
+    let mut out = Panels::zeros(matrix.rows(), part);
+    for _ in 0..tokens.div_ceil(part.max(1)) {
+        matrix.for_each_tile(|tile| product(tile.operand(), &x, &mut out, (0, tile.first_row), Mode::Fresh));
+        matrix.for_each_tile(|tile| {
+            let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
+            product(tile.transposed(), &out, &mut x, (tile.first_row, 0), mode);
+        });
+        x.data_mut().fill(0.5);
+    }
+    4.0 * (matrix.rows() * matrix.columns() * tokens.next_multiple_of(part.max(1))) as f64
+}

@@ -1,0 +1,257 @@
+//! One measured case, in a process of its own.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use serde_json::{Value, json};
+use tunesmith::model::config::LlamaConfig;
+use tunesmith::model::lora::{Adapter, Projection};
+use tunesmith::model::optimizer::{AdamW, clip};
+use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
+use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transformer};
+use tunesmith::model::weights::{Base, Storage, WeightFiles};
+use tunesmith::record::{Conversation, Role, Turn};
+
+use super::{STEPS, large, peak};
+
+/// The longest row, in tokens.
+const MAX_TOKENS: usize = 2_048;
+/// Tokens that are trained at a time, as `train.lora` has it.
+const PACK: usize = 2_048;
+const RANK: usize = 16;
+/// Rows of a step of the case of rows.
+const ROWS_A_STEP: usize = 16;
+/// Times that a probe is taken; the best counts.
+const PROBES: usize = 3;
+const LEARNING_RATE: f64 = 2e-4;
+
+/// Runs the case that the words name.
+pub(super) fn run(words: &[&str]) -> Value {
+    match *words {
+        ["peak"] => {
+            let cores = std::thread::available_parallelism().unwrap().get();
+            json!({"cores": cores, "fma_flops_per_second": peak::flops_per_second(cores, 50_000_000)})
+        }
+        ["probe", base, storage] => probe_case(base, kept(storage)),
+        ["windows", base, windows, tokens, storage, mib] => {
+            windows_case(base, windows, tokens.parse().unwrap(), kept(storage), within(mib))
+        }
+        ["rows", base, rows, mib] => rows_case(base, rows, within(mib)),
+        ["large", folder] => large_case(folder),
+        _ => json!({"failed": "no such case"}),
+    }
+}
+
+fn kept(storage: &str) -> Storage {
+    if storage == "dense" { Storage::Dense } else { Storage::AsStored }
+}
+
+/// Takes what activations may take, in MiB.
+fn within(mib: &str) -> Activations {
+    Activations::Within(mib.parse::<u64>().unwrap() << 20)
+}
+
+fn open(base: &str) -> Base {
+    Base::open(&WeightFiles::Gguf(base.into())).unwrap()
+}
+
+/// Returns the conversations of a file as token rows.
+fn token_rows(base: &Base, path: &str, count: usize) -> Vec<TokenRow> {
+    let (tokenizer, template) = (base.tokenizer().unwrap(), base.template().unwrap());
+    let over_length = OverLength::Truncate;
+    let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: MAX_TOKENS, over_length };
+    let text = fs_err::read_to_string(path).unwrap();
+    text.lines().take(count).filter_map(|line| maker.row(&conversation(line)).unwrap().0).collect()
+}
+
+fn conversation(line: &str) -> Conversation {
+    let json: Value = serde_json::from_str(line).unwrap();
+    let turns = json["conversations"].as_array().unwrap().iter().map(|turn| {
+        let role = match turn["from"].as_str().unwrap() {
+            "system" => Role::System,
+            "human" | "user" => Role::User,
+            _ => Role::Assistant,
+        };
+        Turn { role, text: turn["value"].as_str().unwrap().to_owned() }
+    });
+    Conversation { turns: turns.collect(), ..Conversation::default() }
+}
+
+/// Writes rows laid end to end as one line: the peer cuts the same windows of 512 tokens from the same file.
+pub(super) fn write_windows(base: &str, rows: &str, path: &str) {
+    let rows = token_rows(&open(base), rows, 64);
+    let ids: Vec<u32> = rows.iter().flat_map(|row| row.ids.iter().copied()).collect();
+    let trained: Vec<bool> = rows.iter().flat_map(|row| row.trained.iter().copied()).collect();
+    let mut file = fs_err::File::create(Path::new(path)).unwrap();
+    writeln!(file, "{}", json!({"ids": ids, "trained": trained})).unwrap();
+}
+
+/// Returns windows of so many tokens; the first token of a window is predicted from nothing.
+fn windows(path: &str, tokens: usize) -> Vec<TokenRow> {
+    let json: Value = serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
+    let ids: Vec<u32> = serde_json::from_value(json["ids"].clone()).unwrap();
+    let trained: Vec<bool> = serde_json::from_value(json["trained"].clone()).unwrap();
+    let chunks = ids.chunks_exact(tokens).zip(trained.chunks_exact(tokens));
+    let row = |(ids, trained): (&[u32], &[bool])| {
+        let mut row = TokenRow { ids: ids.to_vec(), trained: trained.to_vec() };
+        row.trained[0] = false;
+        row
+    };
+    chunks.map(row).collect()
+}
+
+/// A training under way.
+struct Training {
+    model: Transformer,
+    adapter: Adapter,
+    optimizer: AdamW,
+    activations: Activations,
+}
+
+impl Training {
+    fn new(config: &LlamaConfig, model: Transformer, activations: Activations) -> Self {
+        let adapter = Adapter::new(config, &Projection::ALL, RANK, RANK as f64, 42);
+        let optimizer = AdamW::new(adapter.parameters().len(), 0.0);
+        Self { model, adapter, optimizer, activations }
+    }
+
+    /// Trains one step and returns its mean loss, its seconds and its floating-point operations.
+    fn step(&mut self, batches: &[Batch]) -> (f64, f64, f64) {
+        let start = Instant::now();
+        let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
+        let weight = 1.0 / trained as f32;
+        let how = GradientStep::new(weight, self.activations);
+        let mut gradient = vec![0.0; self.adapter.parameters().len()];
+        let mut loss = 0.0;
+        for batch in batches {
+            loss += self.model.loss_and_gradient(&self.adapter, batch, &how, &mut gradient).unwrap();
+        }
+        clip(&mut gradient, 1.0);
+        self.optimizer.step(self.adapter.parameters_mut(), &gradient, LEARNING_RATE);
+        let seconds = start.elapsed().as_secs_f64();
+        let work = batches.iter().map(|batch| self.model.operations(&self.adapter, batch, self.activations)).sum();
+        (loss * f64::from(weight), seconds, work)
+    }
+}
+
+/// Returns a field of `/proc/self/status` in MiB.
+fn status(field: &str) -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with(field))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn windows_case(base: &str, path: &str, tokens: usize, storage: Storage, activations: Activations) -> Value {
+    let base = open(base);
+    let model = Transformer::load(&base, storage, |_| ()).unwrap();
+    let mut training = Training::new(base.config(), model, activations);
+    let windows = windows(path, tokens);
+    let (mut seconds, mut flops, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    for step in 0..STEPS {
+        let batch = Batch::new([(step as u64, &windows[step % windows.len()])]);
+        let (loss, time, work) = training.step(&[batch]);
+        losses.push(loss);
+        if step > 0 {
+            seconds.push(time);
+            flops.push(work / time);
+        }
+    }
+    let step = median(seconds);
+    json!({
+        "tokens_per_second": tokens as f64 / step, "median_step_s": step, "flops_per_second": median(flops),
+        "peak_rss_mib": status("VmHWM:"), "mapped_mib": status("RssFile:"), "losses": losses,
+    })
+}
+
+fn rows_case(base: &str, path: &str, activations: Activations) -> Value {
+    let base = open(base);
+    let rows = token_rows(&base, path, ROWS_A_STEP * (STEPS - 1));
+    let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
+    let mut training = Training::new(base.config(), model, activations);
+    let (mut seconds, mut count, mut computed, mut laid) = (0.0, 0, 0, 0);
+    for (step, group) in rows.chunks(ROWS_A_STEP).enumerate() {
+        let batches: Vec<Batch> = packs(group).map(|rows| Batch::new((0..).zip(rows))).collect();
+        let (_, time, _) = training.step(&batches);
+        if step > 0 {
+            seconds += time;
+            count += group.len();
+            computed += batches.iter().map(Batch::tokens).sum::<usize>();
+            laid += group.iter().map(|row| row.ids.len()).sum::<usize>();
+        }
+    }
+    json!({
+        "rows_per_second": count as f64 / seconds, "tokens_per_second": laid as f64 / seconds,
+        "tokens_a_row": laid as f64 / count as f64, "computed_share": computed as f64 / laid as f64,
+        "peak_rss_mib": status("VmHWM:"),
+    })
+}
+
+/// Cuts rows into parts of at most [`PACK`] tokens.
+fn packs(rows: &[TokenRow]) -> impl Iterator<Item = &[TokenRow]> {
+    let mut filled = 0;
+    rows.chunk_by(move |row, next| {
+        filled = if filled == 0 { row.ids.len() } else { filled } + next.ids.len();
+        let fits = filled <= PACK;
+        filled = if fits { filled } else { 0 };
+        fits
+    })
+}
+
+/// Multiplies only: with the kernels of training, and with the crate that candle multiplies with.
+fn probe_case(base: &str, storage: Storage) -> Value {
+    let base = open(base);
+    let config = base.config().clone();
+    let model = Transformer::load(&base, storage, |_| ()).unwrap();
+    let mut best = 0.0_f64;
+    for _ in 0..PROBES {
+        best = best.max(per_second(|| model.products(config.layers, 512, 256)));
+    }
+    let other = candle_products(&config);
+    json!({"flops_per_second": best.max(other), "own_kernels": best, "gemm_crate": other})
+}
+
+fn per_second(work: impl FnOnce() -> f64) -> f64 {
+    let start = Instant::now();
+    let done = work();
+    done / start.elapsed().as_secs_f64()
+}
+
+/// Multiplies 512 tokens with matrices of a block's shapes, there and back, through candle.
+fn candle_products(config: &LlamaConfig) -> f64 {
+    let zeros = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
+    let shapes = Projection::ALL.map(|projection| projection.shape(config));
+    let matrices = shapes.map(|(inputs, outputs)| (zeros(outputs, inputs), zeros(512, inputs), zeros(512, outputs)));
+    let products = || {
+        for (weight, x, back) in &matrices {
+            x.matmul(&weight.t().unwrap()).unwrap();
+            back.matmul(weight).unwrap();
+        }
+        shapes.iter().map(|(inputs, outputs)| 4.0 * 512.0 * (inputs * outputs) as f64).sum()
+    };
+    (0..8 * PROBES).map(|_| per_second(products)).fold(0.0, f64::max)
+}
+
+/// One step of 512 tokens on random weights of Llama 3.1 8B's shape, quantised as `Q4_K_M` has them.
+fn large_case(folder: &str) -> Value {
+    let path = Path::new(folder).join("large.gguf");
+    large::write(&path);
+    let base = open(path.to_str().unwrap());
+    let model = Transformer::load(&base, Storage::AsStored, |_| ()).unwrap();
+    let probe = per_second(|| model.products(1, 512, 128));
+    let mut training = Training::new(base.config(), model, Activations::Within(1 << 30));
+    let ids = (0..512_u32).map(|token| token * 7919 % 100_000).collect();
+    let row = TokenRow { ids, trained: (0..512).map(|token| token >= 256).collect() };
+    let (loss, seconds, work) = training.step(&[Batch::new([(0, &row)])]);
+    json!({
+        "seconds": seconds, "tokens_per_second": 512.0 / seconds, "flops_per_second": work / seconds,
+        "probe_flops_per_second": probe, "of_probe": work / seconds / probe, "loss": loss,
+        "peak_rss_mib": status("VmHWM:"),
+    })
+}
