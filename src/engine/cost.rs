@@ -41,6 +41,7 @@ impl Resolver<'_> {
                 threads: node.run.threads.unwrap_or(grant.threads),
                 memory: node.run.memory.or(grant.memory),
             },
+            outside: None,
         };
         kind.cost(&Run { job: &job, store: self.store, events, cancel: &Cancel::default(), secrets })
     }

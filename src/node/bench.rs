@@ -30,15 +30,6 @@ pub(crate) struct Bench {
 pub(crate) struct Said(Mutex<Vec<Event>>);
 
 impl Said {
-    /// Returns the notes since the last call.
-    pub(crate) fn notes(&self) -> Vec<String> {
-        let note = |event| match event {
-            Event::Note { text } => Some(text),
-            _ => None,
-        };
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().filter_map(note).collect()
-    }
-
     /// Returns the warnings so far.
     #[cfg(feature = "train")]
     pub(crate) fn warnings(&self) -> Vec<String> {
@@ -50,7 +41,6 @@ impl Said {
     }
 
     /// Returns the notes so far.
-    #[cfg(feature = "train")]
     pub(crate) fn notes(&self) -> Vec<String> {
         let note = |event: &Event| match event {
             Event::Note { text } => Some(text.clone()),
