@@ -228,9 +228,9 @@ fn per_second(work: impl FnOnce() -> f64) -> f64 {
 
 /// Multiplies 512 tokens with matrices of a block's shapes, there and back, through candle.
 fn candle_products(config: &LlamaConfig) -> f64 {
-    let zeros = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
+    let ones = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
     let shapes = Projection::ALL.map(|projection| projection.shape(config));
-    let matrices = shapes.map(|(inputs, outputs)| (zeros(outputs, inputs), zeros(512, inputs), zeros(512, outputs)));
+    let matrices = shapes.map(|(inputs, outputs)| (ones(outputs, inputs), ones(512, inputs), ones(512, outputs)));
     let products = || {
         for (weight, x, back) in &matrices {
             x.matmul(&weight.t().unwrap()).unwrap();
