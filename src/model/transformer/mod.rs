@@ -209,8 +209,9 @@ impl Transformer {
     /// Returns the lengths of the rows of each module's frozen weight and addition together, where DoRA trains them.
     fn norms(&self, adapter: &Adapter) -> Vec<Vec<f32>> {
         let norms = |module: &Module| {
-            let weight = self.weight(module.layer, module.projection);
             module.magnitude()?;
+            // A measurement has fewer blocks than the adapter.
+            let weight = self.blocks.get(module.layer)?.weight(module.projection);
             Some(row_norms(weight, adapter.removed(module).as_ref(), &adapter.low_rank(module)))
         };
         adapter.modules().iter().map(|module| norms(module).unwrap_or_default()).collect()

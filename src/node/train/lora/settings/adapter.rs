@@ -12,6 +12,8 @@ use crate::node::SettingProblem;
 
 /// Iterations of PiSSA when none are given: the singular values are then as good as exact (Meng et al., 2024).
 const PISSA_ITERATIONS: u32 = 16;
+/// More change nothing.
+const MOST_ITERATIONS: u32 = 1000;
 /// The largest rank that can be asked for.
 const LARGEST_RANK: usize = 1024;
 
@@ -120,6 +122,11 @@ impl AdapterSettings {
             ("rank", (1..=LARGEST_RANK).contains(&self.rank), "a whole number from 1 to 1024"),
             ("alpha", self.alpha.is_finite() && self.alpha > 0.0, "a number above 0, often the rank or twice the rank"),
             ("dropout", (0.0..=0.9).contains(&self.dropout), "a number from 0 to 0.9"),
+            (
+                "pissa-niter",
+                self.pissa_niter.is_none_or(|niter| niter <= MOST_ITERATIONS),
+                "a whole number from 0 to 1000, often 16",
+            ),
             ("neftune-alpha", (0.0..=1e6).contains(&self.neftune_alpha), "a number from 0, often 5"),
             ("label-smoothing", (0.0..1.0).contains(&self.label_smoothing), "a number from 0 to below 1, often 0.1"),
         ]
