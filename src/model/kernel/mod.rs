@@ -6,6 +6,7 @@
 //! instruction set, whatever the number of threads: that is why results agree bit for bit.
 
 mod math;
+mod numbers;
 mod operand;
 mod outer;
 mod panels;
@@ -14,6 +15,7 @@ mod product;
 mod x86;
 
 pub(super) use math::{exp, sigmoid};
+pub(super) use numbers::Numbers;
 pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
 pub(super) use outer::{Layout, add_outer};
 pub(super) use panels::{LANES, Panels};
