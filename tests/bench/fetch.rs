@@ -100,6 +100,7 @@ fn fetch(
         scratch: store.root().join("scratch"),
         previous,
         grant: Grant { threads: 2, memory: None },
+        outside: None,
     };
     let cancel = Cancel::default();
     let run = Run { job: &job, store, events: surroundings, cancel: &cancel, secrets: surroundings };

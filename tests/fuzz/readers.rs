@@ -8,11 +8,11 @@ use tunesmith::engine::{KindCatalog, Lockfile};
 use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
 use tunesmith::model::weights::{Base, WeightFiles};
-use tunesmith::node::filter::Converter;
 use tunesmith::node::export::try_edit;
+use tunesmith::node::filter::Converter;
 use tunesmith::node::source::{read_markdown, read_website, read_wiki};
 use tunesmith::node::{Family, Job};
-use tunesmith::record::{FieldMap, Form, Line, Record, import, import_correction, import_mapped};
+use tunesmith::record::{FieldMap, Form, Record, import, import_correction, import_mapped};
 use tunesmith::store::ActionRecord;
 
 /// As many problems as the program shows.
@@ -127,12 +127,12 @@ pub fn wiki(bytes: &[u8]) {
 /// Reads a Markdown file as a document and makes rows of it, as the defaults have it and in small pieces.
 pub fn markdown(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let line = Line::of(&Record::Document(read_markdown("guide.md", text))).unwrap();
+    let record = Record::Document(read_markdown("guide.md", text));
     for settings in [r#"{}"#, r#"{"max-answer-characters":200,"min-section-characters":1,"section-depth":6}"#] {
         let settings: serde_json::Value = serde_json::from_str(settings).unwrap();
         let kind = tunesmith::node::find(Family::Filter, "conversations").unwrap();
         let converter = Converter::new(&kind.canonical(&settings).unwrap()).unwrap();
-        drop(converter.rows(&line).unwrap());
+        drop(converter.rows(&record).unwrap());
     }
 }
 

@@ -3,7 +3,9 @@
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
+#[cfg(test)]
+use super::super::kernel::to_bands;
+use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band};
 use super::blocks::{byte_len, decode};
 
 /// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
@@ -58,6 +60,7 @@ impl<'a> Tile<'a> {
 
 impl Matrix {
     /// Makes a matrix of floats; `data` has `rows × columns` of them, by rows.
+    #[cfg(test)]
     pub(in crate::model) fn dense(rows: usize, columns: usize, mut data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
         to_bands(&mut data, rows, columns);
