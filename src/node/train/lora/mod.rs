@@ -31,7 +31,7 @@ use settings::{LoopSettings, Settings};
 pub(super) struct Lora;
 
 /// History: 1, the first; 2, micro-batches are filled by the longest rows first and compute what rows begin with in
-/// common once, event files, evaluation.
+/// common once, event files, evaluation, kinds of adapters, the warm-up of transformers.
 const VERSION: u32 = 2;
 
 static INFO: KindInfo = KindInfo {

@@ -77,7 +77,8 @@ fn targets_and_ranks_that_do_not_fit_the_base_end_the_training_before_its_first_
 fn every_kind_of_adapter_learns_and_gives_the_same_bytes_after_a_cancelled_run() {
     for more in [
         json!({"dora": true, "rslora": true, "dropout": 0.1, "neftune-alpha": 5.0}),
-        json!({"init": "pissa", "learning-rate": 0.005, "loraplus-ratio": 4.0, "label-smoothing": 0.1, "weight-decay": 0.01}),
+        json!({"init": "pissa", "learning-rate": 0.005, "loraplus-ratio": 4.0, "label-smoothing": 0.1,
+            "weight-decay": 0.01}),
     ] {
         let settings = settings(&more);
         let whole = trained(&Bench::new(), &settings);
