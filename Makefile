@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-forecast fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-forecast bench-parity fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -65,6 +65,16 @@ bench-engine:
 FORECAST ?=
 bench-forecast:
 	$(BENCH) --bench forecast -- $(FORECAST)
+
+# Training held against PEFT's, step by step, some ten minutes: PEFT is a Python with torch, transformers, peft and gguf,
+# BASE a GGUF of a small Llama.
+PEFT ?= python3
+BASE ?=
+PARITY ?= target/parity
+bench-parity:
+	$(PEFT) tests/bench/peft_parity.py train $(BASE) $(PARITY)
+	$(BENCH) --bench parity -- $(PARITY)
+	$(PEFT) tests/bench/peft_parity.py load $(PARITY)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use super::lora::LoraError;
+
 /// Results of reading and running models.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
@@ -178,6 +180,10 @@ pub enum ModelError {
         /// What does not fit.
         what: String,
     },
+    /// An adapter whose settings or files are wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lora(#[from] LoraError),
     /// The worker threads cannot be started.
     #[error("the threads for training cannot be started")]
     #[diagnostic(code(model::threads), help("the system's limit of processes may be reached: `ulimit -u`"))]

@@ -1,5 +1,8 @@
 //! AdamW (Loshchilov and Hutter, 2019) over one flat vector, clipping by the global norm, and schedules.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate goes on after the warm-up.
@@ -15,16 +18,17 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Returns the learning rate of `step`, counted from 0, of `steps`: up from 0 during the first `warmup` steps.
+    /// Returns the learning rate of `step`, counted from 0, of `steps`: up from 0 along a line during the first `warmup`
+    /// steps, as transformers' `get_*_schedule_with_warmup` have it. With a warm-up the first step's rate is 0.
     pub fn rate(self, peak: f64, step: u64, steps: u64, warmup: u64) -> f64 {
         if step < warmup {
-            return peak * (step + 1) as f64 / warmup as f64;
+            return peak * step as f64 / warmup as f64;
         }
         let done = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
         match self {
             Self::Constant => peak,
-            Self::Linear => peak * (1.0 - done),
-            Self::Cosine => peak * 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            Self::Linear => peak * (1.0 - done).max(0.0),
+            Self::Cosine => peak * (0.5 * (1.0 + (std::f64::consts::PI * done).cos())).max(0.0),
         }
     }
 }
@@ -38,7 +42,9 @@ pub struct AdamW {
     pub second: Vec<f32>,
     /// Steps taken.
     pub steps: u64,
-    /// The share of each parameter that a step takes away, over the learning rate.
+    /// The share of each parameter that a step takes away, over the learning rate. All parameters of an adapter decay, as
+    /// with the `Trainer` of transformers, whose exceptions (biases and norms) an adapter has none of: DoRA's magnitudes
+    /// decay as well.
     pub weight_decay: f64,
 }
 
@@ -47,37 +53,84 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f32 = 1e-8;
 
+/// Numbers that one task takes. It is fixed, since a sum over numbers depends on it.
+const TASK: usize = 1 << 14;
+
 impl AdamW {
     /// Makes the state for so many parameters.
     pub fn new(parameters: usize, weight_decay: f64) -> Self {
         Self { first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0, weight_decay }
     }
 
-    /// Takes one step.
-    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f64) {
+    /// Takes one step. `groups` are runs of parameters that follow each other from the first to the last, each with what
+    /// its learning rate is multiplied with.
+    ///
+    /// # Panics
+    /// When the groups leave a gap, or a parameter out.
+    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f64, groups: &[(Range<usize>, f64)]) {
         self.steps += 1;
-        let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let step = (rate / (1.0 - BETA_1.powi(power))) as f32;
-        let correction = (1.0 / (1.0 - BETA_2.powi(power)).sqrt()) as f32;
-        let keep = (1.0 - rate * self.weight_decay) as f32;
+        let mut rest = (parameters, gradient, &mut self.first[..], &mut self.second[..]);
+        let mut parts = Vec::with_capacity(groups.len());
+        let mut end = 0;
+        for (range, ratio) in groups {
+            assert!(range.start == end, "a group of parameters starts at {} instead of {end}", range.start);
+            end = range.end;
+            let (parameters, gradient, first, second) = rest;
+            let (parameters, more_parameters) = parameters.split_at_mut(range.len());
+            let (gradient, more_gradient) = gradient.split_at(range.len());
+            let (first, more_first) = first.split_at_mut(range.len());
+            let (second, more_second) = second.split_at_mut(range.len());
+            rest = (more_parameters, more_gradient, more_first, more_second);
+            parts.push((Update::new(self.steps, rate * ratio, self.weight_decay), parameters, gradient, first, second));
+        }
+        assert!(rest.0.is_empty(), "the groups end at {end}, before the last parameter");
+        parts.into_par_iter().for_each(|(update, parameters, gradient, first, second)| {
+            let moments = first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK));
+            let numbers = parameters.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
+            numbers.zip(moments).for_each(|((parameters, gradient), (first, second))| {
+                update.apply(parameters, gradient, first, second);
+            });
+        });
+    }
+}
+
+/// The factors of one step.
+#[derive(Clone, Copy)]
+struct Update {
+    step: f32,
+    correction: f32,
+    keep: f32,
+}
+
+impl Update {
+    fn new(steps: u64, rate: f64, weight_decay: f64) -> Self {
+        let power = i32::try_from(steps).unwrap_or(i32::MAX);
+        Self {
+            step: (rate / (1.0 - BETA_1.powi(power))) as f32,
+            correction: (1.0 / (1.0 - BETA_2.powi(power)).sqrt()) as f32,
+            keep: (1.0 - rate * weight_decay) as f32,
+        }
+    }
+
+    fn apply(&self, parameters: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
         let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
-        let moments = self.first.iter_mut().zip(&mut self.second);
+        let moments = first.iter_mut().zip(second);
         for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(moments) {
             *first = (1.0 - beta_1).mul_add(*gradient, beta_1 * *first);
             *second = (1.0 - beta_2).mul_add(gradient * gradient, beta_2 * *second);
-            *parameter = keep * *parameter - step * *first / (second.sqrt() * correction + EPSILON);
+            *parameter = self.keep * *parameter - self.step * *first / (second.sqrt() * self.correction + EPSILON);
         }
     }
 }
 
 /// Scales `gradient` so that its norm is at most `limit`, and returns the norm that it had.
 pub fn clip(gradient: &mut [f32], limit: f64) -> f64 {
-    let norm = gradient.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>().sqrt();
+    let squares = |part: &[f32]| part.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>();
+    let parts: Vec<f64> = gradient.par_chunks(TASK).map(squares).collect();
+    let norm = parts.iter().sum::<f64>().sqrt();
     if norm > limit {
         let scale = (limit / (norm + 1e-6)) as f32;
-        for number in gradient {
-            *number *= scale;
-        }
+        gradient.par_iter_mut().for_each(|number| *number *= scale);
     }
     norm
 }
@@ -86,22 +139,52 @@ pub fn clip(gradient: &mut [f32], limit: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// ```python
+    /// optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    /// schedule = transformers.get_linear_schedule_with_warmup(optimizer, num_warmup_steps=3, num_training_steps=10)
+    /// for _ in range(10):
+    ///     print(optimizer.param_groups[0]["lr"]); optimizer.step(); schedule.step()
+    /// ```
     #[test]
-    fn a_schedule_rises_during_the_warm_up_and_falls_to_the_end() {
-        let rates = |schedule: Schedule| (0..6).map(|step| schedule.rate(1.0, step, 6, 2)).collect::<Vec<_>>();
-        assert_eq!(rates(Schedule::Linear), [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]);
-        assert_eq!(rates(Schedule::Constant), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]);
-        assert!((rates(Schedule::Cosine)[4] - 0.5).abs() < 1e-12);
+    fn each_schedule_is_that_of_transformers() {
+        let check = |schedule: Schedule, rest: [f64; 7]| {
+            let all = [0.0, 0.666_666_667, 1.333_333_33].into_iter().chain(rest);
+            for (step, expected) in (0..).zip(all) {
+                let rate = schedule.rate(2e-4, step, 10, 3) * 1e4;
+                assert!((rate - expected).abs() < 1e-8, "{schedule:?}, step {step}: {rate} is not {expected}");
+            }
+        };
+        check(Schedule::Constant, [2.0; 7]);
+        let linear = [2.0, 1.714_285_71, 1.428_571_43, 1.142_857_14, 0.857_142_857, 0.571_428_571, 0.285_714_286];
+        check(Schedule::Linear, linear);
+        let cosine = [2.0, 1.900_968_87, 1.623_489_8, 1.222_520_93, 0.777_479_066, 0.376_510_198, 0.099_031_132_1];
+        check(Schedule::Cosine, cosine);
     }
 
     #[test]
-    fn the_first_step_moves_each_parameter_by_the_rate_against_its_gradient() {
+    fn the_first_step_moves_each_parameter_by_its_groups_rate_against_its_gradient() {
         let mut parameters = [1.0, 1.0, 1.0];
-        AdamW::new(3, 0.1).step(&mut parameters, &[0.5, -2.0, 0.0], 0.01);
-        let expected = [0.999 - 0.01, 0.999 + 0.01, 0.999];
+        AdamW::new(3, 0.1).step(&mut parameters, &[0.5, -2.0, 0.0], 0.01, &[(0..1, 1.0), (1..3, 4.0)]);
+        let expected = [0.999 - 0.01, 0.996 + 0.04, 0.996];
         for (found, expected) in parameters.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn threads_change_no_bit_of_a_step() {
+        let gradient: Vec<f32> = (0..70_000_u64).map(|at| ((at * 7919 % 1009) as f32 - 500.0) * 1e-3).collect();
+        let bits = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut clipped = gradient.clone();
+                let norm = clip(&mut clipped, 1.0);
+                let mut parameters = vec![0.5; gradient.len()];
+                AdamW::new(gradient.len(), 0.0).step(&mut parameters, &clipped, 1e-3, &[(0..gradient.len(), 1.0)]);
+                (norm.to_bits(), parameters.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            })
+        };
+        assert_eq!(bits(1), bits(3));
     }
 
     #[test]

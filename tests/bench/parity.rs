@@ -1,9 +1,9 @@
-//! Trains some steps from PEFT's own initial adapter and compares each loss with PEFT's:
-//! `cargo bench --bench parity -- BASE ROWS ADAPTER LOG`.
+//! Trains what PEFT trained, from the same adapters on the same rows, and compares each step's loss and the adapter at the
+//! end: `make bench-parity`, or `cargo bench --bench parity -- OUT` after `tests/bench/peft_parity.py train BASE OUT`.
 //!
-//! BASE is a GGUF, ROWS are conversations as JSON lines, ADAPTER is the folder that PEFT wrote before its first step,
-//! and LOG has one line a step with `step` and `loss`: one whole row a step, AdamW at 2e-4 without decay, clipped at 1.
-//! Prints one JSON object a step, and the largest relative difference as the last line.
+//! Prints one JSON object a case: the largest relative difference of a loss; how far the two adapters ended from each
+//! other, over how far PEFT's moved; and how far PEFT's own runs with one and with two threads ended from each other. Fails
+//! when a loss differs by more than 2e-4, or the adapters by more than 1e-3 and three times PEFT's own distance.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
@@ -12,70 +12,213 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tunesmith::model::lora::Adapter;
-use tunesmith::model::optimizer::{AdamW, clip};
+use tunesmith::model::lora::{Adapter, Init, LoraConfig, Module};
+use tunesmith::model::optimizer::{AdamW, Schedule, clip};
 use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
 use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transformer};
 use tunesmith::model::weights::{Base, Storage, WeightFiles};
 use tunesmith::record::{Conversation, Role, Turn};
 
-/// The longest row, in tokens.
-const MAX_TOKENS: usize = 2_048;
-const LEARNING_RATE: f64 = 2e-4;
+/// How much a loss may differ, relatively.
+const LOSS_LIMIT: f64 = 2e-4;
+/// How far from PEFT's the adapter may end, over how far it moved.
+const ADAPTER_LIMIT: f64 = 1e-3;
 
-fn conversation(line: &str) -> Conversation {
-    let json: Value = serde_json::from_str(line).unwrap();
-    let turns = json["conversations"].as_array().unwrap().iter().map(|turn| {
-        let role = match turn["from"].as_str().unwrap() {
-            "system" => Role::System,
-            "human" | "user" => Role::User,
-            _ => Role::Assistant,
-        };
-        Turn { role, text: turn["value"].as_str().unwrap().to_owned() }
-    });
-    Conversation { turns: turns.collect(), ..Conversation::default() }
+/// What PEFT did.
+struct Case {
+    folder: PathBuf,
+    how: Value,
+    rows: Vec<TokenRow>,
+    losses: Vec<f64>,
 }
 
-/// Returns the first `count` rows, which must all be of use: PEFT's run trains each line.
-fn rows(base: &Base, path: &Path, count: usize) -> Vec<TokenRow> {
-    let (tokenizer, template) = (base.tokenizer().unwrap(), base.template().unwrap());
-    let over_length = OverLength::Truncate;
-    let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: MAX_TOKENS, over_length };
-    let text = fs_err::read_to_string(path).unwrap();
-    text.lines().take(count).map(|line| maker.row(&conversation(line)).unwrap().0.unwrap()).collect()
+fn lines(path: &Path) -> Vec<Value> {
+    fs_err::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+impl Case {
+    fn read(folder: &Path) -> Self {
+        let how = serde_json::from_slice(&fs_err::read(folder.join("case.json")).unwrap()).unwrap();
+        let row = |line: &Value| {
+            let labels = line["labels"].as_array().unwrap();
+            TokenRow {
+                ids: serde_json::from_value(line["ids"].clone()).unwrap(),
+                trained: labels.iter().map(|label| label.as_i64() != Some(-100)).collect(),
+            }
+        };
+        Self {
+            rows: lines(&folder.join("rows.jsonl")).iter().map(row).collect(),
+            losses: lines(&folder.join("losses-2.jsonl")).iter().map(|step| step["loss"].as_f64().unwrap()).collect(),
+            folder: folder.to_owned(),
+            how,
+        }
+    }
+
+    fn number(&self, key: &str) -> f64 {
+        self.how[key].as_f64().unwrap()
+    }
+
+    fn base(&self) -> Base {
+        let path = PathBuf::from(self.how["path"].as_str().unwrap());
+        if self.how["base"] == "gguf" {
+            return Base::open(&WeightFiles::Gguf(path)).unwrap();
+        }
+        let files = fs_err::read_dir(&path).unwrap().map(|entry| entry.unwrap());
+        let named = files.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        Base::open(&WeightFiles::Folder(named.collect())).unwrap()
+    }
+
+    fn adapter(&self, base: &Base, name: &str) -> Adapter {
+        let files = ["adapter_config.json", "adapter_model.safetensors"].map(|file| self.folder.join(name).join(file));
+        Adapter::from_peft(base.config(), &files[0], &files[1]).unwrap()
+    }
+
+    /// Returns the adapter before the first step: PEFT's own, but for PiSSA, which starts from our singular values.
+    fn start(&self, base: &Base, model: &Transformer) -> Adapter {
+        if self.how["peft"]["init_lora_weights"] != "pissa" {
+            return self.adapter(base, "initial");
+        }
+        let config = LoraConfig { init: Init::Pissa { iterations: 16 }, ..LoraConfig::default() };
+        Adapter::new(base.config(), &config, 42, |layer, projection| model.weight(layer, projection)).unwrap()
+    }
+
+    /// Refuses rows that are rendered or cut into tokens otherwise than PEFT's.
+    fn check_rows(&self, base: &Base) {
+        let (tokenizer, template) = (base.tokenizer().unwrap(), base.template().unwrap());
+        let over_length = OverLength::Truncate;
+        let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: 2_048, over_length };
+        for (line, row) in lines(&self.folder.join("rows.jsonl")).iter().zip(&self.rows) {
+            let turn = |role, key: &str| Turn { role, text: line[key].as_str().unwrap().to_owned() };
+            let turns = vec![turn(Role::User, "question"), turn(Role::Assistant, "answer")];
+            let made = maker.row(&Conversation { turns, ..Conversation::default() }).unwrap().0.unwrap();
+            assert_eq!(made.ids, row.ids, "tokens of {line}");
+        }
+    }
+
+    /// Trains, and returns each step's loss.
+    fn train(&self, model: &Transformer, adapter: &mut Adapter) -> Vec<f64> {
+        let schedule: Schedule = serde_json::from_value(self.how["schedule"].clone()).unwrap();
+        let (steps, warmup) = (self.losses.len() as u64, self.number("warmup-steps") as u64);
+        let rows_a_step = self.number("rows-a-step") as usize;
+        let mut optimizer = AdamW::new(adapter.parameters().len(), self.number("weight-decay"));
+        let groups = adapter.rate_groups(self.number("loraplus-ratio"));
+        let mut losses = Vec::new();
+        for step in 0..steps {
+            let first = step as usize * rows_a_step;
+            let batches: Vec<Batch> = (first..first + rows_a_step)
+                .map(|place| Batch::new([(place as u64, &self.rows[place % self.rows.len()])]))
+                .collect();
+            let weight = 1.0 / batches.iter().map(Batch::trained_tokens).sum::<usize>() as f32;
+            let how = GradientStep {
+                label_smoothing: self.number("label-smoothing") as f32,
+                ..GradientStep::new(weight, Activations::Kept)
+            };
+            let mut gradient = vec![0.0; adapter.parameters().len()];
+            let sum: f64 =
+                batches.iter().map(|batch| model.loss_and_gradient(adapter, batch, &how, &mut gradient).unwrap()).sum();
+            clip(&mut gradient, 1.0);
+            let rate = schedule.rate(self.number("learning-rate"), step, steps, warmup);
+            optimizer.step(adapter.parameters_mut(), &gradient, rate, &groups);
+            losses.push(sum * f64::from(weight));
+        }
+        losses
+    }
+
+    /// Runs the case, leaves the adapter for PEFT, and returns whether all is within its limits.
+    fn run(&self, name: &str) -> bool {
+        let begun = Instant::now();
+        let base = self.base();
+        self.check_rows(&base);
+        let storage = if self.how["base"] == "gguf" { Storage::AsStored } else { Storage::Dense };
+        let model = Transformer::load(&base, storage, |_| ()).unwrap();
+        let mut adapter = self.start(&base, &model);
+        let losses = self.train(&model, &mut adapter);
+        let differences = losses.iter().zip(&self.losses).map(|(ours, theirs)| (ours / theirs - 1.0).abs());
+        let loss_difference = differences.fold(0.0, f64::max);
+        let ours = self.write(&adapter, &base, &model);
+        let [initial, one, two] = ["initial", "final-1", "final-2"].map(|name| self.adapter(&base, name));
+        let (apart, own) = if self.how["peft"]["init_lora_weights"] == "pissa" {
+            // Singular vectors have no signs, so what is compared is what the adapters add to the original weights.
+            let [ours, one, two] = [&ours, &one, &two].map(added);
+            let moved = distance(&two, &vec![0.0; two.len()]);
+            (distance(&ours, &two) / moved, distance(&one, &two) / moved)
+        } else {
+            let moved = distance(two.parameters(), initial.parameters());
+            let apart = distance(ours.parameters(), two.parameters()) / moved;
+            (apart, distance(one.parameters(), two.parameters()) / moved)
+        };
+        let within = loss_difference <= LOSS_LIMIT && apart <= ADAPTER_LIMIT.max(3.0 * own);
+        println!(
+            "{}",
+            json!({
+                "case": name,
+                "steps": losses.len(),
+                "largest_loss_difference": loss_difference,
+                "adapter_distance": apart,
+                "peft_threads_distance": own,
+                "first_loss": [losses.first(), self.losses.first()],
+                "last_loss": [losses.last(), self.losses.last()],
+                "within": within,
+                "seconds": begun.elapsed().as_secs_f64(),
+            })
+        );
+        within
+    }
+
+    /// Writes the adapter and the loss that it has on all rows, and returns it as it is read again.
+    fn write(&self, adapter: &Adapter, base: &Base, model: &Transformer) -> Adapter {
+        let folder = self.folder.join("ours");
+        fs_err::create_dir_all(&folder).unwrap();
+        for (name, bytes) in adapter.to_peft(0.0).unwrap() {
+            fs_err::write(folder.join(name), bytes).unwrap();
+        }
+        let batches: Vec<Batch> = self.rows.iter().map(|row| Batch::new([(0, row)])).collect();
+        let sum: f64 = batches.iter().map(|batch| model.loss(Some(adapter), batch).unwrap()).sum();
+        let loss = sum / batches.iter().map(Batch::trained_tokens).sum::<usize>() as f64;
+        fs_err::write(folder.join("loss.json"), json!({ "loss": loss }).to_string()).unwrap();
+        self.adapter(base, "ours")
+    }
+}
+
+/// Returns the Euclidean distance.
+fn distance(left: &[f32], right: &[f32]) -> f64 {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(left, right)| f64::from(left - right).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Returns all that an adapter adds to its base's weights.
+fn added(adapter: &Adapter) -> Vec<f32> {
+    let added = |module: &Module| {
+        let (a, b) = (&adapter.parameters()[module.a()], &adapter.parameters()[module.b()]);
+        let mut sums = vec![0.0; module.inputs * module.outputs];
+        for (sums, b) in sums.chunks_mut(module.inputs).zip(b.chunks(module.rank())) {
+            for (share, a) in b.iter().zip(a.chunks(module.inputs)) {
+                sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += module.scale() * share * a);
+            }
+        }
+        sums
+    };
+    adapter.modules().iter().flat_map(added).collect()
 }
 
 fn main() {
-    let paths: Vec<PathBuf> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).map(Into::into).collect();
-    let [base, data, adapter, log] = paths.as_slice() else {
-        println!("{}", json!({"skipped": "usage: cargo bench --bench parity -- BASE.gguf ROWS.jsonl ADAPTER LOG"}));
+    let Some(out) = std::env::args().skip(1).find(|word| !word.starts_with("--")) else {
+        println!(
+            "{}",
+            json!({"skipped": "usage: cargo bench --bench parity -- OUT, where peft_parity.py has trained"})
+        );
         return;
     };
-    let base = Base::open(&WeightFiles::Gguf(base.clone())).unwrap();
-    let log = fs_err::read_to_string(log).unwrap();
-    let steps = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let steps: Vec<Value> = steps.filter(|step| step.get("loss").is_some()).collect();
-    let rows = rows(&base, data, steps.len());
-    let (config, tensors) = (adapter.join("adapter_config.json"), adapter.join("adapter_model.safetensors"));
-    let mut adapter = Adapter::from_peft(base.config(), &config, &tensors).unwrap();
-    let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
-    let mut optimizer = AdamW::new(adapter.parameters().len(), 0.0);
-    let mut worst = 0.0_f64;
-    for expected in steps {
-        let start = Instant::now();
-        let step = expected["step"].as_u64().unwrap();
-        let batch = Batch::new([(step, &rows[(step as usize - 1) % rows.len()])]);
-        let weight = 1.0 / batch.trained_tokens() as f32;
-        let mut gradient = vec![0.0; adapter.parameters().len()];
-        let how = GradientStep { weight, dropout: None, activations: Activations::Kept };
-        let loss = model.loss_and_gradient(&adapter, &batch, &how, &mut gradient).unwrap() * f64::from(weight);
-        clip(&mut gradient, 1.0);
-        optimizer.step(adapter.parameters_mut(), &gradient, LEARNING_RATE);
-        let peer = expected["loss"].as_f64().unwrap();
-        let difference = (loss / peer - 1.0).abs();
-        worst = worst.max(difference);
-        let seconds = start.elapsed().as_secs_f64();
-        println!("{}", json!({"step": step, "loss": loss, "peft": peer, "difference": difference, "seconds": seconds}));
+    let cases = fs_err::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<PathBuf> = cases.filter(|path| path.join("losses-2.jsonl").is_file()).collect();
+    cases.sort();
+    let mut outside = Vec::new();
+    for folder in &cases {
+        let name = folder.file_name().unwrap().to_string_lossy();
+        if !Case::read(folder).run(&name) {
+            outside.push(name);
+        }
     }
-    println!("{}", json!({"largest_relative_difference": worst}));
+    assert!(!cases.is_empty(), "no case lies in {out}");
+    assert!(outside.is_empty(), "{outside:?} did not train as PEFT does");
 }

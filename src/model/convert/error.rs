@@ -11,40 +11,15 @@ use crate::model::gguf::GgufError;
 /// What can go wrong between a base model and a GGUF.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ConvertError {
-    /// The adapter lacks one of its two files.
-    #[error("the adapter has no `{file}`")]
+    /// A module of the adapter is nothing that a model has.
+    #[error("the adapter changes `{module}`, which is no known part of a model")]
     #[diagnostic(
-        code(convert::incomplete_adapter),
-        help("an adapter has `adapter_config.json` and `adapter_model.safetensors`, as PEFT writes them")
-    )]
-    IncompleteAdapter {
-        /// The file.
-        file: &'static str,
-    },
-    /// The adapter's settings are no JSON, or lack something.
-    #[error("`adapter_config.json` cannot be read")]
-    #[diagnostic(code(convert::bad_adapter_config), help("it is written by `train`; build the adapter again"))]
-    AdapterConfig(#[source] serde_json::Error),
-    /// The adapter's tensors cannot be read.
-    #[error("`adapter_model.safetensors` cannot be read")]
-    #[diagnostic(code(convert::bad_adapter_tensors), help("it is written by `train`; build the adapter again"))]
-    AdapterTensors(#[source] safetensors::SafeTensorError),
-    /// The adapter uses something that cannot be merged.
-    #[error("the adapter {what}")]
-    #[diagnostic(code(convert::unsupported_adapter), help("train a plain LoRA: no DoRA, no bias, no saved modules"))]
-    UnsupportedAdapter {
-        /// What it uses.
-        what: String,
-    },
-    /// A tensor of the adapter changes nothing that a Llama model has.
-    #[error("tensor `{tensor}` of the adapter belongs to no known part of a model")]
-    #[diagnostic(
-        code(convert::unknown_tensor),
+        code(convert::unknown_module),
         help("known parts: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, lm_head")
     )]
-    UnknownTensor {
-        /// Its name.
-        tensor: String,
+    UnknownModule {
+        /// Its path.
+        module: String,
     },
     /// The base has no tensor that the adapter changes.
     #[error("the adapter changes `{tensor}`, which the base model does not have")]

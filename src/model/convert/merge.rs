@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Adapter, ConvertError, Lora, Source, SourceTensor};
+use super::{Adapter, ConvertError, Source, SourceTensor};
 use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
+use crate::model::lora::{PeftModule, length};
 
 /// Numbers that are in memory at once.
 const SLAB: u64 = 16 << 20;
@@ -63,8 +64,8 @@ pub fn merge(source: &mut dyn Source, output: &Path, how: &mut Merge<'_>) -> Res
     let total = tensors.iter().map(|tensor| tensor.columns() * tensor.rows()).sum();
     let (mut done, mut changed) = (0, 0);
     for (index, (tensor, planned)) in tensors.iter().zip(&planned).enumerate() {
-        let lora = how.adapter.and_then(|adapter| adapter.pairs.get(&tensor.name));
-        changed += usize::from(lora.is_some());
+        let module = how.adapter.and_then(|adapter| adapter.modules.get(&tensor.name));
+        changed += usize::from(module.is_some());
         let order = heads.order(tensor);
         let slab = (SLAB / tensor.columns().max(1)).max(1);
         let mut first = 0;
@@ -73,8 +74,8 @@ pub fn merge(source: &mut dyn Source, output: &Path, how: &mut Merge<'_>) -> Res
             let mut numbers = vec![0.0; (rows * tensor.columns()) as usize];
             source.rows(index, first, &mut numbers)?;
             let bytes = pool.install(|| {
-                if let Some(lora) = lora {
-                    add(&mut numbers, first as usize, tensor.columns() as usize, lora, &order);
+                if let Some(module) = module {
+                    add(&mut numbers, first as usize, tensor.columns() as usize, module, &order);
                 }
                 encode(&numbers, planned)
             })?;
@@ -104,10 +105,10 @@ fn target_type(tensor: &SourceTensor, float: FileType) -> TensorType {
 }
 
 fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError> {
-    for (name, lora) in &adapter.pairs {
+    for (name, module) in &adapter.modules {
         let tensor = tensors.iter().find(|tensor| tensor.name == *name);
         let tensor = tensor.ok_or_else(|| ConvertError::NoSuchTensor { tensor: name.clone() })?;
-        let (rows, columns) = ((lora.b.len() / lora.rank) as u64, (lora.a.len() / lora.rank) as u64);
+        let (rows, columns) = (module.outputs() as u64, module.inputs() as u64);
         if (rows, columns) != (tensor.rows(), tensor.columns()) {
             return Err(ConvertError::OtherShape {
                 tensor: name.clone(),
@@ -173,18 +174,17 @@ impl Order {
     }
 }
 
-/// Adds `scale · B·A` to rows from `first` on. Each row is summed by one thread, in the order of the ranks.
-fn add(numbers: &mut [f32], first: usize, columns: usize, lora: &Lora, order: &Order) {
+/// Merges a module into rows from `first` on, as PEFT's `merge_and_unload` does. Each row is computed by one thread.
+fn add(numbers: &mut [f32], first: usize, columns: usize, module: &PeftModule, order: &Order) {
+    let pair = module.low_rank();
     numbers.par_chunks_mut(columns).enumerate().for_each(|(at, row)| {
-        let b = &lora.b[order.original(first + at) * lora.rank..][..lora.rank];
-        let mut delta = vec![0.0_f32; columns];
-        for (&weight, a) in b.iter().zip(lora.a.chunks_exact(columns)) {
-            for (delta, a) in delta.iter_mut().zip(a) {
-                *delta += weight * a;
+        let original = order.original(first + at);
+        pair.add_to_row(original, 1.0, row);
+        if let Some(magnitude) = &module.magnitude {
+            let factor = magnitude[original] / length(row);
+            for number in row {
+                *number *= factor;
             }
-        }
-        for (number, delta) in row.iter_mut().zip(delta) {
-            *number += lora.scale * delta;
         }
     });
 }

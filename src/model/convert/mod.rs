@@ -1,7 +1,7 @@
 //! Base model and adapter → one GGUF of plain floats, that llama.cpp then quantises.
 //!
-//! A tensor goes through in slabs of rows: read, decoded to 32 bits, `scale · B·A` added, rounded once to the target
-//! type, written. Nothing larger than a slab is in memory. Everything is merged in GGUF's layout, where the rows of
+//! A tensor goes through in slabs of rows: read, decoded to 32 bits, `scale · B·A` added, with DoRA brought to its
+//! trained length, rounded once to the target type, written. Nothing larger than a slab is in memory. Everything is merged in GGUF's layout, where the rows of
 //! `attn_q` and `attn_k` are interleaved: an adapter's rows are put into the same order.
 
 mod adapter;
@@ -13,7 +13,7 @@ mod metadata;
 pub(crate) mod sample;
 mod source;
 
-pub use adapter::{Adapter, Lora};
+pub use adapter::Adapter;
 pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged, merge};

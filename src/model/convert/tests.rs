@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use safetensors::SafeTensors;
+
 use super::*;
 use crate::llama::{Context, ContextOptions, Model, dequantize};
 use crate::model::gguf::{FileType, Header, TensorType, Value, tiny};
@@ -43,20 +45,25 @@ fn divergence(a: &[f32], b: &[f32]) -> f64 {
     logs(a).iter().zip(logs(b)).map(|(a, b)| a.exp() * (a - b)).sum()
 }
 
-/// `W + alpha / r · B·A`, with the rows of `W` where the checkpoint has them, by the converter's own words:
+/// Returns which row of the checkpoint stands at `row` of the GGUF, by the converter's own words:
 /// `W.reshape(heads, 2, rows / heads / 2, columns).swapaxes(1, 2)`.
-fn dense(lora: &Lora, base: &[f32], columns: usize, heads: Option<usize>) -> Vec<f32> {
+fn original(row: usize, rows: usize, heads: Option<usize>) -> usize {
+    heads.map_or(row, |heads| {
+        let half = rows / heads / 2;
+        let (head, pair, side) = (row / (2 * half), row % (2 * half) / 2, row % 2);
+        head * 2 * half + side * half + pair
+    })
+}
+
+/// `W + alpha / r · B·A`, with the rows of `W` where the checkpoint has them.
+fn dense(module: &lora::PeftModule, base: &[f32], columns: usize, heads: Option<usize>) -> Vec<f32> {
     let rows = base.len() / columns;
     let mut merged = base.to_vec();
     for row in 0..rows {
-        let original = heads.map_or(row, |heads| {
-            let half = rows / heads / 2;
-            let (head, pair, side) = (row / (2 * half), row % (2 * half) / 2, row % 2);
-            head * 2 * half + side * half + pair
-        });
+        let original = original(row, rows, heads);
         for column in 0..columns {
             let sum: f64 = (0..RANK)
-                .map(|r| f64::from(lora.b[original * RANK + r]) * f64::from(lora.a[r * columns + column]))
+                .map(|r| f64::from(module.b[original * RANK + r]) * f64::from(module.a[r * columns + column]))
                 .sum();
             merged[row * columns + column] += (f64::from(ALPHA) / RANK as f64 * sum) as f32;
         }
@@ -84,11 +91,40 @@ fn merged_weights_are_those_of_dense_arithmetic_in_gguf_order() {
         ("blk.1.attn_k.weight", 256, Some(2)),
         ("blk.0.ffn_down.weight", 512, None),
     ] {
-        let expected = dense(&adapter.pairs[name], &numbers(&base, name), columns, heads);
+        let expected = dense(&adapter.modules[name], &numbers(&base, name), columns, heads);
         let worst = numbers(&output, name).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-6, "{name}: {worst}");
     }
     assert_eq!(numbers(&output, "blk.1.attn_q.weight"), numbers(&base, "blk.1.attn_q.weight"), "it was not trained");
+}
+
+#[test]
+fn merged_weights_are_pefts_for_every_kind_of_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("merged.gguf");
+    for variant in ["rslora", "dora", "patterns", "pissa"] {
+        let variant = Path::new("tests/fixtures/tiny-llama/variants").join(variant);
+        let files = ["adapter_config.json", "adapter_model.safetensors"];
+        let adapter = Adapter::read(&files.map(|name| (name.to_owned(), variant.join(name))).into()).unwrap();
+        let how = &mut Merge { adapter: Some(&adapter), float: FileType::F32, threads: 2, progress: &mut |_, _| true };
+        merge(&mut FolderSource::open(&tiny_llama()).unwrap(), &output, how).unwrap();
+        let bytes = fs_err::read(variant.join("merged.safetensors")).unwrap();
+        let theirs = SafeTensors::deserialize(&bytes).unwrap();
+        for (module, tensor, heads) in [
+            ("model.layers.0.self_attn.k_proj", "blk.0.attn_k.weight", Some(2)),
+            ("model.layers.1.self_attn.q_proj", "blk.1.attn_q.weight", Some(4)),
+            ("model.layers.1.mlp.up_proj", "blk.1.ffn_up.weight", None),
+        ] {
+            let view = theirs.tensor(module).unwrap();
+            let (rows, columns) = (view.shape()[0], view.shape()[1]);
+            let theirs: Vec<f32> = view.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            for (row, ours) in numbers(&output, tensor).chunks(columns).enumerate() {
+                let theirs = &theirs[original(row, rows, heads) * columns..][..columns];
+                let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-6, "{variant:?}, {module}, row {row}: {worst}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -138,7 +174,7 @@ fn rank_stabilised_and_own_alphas_change_the_scale() {
     let modules = [("model.layers.0.mlp.up_proj", 8, 8), ("model.layers.0.mlp.gate_proj", 8, 8)];
     let scales = |more: &str| {
         let adapter = Adapter::read(&write_adapter(folder.path(), &modules, &config(more))).unwrap();
-        adapter.pairs.values().map(|lora| lora.scale).collect::<Vec<_>>()
+        adapter.modules.values().map(|module| module.scale).collect::<Vec<_>>()
     };
     assert_eq!(scales(""), [1.5, 1.5]);
     assert_eq!(scales(r#","use_rslora":true"#), [3.0, 3.0]);
@@ -165,8 +201,11 @@ fn what_does_not_fit_the_base_is_refused_by_name() {
     );
     assert!(refused(&[("model.layers.7.mlp.up_proj", 512, 256)], "").contains("`blk.7.ffn_up.weight`, which the base"));
     assert!(refused(&[("lm_head", 268, 256)], "").contains("`output.weight`, which the base"));
-    assert!(refused(&[("model.layers.0.mlp.router", 8, 8)], "").contains("belongs to no known part"));
-    assert_eq!(refused(&[(module, 512, 256)], r#","use_dora":true"#), "the adapter is a DoRA");
+    assert!(
+        refused(&[("model.layers.0.mlp.router", 8, 8)], "").contains("`model.layers.0.mlp.router`, which is no known")
+    );
+    let message = refused(&[(module, 512, 256)], r#","use_qalora":true"#);
+    assert_eq!(message, "the adapter has `use_qalora` = true, which is not supported");
     fs_err::remove_file(folder.path().join("adapter_config.json")).unwrap();
     let error = Adapter::read(&BTreeMap::new()).unwrap_err();
     assert_eq!(error.to_string(), "the adapter has no `adapter_config.json`");
@@ -198,6 +237,12 @@ fn their_logits(path: &Path, row: &TokenRow) -> Vec<Vec<f32>> {
     Context::new(&model, &options).unwrap().all_logits(&tokens).unwrap()
 }
 
+/// Returns the files of `tests/fixtures/tiny-llama`.
+fn tiny_llama() -> BTreeMap<String, std::path::PathBuf> {
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+    names.map(|name| (name.to_owned(), Path::new("tests/fixtures/tiny-llama").join(name))).into()
+}
+
 fn row() -> TokenRow {
     let ids: Vec<u32> = (0..48).map(|at| 3 + at * 37 % 250).collect();
     TokenRow { trained: vec![true; ids.len()], ids }
@@ -206,9 +251,7 @@ fn row() -> TokenRow {
 #[test]
 fn llama_cpp_computes_from_a_converted_folder_what_our_own_forward_pass_does() {
     let folder = tempfile::tempdir().unwrap();
-    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
-    let files: BTreeMap<_, _> =
-        names.map(|name| (name.to_owned(), Path::new("tests/fixtures/tiny-llama").join(name))).into();
+    let files = tiny_llama();
     let output = folder.path().join("converted.gguf");
     let how = &mut Merge { adapter: None, float: FileType::F16, threads: 2, progress: &mut |_, _| true };
     merge(&mut FolderSource::open(&files).unwrap(), &output, how).unwrap();

@@ -3,9 +3,21 @@
 //!
 //! All parameters are one flat vector, so that clipping, the optimiser and checkpoints are loops over numbers. On disk
 //! an adapter has PEFT's form.
+//!
+//! ```text
+//! LoraConfig ─→ modules of the base ─→ Adapter (init: Kaiming, Gaussian, PiSSA) ─→ training ─→ PEFT's two files
+//! PEFT's two files ─→ PeftAdapter ─┬─→ Adapter
+//!                                  └─→ merge into the base
+//! ```
 
+mod config;
+mod error;
+mod init;
+mod magnitude;
 mod peft;
 pub(crate) mod random;
+mod svd;
+mod targets;
 
 use std::ops::Range;
 
@@ -13,8 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use super::config::LlamaConfig;
 
+pub use config::{Init, LoraConfig, name_help};
+pub use error::LoraError;
+pub(super) use magnitude::{LowRank, length, row_norms};
+pub use peft::{PeftAdapter, PeftModule};
+pub use targets::TargetModules;
+
 /// A projection of a block that an adapter can be trained for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Projection {
     /// Queries.
@@ -69,8 +87,13 @@ impl Projection {
     }
 }
 
-/// One trained module and the place of its matrices among the adapter's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Returns a module's path in transformers, such as `model.layers.0.self_attn.q_proj`.
+fn path(layer: usize, projection: Projection) -> String {
+    format!("model.layers.{layer}.{}", projection.path())
+}
+
+/// One trained module and the place of its numbers among the adapter's parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Module {
     /// The block.
     pub layer: usize,
@@ -80,70 +103,14 @@ pub struct Module {
     pub inputs: usize,
     /// Numbers that come out.
     pub outputs: usize,
-    start: usize,
     rank: usize,
+    alpha: f64,
+    rslora: bool,
+    dora: bool,
+    start: usize,
 }
 
 impl Module {
-    /// Returns the place of `A`, `rank × inputs` by rows.
-    pub fn a(&self) -> Range<usize> {
-        self.start..self.start + self.rank * self.inputs
-    }
-
-    /// Returns the place of `B`, `outputs × rank` by rows.
-    pub fn b(&self) -> Range<usize> {
-        let start = self.start + self.rank * self.inputs;
-        start..start + self.rank * self.outputs
-    }
-
-    /// Returns the module's name in transformers, such as `model.layers.0.self_attn.q_proj`.
-    pub fn name(&self) -> String {
-        format!("model.layers.{}.{}", self.layer, self.projection.path())
-    }
-}
-
-/// A LoRA adapter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adapter {
-    rank: usize,
-    alpha: f64,
-    modules: Vec<Module>,
-    parameters: Vec<f32>,
-}
-
-impl Adapter {
-    /// Makes a new adapter as PEFT does: `A` uniform between ± 1/√inputs, `B` zero, so that it changes nothing yet.
-    ///
-    /// Each number of `A` is drawn from `seed`, the module's name and its place alone.
-    pub fn new(config: &LlamaConfig, targets: &[Projection], rank: usize, alpha: f64, seed: u64) -> Self {
-        let mut adapter = Self::zeros(config, targets, rank, alpha);
-        for module in adapter.modules.clone() {
-            let stream = random::mix(&[seed, random::name(&module.name())]);
-            // Kaiming's uniform with a = √5 has the bound √(6 / ((1 + 5) · inputs)).
-            let bound = 1.0 / (module.inputs as f32).sqrt();
-            for (place, parameter) in (0_u64..).zip(&mut adapter.parameters[module.a()]) {
-                *parameter = (2.0 * random::unit(random::mix(&[stream, place])) - 1.0) * bound;
-            }
-        }
-        adapter
-    }
-
-    /// Makes an adapter of zeros.
-    fn zeros(config: &LlamaConfig, targets: &[Projection], rank: usize, alpha: f64) -> Self {
-        let mut modules = Vec::new();
-        let mut start = 0;
-        for layer in 0..config.layers {
-            for projection in Projection::ALL {
-                if targets.contains(&projection) {
-                    let (inputs, outputs) = projection.shape(config);
-                    modules.push(Module { layer, projection, inputs, outputs, start, rank });
-                    start += rank * (inputs + outputs);
-                }
-            }
-        }
-        Self { rank, alpha, modules, parameters: vec![0.0; start] }
-    }
-
     /// Returns the rank.
     pub fn rank(&self) -> usize {
         self.rank
@@ -151,7 +118,54 @@ impl Adapter {
 
     /// Returns what `B A` is multiplied with.
     pub fn scale(&self) -> f32 {
-        (self.alpha / self.rank as f64) as f32
+        let rank = self.rank as f64;
+        (self.alpha / if self.rslora { rank.sqrt() } else { rank }) as f32
+    }
+
+    /// Returns the place of `A`, `rank × inputs` by rows.
+    pub fn a(&self) -> Range<usize> {
+        self.start..self.start + self.rank * self.inputs
+    }
+
+    /// Returns the place of `B`, `outputs × rank` by rows.
+    pub fn b(&self) -> Range<usize> {
+        let start = self.a().end;
+        start..start + self.rank * self.outputs
+    }
+
+    /// Returns the place of DoRA's magnitudes, one for each output.
+    pub fn magnitude(&self) -> Option<Range<usize>> {
+        let start = self.b().end;
+        self.dora.then_some(start..start + self.outputs)
+    }
+
+    /// Returns the end of the module's numbers.
+    fn end(&self) -> usize {
+        self.magnitude().map_or(self.b().end, |magnitude| magnitude.end)
+    }
+
+    /// Returns the module's path in transformers, such as `model.layers.0.self_attn.q_proj`.
+    pub fn name(&self) -> String {
+        path(self.layer, self.projection)
+    }
+}
+
+/// A LoRA adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapter {
+    modules: Vec<Module>,
+    parameters: Vec<f32>,
+    /// PiSSA: what the parameters started from. The frozen weights lack `scale · B A` of it.
+    initial: Option<Vec<f32>>,
+    /// Blocks of the base model.
+    layers: usize,
+}
+
+impl Adapter {
+    /// Makes an adapter of zeros.
+    fn zeros(base: &LlamaConfig, modules: Vec<Module>) -> Self {
+        let parameters = vec![0.0; modules.last().map_or(0, Module::end)];
+        Self { modules, parameters, initial: None, layers: base.layers }
     }
 
     /// Returns the trained modules, block after block.
@@ -159,10 +173,9 @@ impl Adapter {
         &self.modules
     }
 
-    /// Returns a module, if it is trained.
-    pub fn module(&self, layer: usize, projection: Projection) -> Option<&Module> {
-        let place = self.modules.binary_search_by_key(&(layer, projection), |module| (module.layer, module.projection));
-        place.ok().map(|place| &self.modules[place])
+    /// Returns the index of a module among [`Adapter::modules`], if it is trained.
+    pub fn index(&self, layer: usize, projection: Projection) -> Option<usize> {
+        self.modules.binary_search_by_key(&(layer, projection), |module| (module.layer, module.projection)).ok()
     }
 
     /// Returns all parameters.
@@ -173,6 +186,23 @@ impl Adapter {
     /// Returns all parameters, to be changed.
     pub fn parameters_mut(&mut self) -> &mut [f32] {
         &mut self.parameters
+    }
+
+    /// Returns a module's `A` and `B` with their scale.
+    pub(super) fn low_rank(&self, module: &Module) -> LowRank<'_> {
+        LowRank::new(module, &self.parameters)
+    }
+
+    /// Returns the pair that the frozen weight of a module lacks, if it does.
+    pub(super) fn removed(&self, module: &Module) -> Option<LowRank<'_>> {
+        Some(LowRank::new(module, self.initial.as_ref()?))
+    }
+
+    /// Returns each run of parameters with what its learning rate is multiplied with: `ratio` for `B` and for DoRA's
+    /// magnitudes, 1 for `A` (LoRA+; Hayou et al., 2024; grouped as PEFT's `create_loraplus_optimizer` does).
+    pub fn rate_groups(&self, ratio: f64) -> Vec<(Range<usize>, f64)> {
+        let groups = |module: &Module| [(module.a(), 1.0), (module.b().start..module.end(), ratio)];
+        self.modules.iter().flat_map(groups).collect()
     }
 }
 

@@ -16,6 +16,14 @@ pub(crate) fn unit(bits: u64) -> f32 {
     (bits >> 40) as f32 / (1_u32 << 24) as f32
 }
 
+/// Returns a number of the standard normal distribution (Box and Muller, 1958).
+pub(crate) fn normal(bits: u64) -> f32 {
+    // From (0, 1], since the logarithm of 0 is none.
+    let uniform = |bits: u64| ((bits >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
+    let radius = (-2.0 * uniform(mix(&[bits, 0])).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * uniform(mix(&[bits, 1]))).cos()) as f32
+}
+
 /// Returns a number for a name.
 pub(crate) fn name(name: &str) -> u64 {
     name.bytes().fold(name.len() as u64, |state, byte| mix(&[state, u64::from(byte)]))

@@ -64,6 +64,11 @@ impl Batch {
         token - self.start(token)
     }
 
+    /// Returns the number of tokens of the token's row.
+    pub(super) fn row_length(&self, token: usize) -> usize {
+        self.ends[token] - self.starts[token]
+    }
+
     /// Returns what tells the token from all others.
     pub(super) fn identity(&self, token: usize) -> u64 {
         self.identities.get(token).copied().unwrap_or(u64::MAX)

@@ -7,7 +7,7 @@ use super::super::kernel::{LANES, Mode, Panels, sigmoid};
 use super::super::lora::Projection;
 use super::super::weights::{Base, Matrix, Storage};
 use super::attention::{Heads, Inputs, Statistics};
-use super::linear::{self, Backward, Low};
+use super::linear::{self, Backward, Kept};
 use super::rope::Turn;
 use super::{Pass, norm};
 
@@ -38,8 +38,8 @@ pub(super) struct BlockState {
     gate: Panels,
     up: Panels,
     gated: Panels,
-    /// The small products of the adapters, in the order of [`Projection::ALL`].
-    small: Vec<Panels>,
+    /// What the adapters need, in the order of [`Projection::ALL`].
+    adapted: Vec<Kept>,
 }
 
 impl Block {
@@ -65,15 +65,15 @@ impl Block {
 
     /// Returns the block's output, and what its backward pass needs.
     pub(super) fn forward(&self, pass: &Pass<'_>, x: &Panels) -> (BlockState, Panels) {
-        let mut small = Vec::with_capacity(Projection::ALL.len());
+        let mut adapted = Vec::with_capacity(Projection::ALL.len());
         let mut project = |projection: Projection, x: &Panels| {
             let (out, kept) = linear::forward(
-                &self.projections[projection as usize],
-                self.low(pass, projection).as_ref(),
+                self.weight(projection),
+                pass.low(self.layer, projection).map(|(low, _)| low).as_ref(),
                 x,
                 pass.dropout.map(|dropout| (dropout, pass.batch)),
             );
-            small.push(kept);
+            adapted.push(kept);
             out
         };
         let (attention_in, attention_scales) = norm::forward(x, &self.attention_norm, pass.epsilon);
@@ -106,7 +106,7 @@ impl Block {
             gate,
             up,
             gated,
-            small,
+            adapted,
         };
         (state, out)
     }
@@ -114,12 +114,11 @@ impl Block {
     /// Returns the gradient of the block's input from that of its output, and adds the adapter's to `gradient`.
     pub(super) fn backward(&self, pass: &Pass<'_>, state: &BlockState, back: &Panels, gradient: &mut [f32]) -> Panels {
         let mut through = |projection: Projection, x: &Panels, back: &Panels, input: &mut Panels, mode: Mode| {
-            let places = pass.places(self.layer, projection);
             Backward {
-                weight: &self.projections[projection as usize],
-                low: self.low(pass, projection).zip(places).map(|(low, (a, b))| (low, a, b)),
+                weight: self.weight(projection),
+                low: pass.low(self.layer, projection),
                 x,
-                small: &state.small[projection as usize],
+                kept: &state.adapted[projection as usize],
                 drop: pass.dropout.map(|dropout| (dropout, pass.batch)),
             }
             .run(back, input, mode, gradient);
@@ -149,9 +148,9 @@ impl Block {
         out
     }
 
-    /// Returns the adapter's part of a projection, if it is trained.
-    fn low<'a>(&self, pass: &Pass<'a>, projection: Projection) -> Option<Low<'a>> {
-        Some(Low::new(pass.adapter?, pass.places(self.layer, projection)?))
+    /// Returns a projection's frozen weight.
+    pub(super) fn weight(&self, projection: Projection) -> &Matrix {
+        &self.projections[projection as usize]
     }
 }
 

@@ -9,10 +9,20 @@ use super::linear::group;
 /// Panels whose logits exist at the same time: 4 MB of logits for each 1,000 tokens of vocabulary and 8 panels.
 const CHUNK_PANELS: usize = 8;
 
-/// Returns the summed negative log-likelihood of `targets`, and, for a `weight`, the gradient of `weight` times it
-/// with respect to `x`, whose tokens are as many as the targets.
-pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], weight: Option<f32>) -> (f64, Panels) {
-    let mut back = Panels::zeros(if weight.is_some() { x.features() } else { 1 }, targets.len());
+/// What a gradient is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objective {
+    /// What the loss is multiplied with.
+    pub(super) weight: f32,
+    /// The share of each target's probability that is spread evenly over the vocabulary, as `label_smoothing` of
+    /// PyTorch's `cross_entropy`.
+    pub(super) label_smoothing: f32,
+}
+
+/// Returns the summed negative log-likelihood of `targets`, smoothed as `objective` says, and, where there is one, the
+/// gradient of its `weight` times it with respect to `x`, whose tokens are as many as the targets.
+pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option<Objective>) -> (f64, Panels) {
+    let mut back = Panels::zeros(if objective.is_some() { x.features() } else { 1 }, targets.len());
     let (x_len, back_len) = (x.panel_len(), back.panel_len());
     let logits_len = head.rows() * LANES;
     let mut logits = vec![0.0; logits_len * CHUNK_PANELS.min(x.panels())];
@@ -26,8 +36,8 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], weight: Option<f3
         logits
             .par_chunks_mut(logits_len)
             .zip(targets.par_chunks(LANES).zip(losses.par_chunks_mut(LANES)))
-            .for_each(|(logits, (targets, losses))| cross_entropy(logits, targets, losses, weight));
-        if weight.is_some() {
+            .for_each(|(logits, (targets, losses))| cross_entropy(logits, targets, losses, objective));
+        if objective.is_some() {
             let group = group(panels);
             for (index, tile) in head.tiles().enumerate() {
                 let operand = Operand::transposed(&tile.data, tile.data.len() / head.columns(), head.columns());
@@ -69,8 +79,9 @@ fn project(head: &Matrix, x: &[f32], logits: &mut [f32]) {
 }
 
 /// Writes the loss of each target, and replaces the logits by their gradients.
-fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], weight: Option<f32>) {
+fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], objective: Option<Objective>) {
     let logits = logits.as_chunks_mut::<LANES>().0;
+    let smoothing = objective.map_or(0.0, |objective| objective.label_smoothing);
     let mut greatest = [f32::NEG_INFINITY; LANES];
     for logits in logits.iter() {
         for (greatest, logit) in greatest.iter_mut().zip(logits) {
@@ -78,25 +89,49 @@ fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], weight
         }
     }
     for (lane, (target, loss)) in targets.iter().zip(losses.iter_mut()).enumerate() {
-        *loss = f64::from(greatest[lane]) - f64::from(logits[*target as usize][lane]);
+        let share = 1.0 - f64::from(smoothing);
+        *loss = f64::from(greatest[lane]) - share * f64::from(logits[*target as usize][lane]);
+    }
+    if smoothing > 0.0 {
+        for (loss, sum) in losses.iter_mut().zip(sums(logits)) {
+            *loss -= f64::from(smoothing) * sum / logits.len() as f64;
+        }
     }
     let sums = exponentials(logits, &greatest);
     for (loss, sum) in losses.iter_mut().zip(sums) {
         *loss += sum.ln();
     }
-    let Some(weight) = weight else { return };
+    let Some(Objective { weight, .. }) = objective else { return };
     let mut factors = [0.0; LANES];
     for (lane, _) in targets.iter().enumerate() {
         factors[lane] = weight / sums[lane] as f32;
     }
+    let even = weight * smoothing / logits.len() as f32;
     for logits in logits.iter_mut() {
         for (logit, factor) in logits.iter_mut().zip(&factors) {
-            *logit *= factor;
+            *logit = *logit * factor - even;
         }
     }
     for (lane, target) in targets.iter().enumerate() {
-        logits[*target as usize][lane] -= weight;
+        logits[*target as usize][lane] -= weight * (1.0 - smoothing);
     }
+}
+
+/// Returns the sums of each lane's logits, added in small groups first.
+fn sums(logits: &[[f32; LANES]]) -> [f64; LANES] {
+    let mut sums = [0.0_f64; LANES];
+    for group in logits.chunks(64) {
+        let mut part = [0.0_f32; LANES];
+        for logits in group {
+            for (part, logit) in part.iter_mut().zip(logits) {
+                *part += logit;
+            }
+        }
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += f64::from(part);
+        }
+    }
+    sums
 }
 
 /// Replaces the logits by their exponentials above the greatest and returns the sums.
@@ -117,4 +152,39 @@ fn exponentials(logits: &mut [[f32; LANES]], greatest: &[f32; LANES]) -> [f64; L
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ```python
+    /// x = torch.tensor([[0.5 * i - 0.1 * i * i + 0.3 * t for i in range(7)] for t in range(3)], dtype=torch.float64)
+    /// x.requires_grad_()
+    /// loss = torch.nn.functional.cross_entropy(x, torch.tensor([2, 0, 6]), label_smoothing=0.1, reduction="sum")
+    /// loss.backward(); print(loss, x.grad[0], x.grad[2])
+    /// ```
+    #[test]
+    fn smoothed_labels_lose_what_they_lose_in_pytorch() {
+        let targets = [2, 0, 6];
+        let mut logits = [[0.0_f32; LANES]; 7];
+        for (class, lanes) in logits.iter_mut().enumerate() {
+            for (lane, logit) in lanes.iter_mut().enumerate() {
+                let class = class as f32;
+                *logit = 0.5 * class - 0.1 * class * class + 0.3 * lane as f32;
+            }
+        }
+        let mut losses = [0.0; 3];
+        let objective = Objective { weight: 1.0, label_smoothing: 0.1 };
+        cross_entropy(logits.as_flattened_mut(), &targets, &mut losses, Some(objective));
+        let loss: f64 = losses.iter().sum();
+        assert!((loss - 6.590_002_541).abs() < 1e-5, "{loss}");
+        let first = [0.094_685_9, 0.148_280_9, -0.715_726_4, 0.184_273_6, 0.148_280_9, 0.094_685_9, 0.045_519_2];
+        let last = [0.094_685_9, 0.148_280_9, 0.184_273_6, 0.184_273_6, 0.148_280_9, 0.094_685_9, -0.854_480_8];
+        for (lane, expected) in [(0, first), (2, last)] {
+            for (found, expected) in logits.iter().map(|lanes| lanes[lane]).zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} is not {expected}");
+            }
+        }
+    }
 }

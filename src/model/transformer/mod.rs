@@ -9,21 +9,23 @@ mod batch;
 mod block;
 mod head;
 mod linear;
+mod noise;
 mod norm;
 mod probe;
 mod rope;
 
-use std::ops::Range;
-
 use super::config::LlamaConfig;
 use super::kernel::Panels;
-use super::lora::{Adapter, Projection};
+use super::lora::{Adapter, Module, Projection, row_norms};
 use super::weights::{Base, Matrix, Storage};
 use super::{ModelError, Result};
 use block::{Block, BlockState};
+use head::Objective;
+use linear::{Low, Magnitude};
 
 pub use batch::Batch;
 pub use linear::Dropout;
+pub use noise::Noise;
 pub use probe::{Speed, peak_flops};
 
 /// Whether a block's intermediate results are kept for the backward pass.
@@ -82,7 +84,7 @@ impl Transformer {
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary.
     pub fn loss(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<f64> {
-        let mut x = self.embed(batch)?;
+        let mut x = self.embed(batch, None)?;
         let pass = self.pass(adapter, batch, None);
         for block in &self.blocks {
             x = block.forward(&pass, &x).1;
@@ -92,8 +94,8 @@ impl Transformer {
         Ok(head::loss(self.head(), &last, &targets, None).0)
     }
 
-    /// Returns the summed negative log-likelihood and adds the gradient of `weight` times it to `gradient`, which has
-    /// one number for each of the adapter's parameters.
+    /// Returns the summed negative log-likelihood, with the step's noise and smoothing, and adds the gradient of `weight`
+    /// times it to `gradient`, which has one number for each of the adapter's parameters.
     ///
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary.
@@ -104,7 +106,7 @@ impl Transformer {
         step: &GradientStep,
         gradient: &mut [f32],
     ) -> Result<f64> {
-        let mut x = self.embed(batch)?;
+        let mut x = self.embed(batch, step.noise)?;
         let pass = self.pass(Some(adapter), batch, step.dropout);
         let mut states = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
@@ -118,7 +120,8 @@ impl Transformer {
         let (targets, positions) = batch.targets();
         let gathered = x.gather(&positions);
         let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
-        let (loss, last_gradient) = head::loss(self.head(), &last, &targets, Some(step.weight));
+        let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
+        let (loss, last_gradient) = head::loss(self.head(), &last, &targets, Some(objective));
         let mut back =
             norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(&positions, batch.tokens());
         for (block, saved) in self.blocks.iter().zip(states).rev() {
@@ -136,7 +139,7 @@ impl Transformer {
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary.
     pub fn logits(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Vec<Vec<f32>>> {
-        let mut x = self.embed(batch)?;
+        let mut x = self.embed(batch, None)?;
         let pass = self.pass(adapter, batch, None);
         for block in &self.blocks {
             x = block.forward(&pass, &x).1;
@@ -145,11 +148,16 @@ impl Transformer {
         Ok(head::logits(self.head(), &last, batch.tokens()))
     }
 
+    /// Returns the frozen weight of a block's projection.
+    pub fn weight(&self, layer: usize, projection: Projection) -> &Matrix {
+        self.blocks[layer].weight(projection)
+    }
+
     fn head(&self) -> &Matrix {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    fn embed(&self, batch: &Batch) -> Result<Panels> {
+    fn embed(&self, batch: &Batch, noise: Option<Noise>) -> Result<Panels> {
         let mut x = Panels::zeros(self.embedding.columns(), batch.tokens());
         for (token, id) in batch.ids().iter().enumerate() {
             let row = *id as usize;
@@ -157,25 +165,52 @@ impl Transformer {
                 let what = format!("token {row} is not in the base model's vocabulary of {}", self.embedding.rows());
                 return Err(ModelError::Adapter { what });
             }
-            x.set_token(token, &self.embedding.row(row));
+            let embedding = self.embedding.row(row);
+            match noise {
+                None => x.set_token(token, &embedding),
+                Some(noise) => x.set_token(token, &noise.added(&embedding, batch, token)),
+            }
         }
         Ok(x)
     }
 
     fn pass<'a>(&self, adapter: Option<&'a Adapter>, batch: &'a Batch, dropout: Option<Dropout>) -> Pass<'a> {
-        Pass { adapter, batch, dropout, rotation: rope::Rotation::new(&self.frequencies, batch), epsilon: self.epsilon }
+        let rotation = rope::Rotation::new(&self.frequencies, batch);
+        let norms = adapter.map(|adapter| self.norms(adapter)).unwrap_or_default();
+        Pass { adapter, norms, batch, dropout, rotation, epsilon: self.epsilon }
+    }
+
+    /// Returns the lengths of the rows of each module's frozen weight and addition together, where DoRA trains them.
+    fn norms(&self, adapter: &Adapter) -> Vec<Vec<f32>> {
+        let norms = |module: &Module| {
+            let weight = self.weight(module.layer, module.projection);
+            module.magnitude()?;
+            Some(row_norms(weight, adapter.removed(module).as_ref(), &adapter.low_rank(module)))
+        };
+        adapter.modules().iter().map(|module| norms(module).unwrap_or_default()).collect()
     }
 }
 
 /// What shapes one computation of the gradient beside the batch and the adapter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientStep {
     /// What the loss is multiplied with: one over the trained tokens of the whole step.
     pub weight: f32,
     /// Dropout of the adapter's input, if any.
     pub dropout: Option<Dropout>,
+    /// Noise on the embeddings, if any.
+    pub noise: Option<Noise>,
+    /// The share of each target's probability that is spread evenly over the vocabulary: 0 for none.
+    pub label_smoothing: f32,
     /// Whether intermediate results are kept.
     pub activations: Activations,
+}
+
+impl GradientStep {
+    /// Makes the plain step: no dropout, no noise, no smoothing.
+    pub fn new(weight: f32, activations: Activations) -> Self {
+        Self { weight, dropout: None, noise: None, label_smoothing: 0.0, activations }
+    }
 }
 
 /// Returns the bytes of the intermediate results that are kept for so many tokens.
@@ -184,6 +219,12 @@ pub fn activation_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
     let keys = config.kv_heads * config.head_dim;
     let a_block = 4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate;
     4 * (config.layers * a_block * tokens) as u64
+}
+
+/// Returns the bytes that DoRA on all projections keeps beside [`activation_bytes`].
+pub fn dora_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
+    let outputs: usize = Projection::ALL.iter().map(|projection| projection.shape(config).1).sum();
+    4 * (config.layers * outputs * tokens) as u64
 }
 
 /// What is kept of a block for its backward pass.
@@ -195,6 +236,8 @@ enum Saved {
 /// What all blocks of one computation share.
 struct Pass<'a> {
     adapter: Option<&'a Adapter>,
+    /// The lengths of rows that DoRA divides by, module by module.
+    norms: Vec<Vec<f32>>,
     batch: &'a Batch,
     dropout: Option<Dropout>,
     rotation: rope::Rotation,
@@ -202,10 +245,21 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Returns the places of a module's two matrices among the adapter's parameters, if it is trained.
-    fn places(&self, layer: usize, projection: Projection) -> Option<(Range<usize>, Range<usize>)> {
-        let module = self.adapter?.module(layer, projection)?;
-        Some((module.a(), module.b()))
+    /// Returns the adapter's part of a projection, if it is trained, and the module.
+    fn low(&self, layer: usize, projection: Projection) -> Option<(Low<'_>, &Module)> {
+        let adapter = self.adapter?;
+        let index = adapter.index(layer, projection)?;
+        let module = &adapter.modules()[index];
+        let magnitude = module
+            .magnitude()
+            .map(|place| Magnitude { trained: &adapter.parameters()[place], norms: &self.norms[index] });
+        let low = Low {
+            pair: adapter.low_rank(module),
+            removed: adapter.removed(module),
+            magnitude,
+            module: module.a().start as u64,
+        };
+        Some((low, module))
     }
 }
 

@@ -53,16 +53,15 @@ impl Speed {
     pub fn measure(
         base: &Base,
         storage: Storage,
-        adapter: impl FnOnce(&LlamaConfig) -> Adapter,
+        adapter: impl Fn(&LlamaConfig, &Transformer) -> Result<Adapter>,
         row: &TokenRow,
     ) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
         let mut model = Transformer::load_first(base, storage, blocks, |_| ())?;
-        let adapter = &adapter(&LlamaConfig { layers: blocks, ..base.config().clone() });
         let few = batch(row, FEW);
-        let mut gradient = vec![0.0; adapter.parameters().len()];
-        let mut time = |model: &Transformer, batch: &Batch| -> Result<f64> {
-            let step = GradientStep { weight: 1.0, dropout: None, activations: Activations::Kept };
+        let time = |model: &Transformer, adapter: &Adapter, batch: &Batch| -> Result<f64> {
+            let step = GradientStep::new(1.0, Activations::Kept);
+            let mut gradient = vec![0.0; adapter.parameters().len()];
             let mut best = f64::INFINITY;
             for _ in 0..2 {
                 let begun = Instant::now();
@@ -71,15 +70,19 @@ impl Speed {
             }
             Ok(best)
         };
-        let several_few = time(&model, &few)?;
+        let of =
+            |model: &Transformer| adapter(&LlamaConfig { layers: model.blocks.len(), ..base.config().clone() }, model);
+        let several = of(&model)?;
+        let several_few = time(&model, &several, &few)?;
         let tokens = (FEW as f64 * SECONDS / several_few).clamp(2.0 * FEW as f64, MANY as f64) as usize;
         let many = batch(row, tokens);
-        let several_many = time(&model, &many)?;
+        let several_many = time(&model, &several, &many)?;
         let begun = Instant::now();
-        model.loss(Some(adapter), &many)?;
+        model.loss(Some(&several), &many)?;
         let forward = (begun.elapsed().as_secs_f64() / several_many).min(1.0);
         model.blocks.truncate(1);
-        let (one_few, one_many) = (time(&model, &few)?, time(&model, &many)?);
+        let one = of(&model)?;
+        let (one_few, one_many) = (time(&model, &one, &few)?, time(&model, &one, &many)?);
         let a_block = |several: f64, one: f64| if blocks > 1 { (several - one) / (blocks - 1) as f64 } else { 0.0 };
         let (block_few, block_many) = (a_block(several_few, one_few), a_block(several_many, one_many));
         Ok(Self {
@@ -125,9 +128,9 @@ fn a_parameter() -> f64 {
     let mut parameters = vec![0.5; PARAMETERS];
     let gradient = vec![0.25; PARAMETERS];
     let mut optimizer = AdamW::new(PARAMETERS, 0.0);
-    optimizer.step(&mut parameters, &gradient, 1e-3);
+    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
     let begun = Instant::now();
-    optimizer.step(&mut parameters, &gradient, 1e-3);
+    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
     begun.elapsed().as_secs_f64() / PARAMETERS as f64
 }
 

@@ -41,7 +41,7 @@ pub struct Tile<'a> {
 
 impl Matrix {
     /// Makes a matrix of floats; `data` has `rows × columns` of them.
-    pub(super) fn dense(rows: usize, columns: usize, data: Vec<f32>) -> Self {
+    pub(in crate::model) fn dense(rows: usize, columns: usize, data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
         Self { rows, columns, data: Data::Dense(data) }
     }

@@ -26,6 +26,8 @@ pub(super) struct Shape<'a> {
     pub(super) parameters: usize,
     /// The adapter's rank.
     pub(super) rank: usize,
+    /// Whether it trains magnitudes as well.
+    pub(super) dora: bool,
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
     /// Its trained tokens.
@@ -77,7 +79,8 @@ impl Shape<'_> {
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
         // A row of a block's state for each token, and what its backward pass has beside it.
-        let a_block = transformer::activation_bytes(config, self.tokens) / config.layers as u64
+        let magnitudes = if self.dora { transformer::dora_bytes(config, self.tokens) } else { 0 };
+        let a_block = (transformer::activation_bytes(config, self.tokens) + magnitudes) / config.layers as u64
             + 4 * tokens * 7 * self.rank as u64;
         let backward = 4 * tokens * (3 * config.intermediate as u64 + 8 * hidden);
         let blocks = match activations {
@@ -215,6 +218,7 @@ mod tests {
             file: Some(4_900_000_000),
             parameters: 41_943_040,
             rank: 16,
+            dora: false,
             tokens: 2048,
             trained: 2048,
             all_tokens: 1_000_000,

@@ -3,6 +3,7 @@
 //! The same settings and inputs give the same bytes, whatever the number of threads, whether or not memory allows to
 //! keep the activations, and whether the run went through or was resumed.
 
+mod adapter;
 mod checkpoint;
 mod clock;
 mod cost;
@@ -20,8 +21,10 @@ mod watch;
 
 use serde_json::Value;
 
+use crate::model::ModelError;
 use crate::model::config::LlamaConfig;
-use crate::model::lora::Adapter;
+use crate::model::lora::{Adapter, Module};
+use crate::model::transformer::Transformer;
 use crate::node::{
     Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
@@ -30,7 +33,8 @@ use settings::{LoopSettings, Settings};
 /// The kind `lora`.
 pub(super) struct Lora;
 
-/// History: 1, the first; 2, micro-batches are filled by the longest rows first, event files, evaluation.
+/// History: 1, the first; 2, kinds of adapters and their settings, the warm-up of transformers, micro-batches that are filled
+/// by the longest rows first, evaluation, event files.
 const VERSION: u32 = 2;
 
 static INFO: KindInfo = KindInfo {
@@ -96,18 +100,22 @@ impl Kind for Lora {
 }
 
 /// Returns the parameters of the adapter for a base model.
-fn parameters(config: &LlamaConfig, settings: &Settings) -> usize {
-    let a_block = settings.adapter.targets.iter().map(|target| {
-        let (inputs, outputs) = target.shape(config);
-        inputs + outputs
-    });
-    config.layers * settings.adapter.rank * a_block.sum::<usize>()
+///
+/// # Errors
+/// What the settings name and the base model does not have.
+fn parameters(config: &LlamaConfig, settings: &Settings) -> Result<usize, ModelError> {
+    let modules = adapter::lora(&settings.adapter).modules(config)?;
+    let numbers = |module: &Module| {
+        let magnitudes = module.magnitude().map_or(0, |place| place.len());
+        module.a().len() + module.b().len() + magnitudes
+    };
+    Ok(modules.iter().map(numbers).sum())
 }
 
 /// Makes the adapter that a training in full starts with.
-fn new_adapter(config: &LlamaConfig, settings: &Settings) -> Adapter {
-    let shape = &settings.adapter;
-    Adapter::new(config, &shape.targets, shape.rank, shape.alpha, settings.training.seed)
+fn new_adapter(config: &LlamaConfig, settings: &Settings, model: &Transformer) -> Result<Adapter, ModelError> {
+    let weight = |layer, projection| model.weight(layer, projection);
+    Ok(Adapter::new(config, &adapter::lora(&settings.adapter), settings.training.seed, weight)?)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::error::TrainError;
 use super::inputs::Told;
 use super::settings::Settings;
 use crate::model::config::LlamaConfig;
-use crate::model::lora::Adapter;
+use crate::model::lora::{Adapter, Module};
 use crate::node::{Count, InputRole, JobInput, NodeError, Run};
 use crate::record::RecordSet;
 use crate::store::{Artifact, Digest};
@@ -58,10 +58,12 @@ impl Warm {
 
     /// Refuses a pinned adapter of another shape than the one that a training in full starts with.
     pub(super) fn check(&self, run: &Run<'_>, fresh: &Adapter) -> Result<(), TrainError> {
-        let what = if self.adapter.modules() != fresh.modules() {
+        let [ours, theirs] = [&self.adapter, fresh].map(Adapter::modules);
+        let shapes = |modules: &[Module]| -> Vec<_> { modules.iter().map(|module| (module.a(), module.b())).collect() };
+        let what = if shapes(ours) != shapes(theirs) {
             "its rank or its modules are not those of the settings"
-        } else if self.adapter.scale().to_bits() != fresh.scale().to_bits() {
-            "its `alpha` is not that of the settings"
+        } else if ours != theirs {
+            "its `alpha` or its kind is not that of the settings"
         } else {
             return Ok(());
         };

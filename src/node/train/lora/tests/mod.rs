@@ -1,5 +1,6 @@
 //! Trainings of the tiny model of `tests/fixtures/tiny-llama`, which take a moment.
 
+mod adapters;
 mod evaluation;
 mod mistakes;
 mod reproducible;
