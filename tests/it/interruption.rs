@@ -112,6 +112,6 @@ fn a_training_that_was_killed_goes_on_from_its_last_checkpoint_to_the_same_bytes
     let out = run(space.path());
     let resumed = out.lines().filter_map(|line| line.split_once("goes on after step ")?.1.split(' ').next());
     let resumed: Vec<u64> = resumed.map(|step| step.parse().unwrap()).collect();
-    assert!(matches!(resumed.as_slice(), [59..]), "{resumed:?}");
+    assert!(matches!(resumed.as_slice(), [step] if *step >= 59), "{resumed:?}");
     assert!(outputs(space.path()) == outputs(whole.path()));
 }
