@@ -1,11 +1,12 @@
 //! The numeric kernels of training on a CPU.
 //!
 //! Activations lie in [`Panels`]: sixteen tokens side by side, feature after feature. A matrix product then broadcasts
-//! the weight and multiplies sixteen tokens at once, so that frozen weights lie in one order that serves both directions,
-//! [`to_bands`], and are never packed. Each output number is one chain of fused multiply-adds in the order of the features, on every
-//! instruction set, whatever the number of threads: that is why results agree bit for bit.
+//! the weight and multiplies sixteen tokens at once. Frozen weights lie in bands of [`BAND`] rows, an order that serves
+//! both directions, and are never packed. Each output number is one chain of fused multiply-adds in the order of the
+//! features, on every instruction set, whatever the number of threads: that is why results agree bit for bit.
 
 mod math;
+mod numbers;
 mod operand;
 mod outer;
 mod panels;
@@ -14,7 +15,10 @@ mod product;
 mod x86;
 
 pub(super) use math::{exp, sigmoid};
-pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
+pub(super) use numbers::Numbers;
+#[cfg(test)]
+pub(super) use operand::to_bands;
+pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, write_band};
 pub(super) use outer::{Layout, add_outer};
 pub(super) use panels::{LANES, Panels};
 pub(super) use product::{Mode, multiply};

@@ -58,7 +58,7 @@ impl<'a> Operand<'a> {
         Self { data, rows: columns, columns: rows, strides: Strides::even(1, columns) }
     }
 
-    /// Takes a matrix in bands, as [`to_bands`] makes them.
+    /// Takes a matrix in bands: twelve rows after twelve rows, as [`write_band`] writes them.
     pub(in crate::model) fn bands(data: &'a [f32], rows: usize, columns: usize) -> Self {
         let strides = Strides { row: 1, band: BAND * columns, column: BAND, chunk: usize::MAX, jump: 0 };
         Self { data, rows, columns, strides }
@@ -95,8 +95,8 @@ pub(in crate::model) fn bands_len(rows: usize, columns: usize) -> usize {
     rows.next_multiple_of(BAND) * columns
 }
 
-/// Brings a matrix from rows into bands, in place: twelve rows after twelve rows, in each column after column. A tile of
-/// a product then reads on without gaps, and one of the transposed product 144 numbers at a time.
+/// Brings a matrix from rows into bands, in place.
+#[cfg(test)]
 pub(in crate::model) fn to_bands(data: &mut Vec<f32>, rows: usize, columns: usize) {
     data.resize(bands_len(rows, columns), 0.0);
     let mut by_rows = vec![0.0; BAND * columns];
@@ -106,7 +106,8 @@ pub(in crate::model) fn to_bands(data: &mut Vec<f32>, rows: usize, columns: usiz
     }
 }
 
-/// Writes twelve rows as a band.
+/// Writes twelve rows as a band: column after column. A tile of a product then reads on without gaps, and one of the
+/// transposed product 144 numbers at a time.
 pub(in crate::model) fn write_band(by_rows: &[f32], columns: usize, band: &mut [f32]) {
     let rows: [&[f32]; BAND] = std::array::from_fn(|row| &by_rows[row * columns..][..columns]);
     for (column, to) in band.as_chunks_mut::<BAND>().0.iter_mut().enumerate() {

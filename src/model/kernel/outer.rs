@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{LANES, Mode, Operand, Panels, multiply};
+use super::{LANES, Mode, Numbers, Operand, Panels, multiply};
 
 /// Features of the wide side that one task takes.
 const TASK_FEATURES: usize = 96;
@@ -24,7 +24,7 @@ pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout
     let (rows, columns) = (wide.features(), narrow.features());
     let turned = turned(narrow);
     let strips = columns.div_ceil(LANES);
-    let mut sums = vec![0.0; strips * rows * LANES];
+    let mut sums = Numbers::zeros(strips * rows * LANES);
     for (strip, sums) in sums.chunks_mut(rows * LANES).enumerate() {
         sums.par_chunks_mut(TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
             for panel in 0..wide.panels() {
@@ -50,9 +50,9 @@ pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout
 }
 
 /// Returns for each panel and each sixteen features the tokens one after the other, their features side by side.
-fn turned(narrow: &Panels) -> Vec<f32> {
+fn turned(narrow: &Panels) -> Numbers {
     let strips = narrow.features().div_ceil(LANES);
-    let mut turned = vec![0.0; narrow.panels() * strips * LANES * LANES];
+    let mut turned = Numbers::zeros(narrow.panels() * strips * LANES * LANES);
     for panel in 0..narrow.panels() {
         for (feature, tokens) in narrow.panel(panel).as_chunks::<LANES>().0.iter().enumerate() {
             let start = (panel * strips + feature / LANES) * LANES * LANES + feature % LANES;

@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::Numbers;
+
 /// Tokens of a panel, side by side in vector registers.
 pub(in crate::model) const LANES: usize = 16;
 
@@ -11,13 +13,13 @@ pub(in crate::model) const LANES: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(in crate::model) struct Panels {
     features: usize,
-    data: Vec<f32>,
+    data: Numbers,
 }
 
 impl Panels {
     /// Makes zeros for so many tokens.
     pub(in crate::model) fn zeros(features: usize, tokens: usize) -> Self {
-        Self { features, data: vec![0.0; features * tokens.next_multiple_of(LANES)] }
+        Self { features, data: Numbers::zeros(features * tokens.next_multiple_of(LANES)) }
     }
 
     /// Returns the number of features.

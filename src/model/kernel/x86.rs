@@ -7,8 +7,8 @@
 #![expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
 
 use std::arch::x86_64::{
-    _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    _MM_HINT_T0, _mm_prefetch, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
 use super::LANES;
@@ -64,6 +64,12 @@ macro_rules! tile {
                 while left > 0 {
                     let chunk = left.min(block.strides.chunk);
                     let next = a.wrapping_add(block.strides.jump);
+                    if ROW == BAND && COLUMN == 1 {
+                        // The next chunk lies far away, where no prefetcher of the machine looks for it.
+                        for line in 0..BAND * BAND / LANES {
+                            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * LANES).cast());
+                        }
+                    }
                     for _ in 0..chunk {
                         let lanes = [$($load(x.wrapping_add($vector * in_apart))),+];
                         let weight = $broadcast(a);
@@ -118,12 +124,19 @@ avx2_tile!(six_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1, 4: 0 1, 5: 0 1);
 avx2_tile!(four_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
 avx2_tile!(one_row, 0: 0 1);
 
-/// Calls a tile's function that knows the distances of bands, if the block is of bands.
+/// Calls a tile's function that knows the distances of bands, of the usual rank, or of the usual sizes of a head, if the
+/// block has them: an addition less for each row and feature.
 macro_rules! with_strides {
     ($name:ident, $block:expr, $place:expr) => {
         match ($block.strides.row, $block.strides.column) {
             (1, BAND) => $name::<1, BAND>($block, $place),
             (BAND, 1) => $name::<BAND, 1>($block, $place),
+            (1, 16) => $name::<1, 16>($block, $place),
+            (16, 1) => $name::<16, 1>($block, $place),
+            (1, 64) => $name::<1, 64>($block, $place),
+            (64, 1) => $name::<64, 1>($block, $place),
+            (1, 128) => $name::<1, 128>($block, $place),
+            (128, 1) => $name::<128, 1>($block, $place),
             _ => $name::<0, 0>($block, $place),
         }
     };

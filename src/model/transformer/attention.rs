@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Operand, Panels, exp, multiply};
+use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, exp, multiply};
 use super::Batch;
 
 /// Panels that are computed together: what a micro-kernel takes.
@@ -208,7 +208,7 @@ impl Inputs<'_> {
         let (group, out_len) = (heads.queries / heads.keys, heads.len() * heads.keys);
         let queries = panels.start..self.batch.queries_of(panels.clone());
         let len = queries.len() * LANES * LANES;
-        let mut probabilities = vec![0.0; panels.len() * len];
+        let mut probabilities = Numbers::zeros(panels.len() * len);
         let mut scores = probabilities.clone();
         for head in 0..heads.queries {
             let key_head = heads.key_head(head);
@@ -250,7 +250,7 @@ struct Scores<'a> {
     keys: Vec<Range<usize>>,
     k: &'a ByTokens,
     /// Panel after panel.
-    numbers: Vec<f32>,
+    numbers: Numbers,
     /// Numbers of one panel of queries.
     len: usize,
 }
@@ -259,7 +259,7 @@ impl<'a> Scores<'a> {
     fn new(inputs: &'a Inputs<'a>, queries: Range<usize>, k: &'a ByTokens) -> Self {
         let keys = inputs.batch.keys_of(queries.clone());
         let len = keys.iter().map(ExactSizeIterator::len).sum::<usize>() * LANES * LANES;
-        let numbers = vec![0.0; queries.len() * len];
+        let numbers = Numbers::zeros(queries.len() * len);
         Self { inputs, queries, keys, k, numbers, len }
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Panels, exp, multiply};
+use super::super::kernel::{LANES, Mode, Numbers, Panels, exp, multiply};
 use super::super::weights::Matrix;
 use super::linear::group;
 
@@ -25,7 +25,7 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option
     let mut back = Panels::zeros(if objective.is_some() { x.features() } else { 1 }, targets.len());
     let (x_len, back_len) = (x.panel_len(), back.panel_len());
     let logits_len = head.rows() * LANES;
-    let mut logits = vec![0.0; logits_len * CHUNK_PANELS.min(x.panels())];
+    let mut logits = Numbers::zeros(logits_len * CHUNK_PANELS.min(x.panels()));
     let mut losses = vec![0.0; targets.len()];
     let chunks = x.data().chunks(x_len * CHUNK_PANELS).zip(back.data_mut().chunks_mut(back_len * CHUNK_PANELS));
     let answers = targets.chunks(LANES * CHUNK_PANELS).zip(losses.chunks_mut(LANES * CHUNK_PANELS));
@@ -55,7 +55,7 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option
 /// Returns the logits of each of the first `tokens` tokens.
 pub(super) fn logits(head: &Matrix, x: &Panels, tokens: usize) -> Vec<Vec<f32>> {
     let logits_len = head.rows() * LANES;
-    let mut logits = vec![0.0; x.panels() * logits_len];
+    let mut logits = Numbers::zeros(x.panels() * logits_len);
     project(head, x.data(), &mut logits);
     (0..tokens)
         .map(|token| {

@@ -3,7 +3,7 @@
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, to_bands, write_band};
+use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band};
 use super::blocks::{byte_len, decode};
 
 /// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
@@ -58,9 +58,10 @@ impl<'a> Tile<'a> {
 
 impl Matrix {
     /// Makes a matrix of floats; `data` has `rows × columns` of them, by rows.
+    #[cfg(test)]
     pub(in crate::model) fn dense(rows: usize, columns: usize, mut data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
-        to_bands(&mut data, rows, columns);
+        super::super::kernel::to_bands(&mut data, rows, columns);
         Self { rows, columns, data: Data::Dense(data) }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use tunesmith::model::config::LlamaConfig;
-use tunesmith::model::lora::{Adapter, Projection};
+use tunesmith::model::lora::{Adapter, LoraConfig, Projection};
 use tunesmith::model::optimizer::{AdamW, clip};
 use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
 use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transformer};
@@ -112,7 +112,9 @@ struct Training {
 
 impl Training {
     fn new(config: &LlamaConfig, model: Transformer, activations: Activations) -> Self {
-        let adapter = Adapter::new(config, &Projection::ALL, RANK, RANK as f64, 42);
+        let lora = LoraConfig { rank: RANK, alpha: RANK as f64, ..LoraConfig::default() };
+        let adapter = Adapter::new(config, &lora, 42, |layer, projection| model.weight(layer, projection)).unwrap();
+        assert_eq!(adapter.modules().len(), config.layers * Projection::ALL.len(), "all linear layers are trained");
         let optimizer = AdamW::new(adapter.parameters().len(), 0.0);
         Self { model, adapter, optimizer, activations }
     }
@@ -129,7 +131,8 @@ impl Training {
             loss += self.model.loss_and_gradient(&self.adapter, batch, &how, &mut gradient).unwrap();
         }
         clip(&mut gradient, 1.0);
-        self.optimizer.step(self.adapter.parameters_mut(), &gradient, LEARNING_RATE);
+        let groups = self.adapter.rate_groups(1.0);
+        self.optimizer.step(self.adapter.parameters_mut(), &gradient, LEARNING_RATE, &groups);
         let seconds = start.elapsed().as_secs_f64();
         let work = batches.iter().map(|batch| self.model.operations(&self.adapter, batch, self.activations)).sum();
         (loss * f64::from(weight), seconds, work)
@@ -225,9 +228,9 @@ fn per_second(work: impl FnOnce() -> f64) -> f64 {
 
 /// Multiplies 512 tokens with matrices of a block's shapes, there and back, through candle.
 fn candle_products(config: &LlamaConfig) -> f64 {
-    let zeros = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
+    let ones = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
     let shapes = Projection::ALL.map(|projection| projection.shape(config));
-    let matrices = shapes.map(|(inputs, outputs)| (zeros(outputs, inputs), zeros(512, inputs), zeros(512, outputs)));
+    let matrices = shapes.map(|(inputs, outputs)| (ones(outputs, inputs), ones(512, inputs), ones(512, outputs)));
     let products = || {
         for (weight, x, back) in &matrices {
             x.matmul(&weight.t().unwrap()).unwrap();

@@ -175,7 +175,7 @@ fn same_bits_everywhere(tiny: &Tiny, batch: &Batch) {
     assert!(bits(3, Activations::Recomputed) == one);
     assert!(bits(8, Activations::Recomputed) == one);
     // The states of one of two blocks.
-    let bytes = super::activation_bytes(tiny_base().config(), batch.tokens()) * 3 / 4;
+    let bytes = activation_bytes(tiny_base().config(), batch.tokens()) * 3 / 4;
     assert!(bits(2, Activations::Within(bytes)) == one);
 }
 
