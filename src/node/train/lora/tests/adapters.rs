@@ -87,6 +87,6 @@ fn every_kind_of_adapter_learns_and_gives_the_same_bytes_after_a_cancelled_run()
         let again = trained(&bench, &settings);
         assert_eq!(again, whole);
         let losses: Vec<f64> = metrics(&bench, &again.0).iter().map(|line| line["loss"].as_f64().unwrap()).collect();
-        assert!(losses[11] < losses[0] - 0.3, "{more}: {losses:?}");
+        assert!(losses[11] < losses[0] - 0.1, "{more}: {losses:?}");
     }
 }
