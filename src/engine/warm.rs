@@ -13,6 +13,9 @@ use crate::graph::{Node, NodeIndex};
 use crate::node::{InputRole, JobInput, Kind};
 use crate::store::{Artifact, Digest};
 
+/// A part of a key: its name and its content.
+type Part = (String, Digest);
+
 /// The field that says how many warm starts a result has behind it.
 const COUNT: &str = "warm-starts";
 
@@ -21,11 +24,7 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// [`EngineError::ExcludedWarmStart`] when it learnt what is excluded since; errors of the store.
-    pub(super) fn warm_inputs(
-        &self,
-        node: &Node,
-        kind: &dyn Kind,
-    ) -> Result<Vec<((String, Digest), JobInput)>, EngineError> {
+    pub(super) fn warm_inputs(&self, node: &Node, kind: &dyn Kind) -> Result<Vec<(Part, JobInput)>, EngineError> {
         if !kind.warm_starts() {
             return Ok(Vec::new());
         }
@@ -85,7 +84,7 @@ impl Resolver<'_> {
 }
 
 /// Makes inputs of what is pinned. Rows keep the name of the output that they were; the node is the one that learnt them.
-fn inputs(node: &Node, start: &WarmStart) -> Vec<((String, Digest), JobInput)> {
+fn inputs(node: &Node, start: &WarmStart) -> Vec<(Part, JobInput)> {
     let input = |output: &String, artifact: &Artifact, fields| JobInput {
         role: InputRole::WarmStart,
         node: node.name.clone(),

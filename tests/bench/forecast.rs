@@ -32,7 +32,7 @@ const SHAPES: [Shape; 3] = [
     Shape {
         name: "rank 8 on queries and values, rows of up to 256 tokens, held-out rows",
         rows: 48,
-        training: "max-tokens = 256\nepochs = 1\nrank = 8\nalpha = 16.0\ntargets = [\"q\", \"v\"]\nbatch-size = 4\n\
+        training: "max-tokens = 256\nepochs = 1\nrank = 8\nalpha = 16.0\ntargets = [\"q_proj\", \"v_proj\"]\nbatch-size = 4\n\
                    micro-batch-tokens = 512\neval = \"dataset:eval\"\n",
         memory: None,
     },
@@ -88,8 +88,8 @@ fn measure(shape: &Shape, base: &Path, rows: &str) -> Value {
         said
     });
     let notes: Vec<&str> = said.iter().filter_map(|line| line["said"]["text"].as_str()).collect();
-    let built = said.iter().filter(|line| line["node"] == "expert");
-    let seconds = built.filter_map(|line| line["said"]["duration_ms"].as_u64()).next().unwrap() as f64 / 1000.0;
+    let mut built = said.iter().filter(|line| line["node"] == "expert");
+    let seconds = built.find_map(|line| line["said"]["duration_ms"].as_u64()).unwrap() as f64 / 1000.0;
     let memory = peak.load(Ordering::SeqCst);
     let forecast = (cost["seconds"].as_f64().unwrap(), cost["memory"].as_u64().unwrap());
     json!({

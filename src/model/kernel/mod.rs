@@ -1,9 +1,9 @@
 //! The numeric kernels of training on a CPU.
 //!
 //! Activations lie in [`Panels`]: sixteen tokens side by side, feature after feature. A matrix product then broadcasts
-//! the weight and multiplies sixteen tokens at once, so that frozen weights lie in one order that serves both directions,
-//! in bands of twelve rows, and are never packed. Each output number is one chain of fused multiply-adds in the order of
-//! the features, on every instruction set, whatever the number of threads: that is why results agree bit for bit.
+//! the weight and multiplies sixteen tokens at once. Frozen weights lie in bands of [`BAND`] rows, an order that serves
+//! both directions, and are never packed. Each output number is one chain of fused multiply-adds in the order of the
+//! features, on every instruction set, whatever the number of threads: that is why results agree bit for bit.
 
 mod math;
 mod numbers;

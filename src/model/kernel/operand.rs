@@ -58,7 +58,7 @@ impl<'a> Operand<'a> {
         Self { data, rows: columns, columns: rows, strides: Strides::even(1, columns) }
     }
 
-    /// Takes a matrix in bands, as [`write_band`] makes them.
+    /// Takes a matrix in bands: twelve rows after twelve rows, as [`write_band`] writes them.
     pub(in crate::model) fn bands(data: &'a [f32], rows: usize, columns: usize) -> Self {
         let strides = Strides { row: 1, band: BAND * columns, column: BAND, chunk: usize::MAX, jump: 0 };
         Self { data, rows, columns, strides }

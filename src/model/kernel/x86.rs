@@ -125,7 +125,7 @@ avx2_tile!(four_rows, 0: 0 1, 1: 0 1, 2: 0 1, 3: 0 1);
 avx2_tile!(one_row, 0: 0 1);
 
 /// Calls a tile's function that knows the distances of bands, of the usual rank, or of the usual sizes of a head, if the
-/// block has them.
+/// block has them: an addition less for each row and feature.
 macro_rules! with_strides {
     ($name:ident, $block:expr, $place:expr) => {
         match ($block.strides.row, $block.strides.column) {

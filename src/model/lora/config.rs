@@ -103,14 +103,6 @@ impl LoraConfig {
         Ok(modules)
     }
 
-    /// Returns the number of parameters that are trained.
-    ///
-    /// # Errors
-    /// As [`LoraConfig::modules`].
-    pub fn parameters(&self, base: &LlamaConfig) -> Result<usize, LoraError> {
-        Ok(self.modules(base)?.last().map_or(0, Module::end))
-    }
-
     /// Refuses names, patterns and blocks that mean nothing in the base model.
     fn check_targets(&self, base: &LlamaConfig) -> Result<(), LoraError> {
         if let Some(layer) = self.layers.iter().flatten().find(|layer| **layer >= base.layers) {

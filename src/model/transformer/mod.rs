@@ -210,8 +210,7 @@ impl Transformer {
     fn norms(&self, adapter: &Adapter) -> Vec<Vec<f32>> {
         let norms = |module: &Module| {
             module.magnitude()?;
-            // A measurement has fewer blocks than the adapter.
-            let weight = self.blocks.get(module.layer)?.weight(module.projection);
+            let weight = self.weight(module.layer, module.projection);
             Some(row_norms(weight, adapter.removed(module).as_ref(), &adapter.low_rank(module)))
         };
         adapter.modules().iter().map(|module| norms(module).unwrap_or_default()).collect()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Result;
 use super::super::config::LlamaConfig;
 use super::super::kernel::{LANES, Mode, Operand, multiply};
-use super::super::lora::{Adapter, LoraConfig, Projection};
+use super::super::lora::Adapter;
 use super::super::optimizer::AdamW;
 use super::super::rows::TokenRow;
 use super::super::weights::{Base, Storage};
@@ -45,19 +45,23 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// Measures it with the first blocks of `base` and an adapter of the rank of `lora` for all their modules. Rows are as
-    /// long as `row`, and as much of them is trained.
+    /// Measures it with the first blocks of `base` and an adapter for so small a model. Rows are as long as `row`, and as
+    /// much of them is trained.
     ///
     /// # Errors
     /// [`super::super::ModelError`] when the weights cannot be read.
-    pub fn measure(base: &Base, storage: Storage, lora: &LoraConfig, row: &TokenRow) -> Result<Self> {
+    pub fn measure(
+        base: &Base,
+        storage: Storage,
+        adapter: impl Fn(&LlamaConfig, &Transformer) -> Result<Adapter>,
+        row: &TokenRow,
+    ) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
         let mut model = Transformer::load_first(base, storage, blocks, |_| ())?;
-        let adapter = &typical(&LlamaConfig { layers: blocks, ..base.config().clone() }, lora, &model)?;
         let few = batch(row, FEW);
-        let mut gradient = vec![0.0; adapter.parameters().len()];
-        let mut time = |model: &Transformer, batch: &Batch| -> Result<f64> {
+        let time = |model: &Transformer, adapter: &Adapter, batch: &Batch| -> Result<f64> {
             let step = GradientStep::new(1.0, Activations::Kept);
+            let mut gradient = vec![0.0; adapter.parameters().len()];
             let mut best = f64::INFINITY;
             for _ in 0..2 {
                 let begun = Instant::now();
@@ -66,15 +70,19 @@ impl Speed {
             }
             Ok(best)
         };
-        let several_few = time(&model, &few)?;
+        let of =
+            |model: &Transformer| adapter(&LlamaConfig { layers: model.blocks.len(), ..base.config().clone() }, model);
+        let several = of(&model)?;
+        let several_few = time(&model, &several, &few)?;
         let tokens = (FEW as f64 * SECONDS / several_few).clamp(2.0 * FEW as f64, MANY as f64) as usize;
         let many = batch(row, tokens);
-        let several_many = time(&model, &many)?;
+        let several_many = time(&model, &several, &many)?;
         let begun = Instant::now();
-        model.loss(Some(adapter), &many)?;
+        model.loss(Some(&several), &many)?;
         let forward = (begun.elapsed().as_secs_f64() / several_many).min(1.0);
         model.blocks.truncate(1);
-        let (one_few, one_many) = (time(&model, &few)?, time(&model, &many)?);
+        let one = of(&model)?;
+        let (one_few, one_many) = (time(&model, &one, &few)?, time(&model, &one, &many)?);
         let a_block = |several: f64, one: f64| if blocks > 1 { (several - one) / (blocks - 1) as f64 } else { 0.0 };
         let (block_few, block_many) = (a_block(several_few, one_few), a_block(several_many, one_many));
         Ok(Self {
@@ -92,14 +100,6 @@ impl Speed {
         let again = if activations == Activations::Recomputed { 1.0 + self.forward } else { 1.0 };
         layers as f64 * block * again + self.head.0 + self.head.1 * trained
     }
-}
-
-/// Returns an adapter for all modules, whichever of them and of the blocks `lora` is for.
-fn typical(config: &LlamaConfig, lora: &LoraConfig, model: &Transformer) -> Result<Adapter> {
-    let sides = Projection::ALL.into_iter().flat_map(|projection| <[usize; 2]>::from(projection.shape(config)));
-    let rank = sides.fold(lora.rank, usize::min);
-    let plain = LoraConfig { rank, dora: lora.dora, ..LoraConfig::default() };
-    Ok(Adapter::new(config, &plain, 0, |layer, projection| model.weight(layer, projection))?)
 }
 
 /// Returns the line through two points: its height at 0 and its slope, neither below 0.
@@ -131,10 +131,9 @@ fn a_parameter() -> f64 {
     let mut parameters = vec![0.5; PARAMETERS];
     let gradient = vec![0.25; PARAMETERS];
     let mut optimizer = AdamW::new(PARAMETERS, 0.0);
-    let groups = [(0..PARAMETERS, 1.0)];
-    optimizer.step(&mut parameters, &gradient, 1e-3, &groups);
+    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
     let begun = Instant::now();
-    optimizer.step(&mut parameters, &gradient, 1e-3, &groups);
+    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
     begun.elapsed().as_secs_f64() / PARAMETERS as f64
 }
 

@@ -88,8 +88,8 @@ fn q4_1(block: &[u8; 20], out: &mut [f32; SIMPLE]) {
 }
 
 /// Returns the numbers of five bits of a block: the fifth bits lie in `high`, one a number.
-fn five_bits(high: &[u8; 4], nibbles: &[u8; 16]) -> [i16; SIMPLE] {
-    let high = u32::from_le_bytes(*high);
+fn five_bits(high: [u8; 4], nibbles: &[u8; 16]) -> [i16; SIMPLE] {
+    let high = u32::from_le_bytes(high);
     std::array::from_fn(|place| {
         let nibble = if place < 16 { nibbles[place] & 15 } else { nibbles[place - 16] >> 4 };
         i16::from(nibble) | ((high >> place & 1) << 4) as i16
@@ -98,14 +98,14 @@ fn five_bits(high: &[u8; 4], nibbles: &[u8; 16]) -> [i16; SIMPLE] {
 
 fn q5_0(block: &[u8; 22], out: &mut [f32; SIMPLE]) {
     let d = half(block, 0);
-    for (out, number) in out.iter_mut().zip(five_bits(part(block, 2), part(block, 6))) {
+    for (out, number) in out.iter_mut().zip(five_bits(*part(block, 2), part(block, 6))) {
         *out = f32::from(number - 16) * d;
     }
 }
 
 fn q5_1(block: &[u8; 24], out: &mut [f32; SIMPLE]) {
     let (d, m) = (half(block, 0), half(block, 2));
-    for (out, number) in out.iter_mut().zip(five_bits(part(block, 4), part(block, 8))) {
+    for (out, number) in out.iter_mut().zip(five_bits(*part(block, 4), part(block, 8))) {
         *out = f32::from(number) * d + m;
     }
 }

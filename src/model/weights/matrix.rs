@@ -3,8 +3,6 @@
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-#[cfg(test)]
-use super::super::kernel::to_bands;
 use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band};
 use super::blocks::{byte_len, decode};
 
@@ -63,7 +61,7 @@ impl Matrix {
     #[cfg(test)]
     pub(in crate::model) fn dense(rows: usize, columns: usize, mut data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
-        to_bands(&mut data, rows, columns);
+        super::super::kernel::to_bands(&mut data, rows, columns);
         Self { rows, columns, data: Data::Dense(data) }
     }
 

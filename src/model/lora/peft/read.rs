@@ -76,7 +76,10 @@ impl PeftAdapter {
         let tensors = SafeTensors::deserialize(tensors).map_err(LoraError::Tensors)?;
         let (ranks, alphas) = (config.ranks()?, config.alphas()?);
         let mut modules = BTreeMap::new();
-        for name in tensors.names() {
+        // Sorted, so that of several mistakes the same is told each time.
+        let mut names = tensors.names();
+        names.sort_unstable();
+        for name in names {
             let Some(module) = name.strip_suffix(A) else {
                 known(name, &tensors, config.use_dora)?;
                 continue;

@@ -26,42 +26,38 @@ fn kinds() -> Vec<LoraConfig> {
     ]
 }
 
-/// Returns the slope of the loss along a direction within some parameters, by differences and by the gradient.
+/// Returns the slope of the loss along a direction within some parameters by differences, and the direction.
 ///
 /// DoRA's divisors are constants in the gradient and not in the loss: along `A` and `B` the loss is compared with the
 /// magnitudes changed as much as the divisors, so that their quotient stays.
-fn slopes(tiny: &Tiny, place: &Range<usize>, step: &GradientStep, batch: &Batch) -> (f64, f64) {
-    let mut gradient = vec![0.0; tiny.adapter.parameters().len()];
-    tiny.model.loss_and_gradient(&tiny.adapter, batch, step, &mut gradient).unwrap();
-    let direction = |index: usize| if (index * 2_654_435_761) & 64 == 0 { 1.0_f32 } else { -1.0 };
-    let expected = place.clone().map(|index| f64::from(gradient[index]) * f64::from(direction(index))).sum();
+fn slope(tiny: &Tiny, places: &[Range<usize>], step: &GradientStep, batch: &Batch) -> (f64, Vec<f32>) {
+    let mut direction = vec![0.0; tiny.adapter.parameters().len()];
+    for index in places.iter().flat_map(Clone::clone) {
+        direction[index] = if (index * 2_654_435_761) & 64 == 0 { 1.0_f32 } else { -1.0 };
+    }
     let size = 2e-3_f32;
-    let before = tiny.adapter.clone();
-    let norms = tiny.model.norms(&before);
+    let norms = tiny.model.norms(&tiny.adapter);
     let at = |sign: f32| {
-        let mut moved = before.clone();
-        for index in place.clone() {
-            moved.parameters_mut()[index] += sign * size * direction(index);
+        let mut moved = tiny.adapter.clone();
+        for (parameter, direction) in moved.parameters_mut().iter_mut().zip(&direction) {
+            *parameter += sign * size * direction;
         }
         let moved_norms = tiny.model.norms(&moved);
-        for (module, (norms, moved_norms)) in before.modules().iter().zip(norms.iter().zip(moved_norms)) {
+        for (module, (norms, moved_norms)) in tiny.adapter.modules().iter().zip(norms.iter().zip(moved_norms)) {
             for ((place, norm), moved_norm) in module.magnitude().into_iter().flatten().zip(norms).zip(moved_norms) {
                 moved.parameters_mut()[place] *= moved_norm / norm;
             }
         }
-        let mut unused = vec![0.0; gradient.len()];
+        let mut unused = vec![0.0; direction.len()];
         tiny.model.loss_and_gradient(&moved, batch, step, &mut unused).unwrap() * f64::from(step.weight)
     };
-    let found = (at(1.0) - at(-1.0)) / (2.0 * f64::from(size));
-    (found, expected)
+    ((at(1.0) - at(-1.0)) / (2.0 * f64::from(size)), direction)
 }
 
 #[test]
 fn every_parameter_of_every_kind_has_the_gradient_that_differences_show() {
     let mut tiny = tiny();
-    // Two rows share what they begin with.
-    let rows = [with_prefix(&tiny, 21, 3), tiny.rows[6].clone(), with_prefix(&tiny, 21, 5)];
-    let batch = Batch::new((0..).zip(&rows));
+    let batch = tiny.batch([0, 3]);
     let weight = 1.0 / batch.trained_tokens() as f32;
     let plain = GradientStep::new(weight, Activations::Kept);
     let dropout = Some(Dropout { rate: 0.3, seed: 1 });
@@ -73,14 +69,20 @@ fn every_parameter_of_every_kind_has_the_gradient_that_differences_show() {
             let mut gradient = vec![0.0; tiny.adapter.parameters().len()];
             tiny.model.loss_and_gradient(&tiny.adapter, &batch, &step, &mut gradient).unwrap();
             assert!(gradient.iter().all(|number| number.is_finite() && *number != 0.0), "{config:?}");
-            let modules = tiny.adapter.modules().to_vec();
-            for module in modules {
-                // Within each matrix as a whole, so that rounding stays small.
-                for place in [Some(module.a()), Some(module.b()), module.magnitude()].into_iter().flatten() {
-                    let (found, expected) = slopes(&tiny, &place, &step, &batch);
-                    let error = (found - expected).abs();
-                    let right = error < 2e-3 + 0.02 * expected.abs();
-                    assert!(right, "{config:?}, {step:?}, {module:?}: {found} is not {expected}");
+            for projection in Projection::ALL {
+                let modules = tiny.adapter.modules().iter().filter(|module| module.projection == projection);
+                let modules: Vec<_> = modules.copied().collect();
+                let places =
+                    |of: fn(&Module) -> Option<Range<usize>>| modules.iter().filter_map(of).collect::<Vec<_>>();
+                // Within a kind of matrix as a whole, so that rounding stays small.
+                for places in
+                    [places(|module| Some(module.a())), places(|module| Some(module.b())), places(Module::magnitude)]
+                {
+                    let (found, direction) = slope(&tiny, &places, &step, &batch);
+                    let products = gradient.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d));
+                    let expected: f64 = products.sum();
+                    let right = (found - expected).abs() < 2e-3 + 0.02 * expected.abs();
+                    assert!(right, "{config:?}, {step:?}, {projection:?}: {found} is not {expected}");
                 }
             }
         }

@@ -11,8 +11,9 @@ use super::plan::{longest, micro_batches};
 use super::settings::{Keep, LoopSettings, Settings};
 use crate::model::ModelError;
 use crate::model::config::LlamaConfig;
+use crate::model::lora::{Adapter, LoraConfig, TargetModules};
 use crate::model::rows::TokenRow;
-use crate::model::transformer::{Activations, Speed};
+use crate::model::transformer::{Activations, Speed, Transformer};
 use crate::model::weights::{Base, Storage, WeightFiles};
 use crate::node::{Cost, NodeError, Run};
 use crate::record::{Record, RecordSet};
@@ -138,7 +139,7 @@ pub(super) fn choose(
     run: &Run<'_>,
     base: &Base,
     settings: &Settings,
-    (rows, all_tokens): (&[Row], usize),
+    (rows, all_tokens, parameters): (&[Row], usize, usize),
 ) -> Result<Choice, NodeError> {
     let (largest, a_step) = (longest(rows, &settings.training), longest_step(rows, &settings.training));
     let sum = |number: fn(&TokenRow) -> usize| largest.iter().map(|row| number(&row.tokens)).sum::<usize>();
@@ -151,7 +152,7 @@ pub(super) fn choose(
     let shape = Shape {
         config: base.config(),
         file,
-        parameters: super::parameters(base.config(), settings)?,
+        parameters,
         rank: settings.adapter.rank,
         dora: settings.adapter.dora,
         tokens,
@@ -191,8 +192,17 @@ impl KnownSpeed {
             return Ok(known);
         }
         run.progress(0, None, "", "measuring how fast this machine trains");
-        let speed = Speed::measure(base, storage, &settings.adapter.lora(), &typical(rows))?;
-        let known = Self { speed, correction: 1.0 };
+        // What is said of single blocks has no meaning in a part of the model.
+        let shape = &settings.adapter;
+        let like = LoraConfig { rank: shape.rank, dora: shape.dora, ..LoraConfig::default() };
+        let like = LoraConfig { targets: shape.targets.clone(), ..like };
+        let all = LoraConfig { targets: TargetModules::AllLinear, ..like.clone() };
+        let adapter = |config: &LlamaConfig, model: &Transformer| -> Result<Adapter, ModelError> {
+            let weight = |layer, projection| model.weight(layer, projection);
+            let adapter = Adapter::new(config, &like, 0, weight);
+            Ok(adapter.or_else(|_| Adapter::new(config, &all, 0, weight))?)
+        };
+        let known = Self { speed: Speed::measure(base, storage, adapter, &typical(rows))?, correction: 1.0 };
         run.store.put_state(&name, &known)?;
         Ok(known)
     }
@@ -260,11 +270,11 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
     let scales = (scale(count, &rows), scale(held_out_count, &held_out).max(1.0));
     let work = Work::of(&settings.training, &rows, &held_out, scales);
     let all_tokens = (work.tokens / settings.training.epochs as f64) as usize;
-    let choice = choose(run, &base, &settings, (&rows, all_tokens))?;
+    let parameters = super::parameters(base.config(), &settings)?;
+    let choice = choose(run, &base, &settings, (&rows, all_tokens, parameters))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;
     let speed = pool.install(|| KnownSpeed::of(run, &base, choice.storage, &settings, &rows))?;
-    let parameters = super::parameters(base.config(), &settings)?;
     let seconds = speed.seconds(&work, base.config(), parameters, choice.activations);
     Ok(Some(Cost {
         seconds: seconds.ceil() as u64,

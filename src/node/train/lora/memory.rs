@@ -26,7 +26,7 @@ pub(super) struct Shape<'a> {
     pub(super) parameters: usize,
     /// The adapter's rank.
     pub(super) rank: usize,
-    /// Whether it is a DoRA, which keeps more.
+    /// Whether it trains magnitudes as well.
     pub(super) dora: bool,
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
@@ -79,8 +79,8 @@ impl Shape<'_> {
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
         // A row of a block's state for each token, and what its backward pass has beside it.
-        let dora = if self.dora { transformer::dora_bytes(config, self.tokens) } else { 0 };
-        let a_block = (transformer::activation_bytes(config, self.tokens) + dora) / config.layers as u64
+        let magnitudes = if self.dora { transformer::dora_bytes(config, self.tokens) } else { 0 };
+        let a_block = (transformer::activation_bytes(config, self.tokens) + magnitudes) / config.layers as u64
             + 4 * tokens * 7 * self.rank as u64;
         let backward = 4 * tokens * (3 * config.intermediate as u64 + 8 * hidden);
         let blocks = match activations {

@@ -3,6 +3,7 @@
 //! The same settings and inputs give the same bytes, whatever the number of threads, whether or not memory allows to
 //! keep the activations, and whether the run went through or was resumed.
 
+mod adapter;
 mod checkpoint;
 mod clock;
 mod cost;
@@ -22,6 +23,8 @@ use serde_json::Value;
 
 use crate::model::ModelError;
 use crate::model::config::LlamaConfig;
+use crate::model::lora::{Adapter, Module};
+use crate::model::transformer::Transformer;
 use crate::node::{
     Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
@@ -30,8 +33,8 @@ use settings::{LoopSettings, Settings};
 /// The kind `lora`.
 pub(super) struct Lora;
 
-/// History: 1, the first; 2, micro-batches are filled by the longest rows first and compute what rows begin with in
-/// common once, event files, evaluation.
+/// History: 1, the first; 2, kinds of adapters and their settings, the warm-up of transformers, micro-batches that are filled
+/// by the longest rows first and compute what they begin with in common once, evaluation, event files.
 const VERSION: u32 = 2;
 
 static INFO: KindInfo = KindInfo {
@@ -99,9 +102,20 @@ impl Kind for Lora {
 /// Returns the parameters of the adapter for a base model.
 ///
 /// # Errors
-/// [`ModelError::Lora`] when the settings name what the base model does not have.
+/// What the settings name and the base model does not have.
 fn parameters(config: &LlamaConfig, settings: &Settings) -> Result<usize, ModelError> {
-    Ok(settings.adapter.lora().parameters(config)?)
+    let modules = adapter::lora(&settings.adapter).modules(config)?;
+    let numbers = |module: &Module| {
+        let magnitudes = module.magnitude().map_or(0, |place| place.len());
+        module.a().len() + module.b().len() + magnitudes
+    };
+    Ok(modules.iter().map(numbers).sum())
+}
+
+/// Makes the adapter that a training in full starts with.
+fn new_adapter(config: &LlamaConfig, settings: &Settings, model: &Transformer) -> Result<Adapter, ModelError> {
+    let weight = |layer, projection| model.weight(layer, projection);
+    Ok(Adapter::new(config, &adapter::lora(&settings.adapter), settings.training.seed, weight)?)
 }
 
 #[cfg(test)]

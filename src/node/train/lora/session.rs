@@ -8,15 +8,15 @@ use serde_json::json;
 use super::checkpoint::{Cursor, State, Trail};
 use super::clock::{self, Clock};
 use super::cost::{self, KnownSpeed, Work};
-use super::error::TrainError;
 use super::evaluation::HeldOut;
-use super::events;
 use super::inputs::{self, Reader, Row};
 use super::memory::{Choice, human};
 use super::plan::{Epoch, longest, micro_batches};
 use super::samples::{self, Question};
-use super::settings::{Divergence, Keep, Settings};
+use super::settings::{Keep, Settings};
 use super::warm::Warm;
+use super::watch::Watched;
+use super::{events, new_adapter};
 use crate::model::ModelError;
 use crate::model::config::LlamaConfig;
 use crate::model::lora::{Adapter, random};
@@ -25,9 +25,6 @@ use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Noise
 use crate::model::weights::Base;
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
-
-/// Rows of a step that an error names.
-const NAMED: usize = 8;
 
 /// A training under way.
 struct Session<'a> {
@@ -53,9 +50,9 @@ struct Session<'a> {
 pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
     let settings: Settings = run.settings()?;
     let base = Base::open(&run.weight_files()?)?;
-    let reader = Reader::new(&base, &settings)?;
-    // What the settings ask of the base in vain is said before anything takes time.
+    // What the adapter's settings mean for this base is told before anything takes long.
     let parameters = super::parameters(base.config(), &settings)?;
+    let reader = Reader::new(&base, &settings)?;
     let warm = Warm::of(run, &settings, base.config())?;
     let data = inputs::read(run, &reader, warm.as_ref())?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
@@ -63,7 +60,7 @@ pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
     pool.install(|| {
         let all_tokens = data.rows.iter().chain(&data.held_out).map(|row| row.tokens.ids.len()).sum();
         let rows = if data.rows.is_empty() { &data.held_out } else { &data.rows };
-        let choice = cost::choose(run, &base, &settings, (rows, all_tokens))?;
+        let choice = cost::choose(run, &base, &settings, (rows, all_tokens, parameters))?;
         let speed = KnownSpeed::of(run, &base, choice.storage, &settings, rows)?;
         let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
         let config = base.config().clone();
@@ -72,7 +69,7 @@ pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
             run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
         })?;
         drop(base);
-        let adapter = first_adapter(run, &config, &settings, warm.as_ref(), &model)?;
+        let adapter = first_adapter(run, &config, &settings, (&model, warm.as_ref()))?;
         let questions = samples::questions(&reader, &data.asked)?;
         let held_out = HeldOut::new(&data.held_out, &settings.training);
         let mut session = Session::new(run, &settings, &reader, &data.rows, model, adapter)?;
@@ -96,16 +93,12 @@ fn first_adapter(
     run: &Run<'_>,
     config: &LlamaConfig,
     settings: &Settings,
-    warm: Option<&Warm>,
-    model: &Transformer,
+    (model, warm): (&Transformer, Option<&Warm>),
 ) -> Result<Adapter, NodeError> {
-    let lora = settings.adapter.lora();
-    if let Some(warm) = warm {
-        warm.check(run, &lora.modules(config)?)?;
-        return Ok(warm.adapter.clone());
-    }
-    let weight = |layer, projection| model.weight(layer, projection);
-    Ok(Adapter::new(config, &lora, settings.training.seed, weight)?)
+    let fresh = new_adapter(config, settings, model)?;
+    let Some(warm) = warm else { return Ok(fresh) };
+    warm.check(run, &fresh)?;
+    Ok(warm.adapter.clone())
 }
 
 impl<'a> Session<'a> {
@@ -165,7 +158,8 @@ impl<'a> Session<'a> {
         let batch = Batch::new(rows.iter().map(|row| (0, &row.tokens)));
         self.run.progress(0, Some(self.steps), "steps", "rehearsing the longest micro-batch");
         let mut gradient = vec![0.0; self.adapter.parameters().len()];
-        let step = self.gradient_step(1.0);
+        let plain = GradientStep::new(1.0, self.activations);
+        let step = GradientStep { dropout: self.dropout(), noise: self.noise(), ..plain };
         let begun = Instant::now();
         self.model.loss_and_gradient(&self.adapter, &batch, &step, &mut gradient)?;
         let took = begun.elapsed().as_secs_f64();
@@ -241,7 +235,9 @@ impl<'a> Session<'a> {
             .collect();
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
         let mut gradient = vec![0.0; self.adapter.parameters().len()];
-        let step = self.gradient_step(1.0 / trained as f32);
+        let plain = GradientStep::new(1.0 / trained as f32, self.activations);
+        let label_smoothing = self.settings.optimizer.label_smoothing as f32;
+        let step = GradientStep { dropout: self.dropout(), noise: self.noise(), label_smoothing, ..plain };
         let mut loss = 0.0;
         for batch in &batches {
             loss += self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient)?;
@@ -249,31 +245,14 @@ impl<'a> Session<'a> {
         let rate = self.settings.optimizer.rate(self.cursor.step, self.steps);
         let norm = clip(&mut gradient, self.settings.optimizer.max_grad_norm);
         let mean = loss / trained as f64;
-        self.watch(&indices, mean, norm, rate)?;
+        let all = self.rows;
+        let ids = indices.iter().map(|(_, row)| all[*row].id.as_str()).collect();
+        let watched = Watched { step: self.cursor.step + 1, loss: mean, norm, rate, rows: ids };
+        self.cursor.watch.check(&watched, self.settings.training.divergence)?;
         let groups = self.adapter.rate_groups(self.settings.optimizer.loraplus_ratio);
         self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate, &groups);
         self.record(loss, trained as u64, norm, rate);
         Ok((mean, batches.iter().map(Batch::tokens).sum()))
-    }
-
-    /// Ends the training when the loss is no number or explodes.
-    fn watch(&mut self, indices: &[(usize, usize)], loss: f64, norm: f64, rate: f64) -> Result<(), TrainError> {
-        let step = self.cursor.step + 1;
-        let rows = || {
-            let named = indices.iter().take(NAMED).map(|(_, row)| format!("`{}`", self.rows[*row].id.escape_debug()));
-            let more = indices.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{}{more}", named.collect::<Vec<_>>().join(", "))
-        };
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(TrainError::Diverged { step, loss, norm, rate, rows: rows() });
-        }
-        match self.cursor.watch.take(loss) {
-            Some(mean) if self.settings.training.divergence == Divergence::Fail => {
-                Err(TrainError::Exploded { step, loss, mean, rate, rows: rows() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Measures the loss on held-out rows, keeps the best, and generates answers.
@@ -327,18 +306,18 @@ impl<'a> Session<'a> {
         self.cursor.metrics.push('\n');
     }
 
-    /// Returns how gradients are computed, of the loss times `weight`.
-    fn gradient_step(&self, weight: f32) -> GradientStep {
-        let adapter = &self.settings.adapter;
-        let seed = |name: &str| random::mix(&[self.settings.training.seed, random::name(name)]);
-        let (rate, alpha) = (adapter.dropout as f32, adapter.neftune_alpha as f32);
-        GradientStep {
-            weight,
-            dropout: (rate > 0.0).then(|| Dropout { rate, seed: seed("dropout") }),
-            noise: (alpha > 0.0).then(|| Noise { alpha, seed: seed("noise") }),
-            label_smoothing: adapter.label_smoothing as f32,
-            activations: self.activations,
-        }
+    /// Returns the dropout of the next step.
+    fn dropout(&self) -> Option<Dropout> {
+        let seed = random::mix(&[self.settings.training.seed, random::name("dropout")]);
+        let rate = self.settings.adapter.dropout as f32;
+        (rate > 0.0).then_some(Dropout { rate, seed })
+    }
+
+    /// Returns the noise on the embeddings.
+    fn noise(&self) -> Option<Noise> {
+        let seed = random::mix(&[self.settings.training.seed, random::name("noise")]);
+        let alpha = self.settings.adapter.neftune_alpha as f32;
+        (alpha > 0.0).then_some(Noise { alpha, seed })
     }
 
     /// Keeps the state.
@@ -370,8 +349,7 @@ impl<'a> Session<'a> {
             self.adapter.parameters_mut().copy_from_slice(&best);
         }
         let mut files = BTreeMap::new();
-        let adapter = self.adapter.to_peft(self.settings.adapter.dropout)?;
-        for (name, bytes) in adapter {
+        for (name, bytes) in self.adapter.to_peft(self.settings.adapter.dropout).map_err(ModelError::Lora)? {
             files.insert(name.to_owned(), self.run.store.put_file_bytes(&bytes)?);
         }
         let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;

@@ -56,16 +56,14 @@ impl Warm {
         Ok(Some(Self { adapter, count, learnt }))
     }
 
-    /// Refuses a pinned adapter of other modules than those that a training in full starts with.
-    pub(super) fn check(&self, run: &Run<'_>, fresh: &[Module]) -> Result<(), TrainError> {
-        let pinned = self.adapter.modules();
-        // Ranks and DoRA's magnitudes are in the places.
-        let shape = |module: &Module| (module.layer, module.projection, module.a(), module.b(), module.magnitude());
-        let scale = |module: &Module| module.scale().to_bits();
-        let what = if !pinned.iter().map(shape).eq(fresh.iter().map(shape)) {
+    /// Refuses a pinned adapter of another shape than the one that a training in full starts with.
+    pub(super) fn check(&self, run: &Run<'_>, fresh: &Adapter) -> Result<(), TrainError> {
+        let [ours, theirs] = [&self.adapter, fresh].map(Adapter::modules);
+        let shapes = |modules: &[Module]| -> Vec<_> { modules.iter().map(|module| (module.a(), module.b())).collect() };
+        let what = if shapes(ours) != shapes(theirs) {
             "its rank or its modules are not those of the settings"
-        } else if !pinned.iter().map(scale).eq(fresh.iter().map(scale)) {
-            "its `alpha` is not that of the settings"
+        } else if ours != theirs {
+            "its `alpha` or its kind is not that of the settings"
         } else {
             return Ok(());
         };

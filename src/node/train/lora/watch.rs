@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::TrainError;
+use super::settings::Divergence;
+
 /// What the loss may grow to, over its running mean.
 const RATIO: f64 = 3.0;
 /// The share of a step's loss in the running mean: some twenty steps count.
@@ -13,6 +16,37 @@ const FIRST: u64 = 10;
 /// The least mean, in nats: what was learnt by heart may be forgotten again.
 const LEAST: f64 = 1.0;
 
+/// Rows of a step that an error names.
+const NAMED: usize = 8;
+
+/// A step as it is watched.
+#[derive(Clone, Debug)]
+pub(super) struct Watched<'a> {
+    /// Its number, from 1.
+    pub(super) step: u64,
+    /// The mean loss.
+    pub(super) loss: f64,
+    /// The norm of the gradient.
+    pub(super) norm: f64,
+    /// The learning rate.
+    pub(super) rate: f64,
+    /// The ids of its rows.
+    pub(super) rows: Vec<&'a str>,
+}
+
+impl Watched<'_> {
+    /// Names the first rows.
+    fn named(&self) -> String {
+        let named = self.rows.iter().take(NAMED).map(|id| format!("`{}`", id.escape_debug()));
+        let mut text = named.collect::<Vec<_>>().join(", ");
+        let more = self.rows.len().saturating_sub(NAMED);
+        if more > 0 {
+            text.push_str(&format!(" and {more} more"));
+        }
+        text
+    }
+}
+
 /// The loss so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,8 +57,25 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Takes in a step.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] when its loss or gradient is no number, [`TrainError::Exploded`] when the loss explodes.
+    pub(super) fn check(&mut self, watched: &Watched<'_>, divergence: Divergence) -> Result<(), TrainError> {
+        let Watched { step, loss, norm, rate, .. } = *watched;
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(TrainError::Diverged { step, loss, norm, rate, rows: watched.named() });
+        }
+        match self.take(loss) {
+            Some(mean) if divergence == Divergence::Fail => {
+                Err(TrainError::Exploded { step, loss, mean, rate, rows: watched.named() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes in a step's loss; returns the running mean when the loss has grown far beyond it.
-    pub(super) fn take(&mut self, loss: f64) -> Option<f64> {
+    fn take(&mut self, loss: f64) -> Option<f64> {
         if self.steps == 0 {
             (self.mean, self.recent) = (loss, loss);
         }
@@ -43,6 +94,23 @@ mod tests {
     fn explodes_at(losses: impl IntoIterator<Item = f64>) -> Option<usize> {
         let mut watch = Watch::default();
         losses.into_iter().position(|loss| watch.take(loss).is_some())
+    }
+
+    #[test]
+    fn an_explosion_names_the_step_and_its_rows_unless_it_is_to_be_ignored() {
+        let names: Vec<String> = (0..10).map(|row| format!("row-{row}")).collect();
+        let run = |divergence: Divergence| {
+            let mut watch = Watch::default();
+            (1..=40).try_for_each(|step| {
+                let loss = if step < 30 { 2.0 } else { 20.0 };
+                let rows = names.iter().map(String::as_str).collect();
+                watch.check(&Watched { step, loss, norm: 1.0, rate: 0.1, rows }, divergence)
+            })
+        };
+        let error = run(Divergence::Fail).unwrap_err().to_string();
+        assert!(error.starts_with("the loss exploded in step 30: it is 20.000, its running mean is 2.000;"), "{error}");
+        assert!(error.ends_with("`row-6`, `row-7` and 2 more"), "{error}");
+        run(Divergence::Ignore).unwrap();
     }
 
     #[test]

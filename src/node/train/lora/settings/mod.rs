@@ -88,7 +88,7 @@ impl Settings {
         let wrong = checks.into_iter().flatten().filter(|(_, good, _)| !good);
         let mut problems: Vec<SettingProblem> =
             wrong.map(|(key, _, range)| settings::out_of_range(&[key], range)).collect();
-        problems.extend(self.adapter.problems());
+        problems.extend(super::adapter::problems(&self.adapter));
         problems.extend(self.training.contradictions());
         problems
     }

@@ -22,11 +22,13 @@ pub(in super::super) struct OptimizerSettings {
     pub(in super::super) warmup_ratio: f64,
     /// AdamW's decoupled weight decay.
     pub(in super::super) weight_decay: f64,
+    /// A step's gradient is shortened to this norm.
+    pub(in super::super) max_grad_norm: f64,
     /// How much greater the learning rate of `B` is than that of `A` (LoRA+); 16 is usual with it.
     #[schemars(range(min = 1))]
     pub(in super::super) loraplus_ratio: f64,
-    /// A step's gradient is shortened to this norm.
-    pub(in super::super) max_grad_norm: f64,
+    /// The share of each target's probability that is spread evenly over the vocabulary.
+    pub(in super::super) label_smoothing: f64,
 }
 
 impl Default for OptimizerSettings {
@@ -37,8 +39,9 @@ impl Default for OptimizerSettings {
             warmup_steps: None,
             warmup_ratio: 0.03,
             weight_decay: 0.0,
-            loraplus_ratio: 1.0,
             max_grad_norm: 1.0,
+            loraplus_ratio: 1.0,
+            label_smoothing: 0.0,
         }
     }
 }
@@ -74,6 +77,7 @@ impl OptimizerSettings {
             ("warmup-ratio", (0.0..=1.0).contains(&self.warmup_ratio), "a number from 0 to 1"),
             ("weight-decay", (0.0..1.0).contains(&self.weight_decay), "a number from 0 to below 1"),
             ("loraplus-ratio", (1.0..=1e6).contains(&self.loraplus_ratio), "a number from 1, often 16"),
+            ("label-smoothing", (0.0..1.0).contains(&self.label_smoothing), "a number from 0 to below 1, often 0.1"),
             ("max-grad-norm", self.max_grad_norm > 0.0, "a number above 0, often 1"),
         ]
     }
