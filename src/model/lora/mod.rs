@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::LlamaConfig;
+use super::config::ModelConfig;
 
 /// A projection of a block that an adapter can be trained for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
@@ -56,7 +56,7 @@ impl Projection {
     }
 
     /// Returns the numbers of its inputs and of its outputs.
-    pub fn shape(self, config: &LlamaConfig) -> (usize, usize) {
+    pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
         let queries = config.heads * config.head_dim;
         let keys = config.kv_heads * config.head_dim;
         match self {
@@ -65,6 +65,15 @@ impl Projection {
             Self::O => (queries, config.hidden),
             Self::Gate | Self::Up => (config.hidden, config.intermediate),
             Self::Down => (config.intermediate, config.hidden),
+        }
+    }
+
+    /// Returns whether the frozen projection adds a bias.
+    pub fn has_bias(self, config: &ModelConfig) -> bool {
+        match self {
+            Self::Q | Self::K | Self::V => config.biases.attention_inputs,
+            Self::O => config.biases.attention_output,
+            Self::Gate | Self::Up | Self::Down => config.biases.feed_forward,
         }
     }
 }
@@ -115,7 +124,7 @@ impl Adapter {
     /// Makes a new adapter as PEFT does: `A` uniform between ± 1/√inputs, `B` zero, so that it changes nothing yet.
     ///
     /// Each number of `A` is drawn from `seed`, the module's name and its place alone.
-    pub fn new(config: &LlamaConfig, targets: &[Projection], rank: usize, alpha: f64, seed: u64) -> Self {
+    pub fn new(config: &ModelConfig, targets: &[Projection], rank: usize, alpha: f64, seed: u64) -> Self {
         let mut adapter = Self::zeros(config, targets, rank, alpha);
         for module in adapter.modules.clone() {
             let stream = random::mix(&[seed, random::name(&module.name())]);
@@ -129,7 +138,7 @@ impl Adapter {
     }
 
     /// Makes an adapter of zeros.
-    fn zeros(config: &LlamaConfig, targets: &[Projection], rank: usize, alpha: f64) -> Self {
+    fn zeros(config: &ModelConfig, targets: &[Projection], rank: usize, alpha: f64) -> Self {
         let mut modules = Vec::new();
         let mut start = 0;
         for layer in 0..config.layers {

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::config::LlamaConfig;
+use super::super::config::ModelConfig;
 use super::super::{ModelError, Result};
 use super::{Adapter, Module, Projection};
 
@@ -71,7 +71,7 @@ impl Adapter {
     ///
     /// # Errors
     /// [`ModelError::Adapter`] when it was made for another model, or is of a kind that is not read.
-    pub fn from_peft(base: &LlamaConfig, config: &Path, tensors: &Path) -> Result<Self> {
+    pub fn from_peft(base: &ModelConfig, config: &Path, tensors: &Path) -> Result<Self> {
         let refused = |what: String| ModelError::Adapter { what };
         let peft: PeftConfig = serde_json::from_slice(&fs_err::read(config)?)
             .map_err(|cause| ModelError::Json { path: config.to_owned(), cause })?;

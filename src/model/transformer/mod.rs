@@ -14,7 +14,7 @@ mod rope;
 
 use std::ops::Range;
 
-use super::config::LlamaConfig;
+use super::config::ModelConfig;
 use super::kernel::Panels;
 use super::lora::{Adapter, Projection};
 use super::weights::{Base, Matrix, Storage};
@@ -172,10 +172,11 @@ pub struct GradientStep {
 }
 
 /// Returns the bytes of the intermediate results that are kept for so many tokens.
-pub fn activation_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
+pub fn activation_bytes(config: &ModelConfig, tokens: usize) -> u64 {
     let queries = config.heads * config.head_dim;
     let keys = config.kv_heads * config.head_dim;
-    let a_block = 4 * config.hidden + 2 * queries + 2 * keys + 3 * config.intermediate;
+    let plain_heads = if config.has_head_norms() { queries + keys } else { 0 };
+    let a_block = 4 * config.hidden + 2 * queries + 2 * keys + plain_heads + 3 * config.intermediate;
     4 * (config.layers * a_block * tokens) as u64
 }
 

@@ -10,7 +10,7 @@ use super::error::TrainError;
 use super::inputs::{self, Row};
 use super::plan::{Epoch, MICRO_BATCH_TOKENS, micro_batches};
 use super::settings::Settings;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, random};
 use crate::model::optimizer::{AdamW, clip};
 use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Transformer};
@@ -225,7 +225,7 @@ impl<'a> Session<'a> {
 }
 
 /// Returns how weights are kept: dense where they take at most half of the memory.
-fn storage(config: &LlamaConfig, memory: u64) -> Storage {
+fn storage(config: &ModelConfig, memory: u64) -> Storage {
     let tables = if config.tied { 1 } else { 2 } * config.vocabulary * config.hidden;
     let bytes = 4 * (config.block_weights() + tables) as u64;
     if bytes <= memory / 2 { Storage::Dense } else { Storage::AsStored }
@@ -233,7 +233,7 @@ fn storage(config: &LlamaConfig, memory: u64) -> Storage {
 
 /// Returns whether activations are kept: where those of the longest row, and of a usual part, take at most a quarter of
 /// the memory.
-fn activations(config: &LlamaConfig, longest: usize, memory: u64) -> Activations {
+fn activations(config: &ModelConfig, longest: usize, memory: u64) -> Activations {
     let bytes = transformer::activation_bytes(config, longest.max(MICRO_BATCH_TOKENS));
     if bytes <= memory / 4 { Activations::Kept } else { Activations::Recomputed }
 }
