@@ -67,19 +67,32 @@ fn cut(request: &Asked, content: &[u8], count: usize) -> Told {
 fn breaking(sent: Vec<u8>) -> Body {
     let parts: Vec<std::io::Result<Vec<u8>>> =
         vec![Ok(sent), Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "gone"))];
-    Body::from_stream(Parts(parts.into_iter()))
+    Body::from_stream(Parts { items: parts.into_iter(), has_waited: false })
 }
 
-struct Parts(std::vec::IntoIter<std::io::Result<Vec<u8>>>);
+/// What is sent, then a break: after a while, so that the server has sent it by then.
+struct Parts {
+    items: std::vec::IntoIter<std::io::Result<Vec<u8>>>,
+    has_waited: bool,
+}
 
 impl futures_core::Stream for Parts {
     type Item = std::io::Result<Vec<u8>>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
-        _context: &mut std::task::Context<'_>,
+        context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.0.next())
+        if self.items.len() == 1 && !self.has_waited {
+            self.has_waited = true;
+            let waker = context.waker().clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                waker.wake();
+            });
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(self.items.next())
     }
 }
 

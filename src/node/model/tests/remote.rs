@@ -104,26 +104,39 @@ impl Served {
             _ => builder.header("content-range", format!("bytes {start}-{}/{}", content.len() - 1, content.len())),
         };
         if self.habit == Habit::BreaksOff && rest.len() > 2_000 {
-            let parts = [Ok(rest[..2_000].to_vec()), Err(std::io::Error::other("gone"))];
+            let parts = vec![Ok(rest[..2_000].to_vec()), Err(std::io::Error::other("gone"))];
             return builder
                 .header("content-length", rest.len())
-                .body(Body::from_stream(Parts(parts.into_iter())))
+                .body(Body::from_stream(Parts { items: parts.into_iter(), has_waited: false }))
                 .unwrap();
         }
         builder.body(Body::from(rest)).unwrap()
     }
 }
 
-struct Parts(std::array::IntoIter<std::io::Result<Vec<u8>>, 2>);
+/// What is sent, then a break: after a while, so that the server has sent it by then.
+struct Parts {
+    items: std::vec::IntoIter<std::io::Result<Vec<u8>>>,
+    has_waited: bool,
+}
 
 impl futures_core::Stream for Parts {
     type Item = std::io::Result<Vec<u8>>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
-        _context: &mut std::task::Context<'_>,
+        context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
-        std::task::Poll::Ready(self.0.next())
+        if self.items.len() == 1 && !self.has_waited {
+            self.has_waited = true;
+            let waker = context.waker().clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                waker.wake();
+            });
+            return std::task::Poll::Pending;
+        }
+        std::task::Poll::Ready(self.items.next())
     }
 }
 
@@ -203,7 +216,7 @@ fn a_sharded_repository_comes_whole_over_a_connection_that_breaks_and_keeps_the_
     for (name, content) in shards().iter().filter(|(name, _)| files.contains_key(*name)) {
         assert_eq!(files[*name].digest, Digest::of(content), "{name}");
     }
-    let asked = server.asked("/store/me/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model%2D1%2Esafetensors");
+    let asked = server.asked("/store/me/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model-1.safetensors");
     assert_eq!(asked.len(), 5, "9,000 bytes in parts of 2,000: {asked:?}");
     assert!(asked[1].1["range"].starts_with("bytes=2000-"));
     let notes = bench.events.notes();
@@ -238,7 +251,7 @@ fn what_the_hubs_own_tools_fetched_is_not_fetched_again() {
     let Artifact::Folder { files } = &outcome.outputs["weights"] else { panic!("no folder") };
     assert_eq!(files["model-2.safetensors"].digest, Digest::of(&shards()[5].1));
     let asked: Vec<String> = server.asked("/store/").into_iter().map(|(path, _)| path).collect();
-    assert!(matches!(&asked[..], [one] if one.ends_with("model%2D2%2Esafetensors")), "{asked:?}");
+    assert!(matches!(&asked[..], [one] if one.ends_with("model-2.safetensors")), "{asked:?}");
 }
 
 #[test]
@@ -285,7 +298,7 @@ fn bytes_that_are_not_those_announced_are_refused_and_nothing_of_them_is_kept() 
     assert_eq!(error.code.as_deref(), Some("model::other_content"));
     let left: Vec<_> = fs_err::read_dir(bench.store.root().join("scratch/fetched")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(server.asked("/store/me/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model%2D1").len(), 1);
+    assert_eq!(server.asked("/store/me/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model-1").len(), 1);
 }
 
 /// A registry with one model, and the model's bytes.
