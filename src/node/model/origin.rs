@@ -77,7 +77,7 @@ pub(super) struct BadOrigin {
 /// From this likeness (Jaro, 0 to 1) on, a word is an origin misspelt, and no model's name.
 const ORIGIN_LIKENESS: f64 = 0.85;
 const FORMS: &str =
-    "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `hf:OWNER/NAME@REVISION`, `https://…`, `pypi:NAME==VERSION`";
+    "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `hf:OWNER/NAME@REVISION`, `pypi:NAME==VERSION`, `https://…`";
 
 impl FromStr for Origin {
     type Err = BadOrigin;
