@@ -146,7 +146,8 @@ fn node_keys(info: &KindInfo) -> Map<String, Value> {
     if info.family == Family::Export {
         keys.insert("gate".into(), json!({ "type": "string", "description": "The eval.gate that must be met." }));
     }
-    if info.pinned {
+    // Whether a base model is pinned, its settings say.
+    if info.pinned || info.family == Family::Model {
         keys.insert(
             "refresh".into(),
             json!({ "type": "string", "description": "manual, always, or an age such as 24h." }),

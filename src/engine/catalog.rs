@@ -73,8 +73,8 @@ impl KindFacts for KindOf {
         self.0.info().fields
     }
 
-    fn pinned(&self) -> bool {
-        self.0.info().pinned
+    fn pinned(&self, settings: &Value) -> bool {
+        self.0.is_pinned(settings)
     }
 
     fn effect(&self, settings: &Value) -> bool {

@@ -105,7 +105,7 @@ impl Executor<'_> {
         if kind.is_effect(&prepared.settings) {
             return Ok(None);
         }
-        if !kind.info().pinned {
+        if !kind.is_pinned(&prepared.settings) {
             return Ok(store.hit(&prepared.key)?);
         }
         let mut lock = self.resolver.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +195,8 @@ impl Executor<'_> {
     ) -> Result<Arc<Known>, EngineError> {
         let store = self.resolver.store;
         let info = kind.info();
-        let key = if info.pinned { snapshot_key(&prepared.key, &outcome.outputs) } else { prepared.key };
+        let is_pinned = kind.is_pinned(&prepared.settings);
+        let key = if is_pinned { snapshot_key(&prepared.key, &outcome.outputs) } else { prepared.key };
         let record = ActionRecord {
             explained: prepared.explained.clone(),
             outputs: outcome.outputs,
@@ -212,7 +213,7 @@ impl Executor<'_> {
             return Ok(Arc::new(record.known(key)));
         }
         let record = self.first_record_stays(node, key, record, info.determinism)?;
-        let durable = info.weight == Weight::Heavy || info.pinned;
+        let durable = info.weight == Weight::Heavy || is_pinned;
         store.publish(&key, &record, durable)?;
         if let Some(remote) = store.remote_root()
             && let Err(error) = self.share(&key, &record)
@@ -221,7 +222,7 @@ impl Executor<'_> {
             let text = format!("`{}` cannot be written, so results stay on this machine: {error}", remote.display());
             self.observer.said(&node.name, &Said::Warning { text });
         }
-        if info.pinned {
+        if is_pinned {
             self.pin(node, prepared, &record)?;
         }
         Ok(Arc::new(record.known(key)))

@@ -87,7 +87,7 @@ impl Resolver<'_> {
         }
         let kind = self.kind(node)?;
         let parts = self.parts(node, kind, known)?;
-        if kind.info().pinned {
+        if kind.is_pinned(&parts.settings) {
             return self.decide_pinned(node, self.prepared(parts, known)?);
         }
         if kind.is_effect(&parts.settings) {
@@ -117,7 +117,7 @@ impl Resolver<'_> {
     /// Returns what a node gave when it was last built, if the store still has it; of a pinned node, its snapshot.
     pub fn last_built(&self, index: NodeIndex) -> Result<Option<Arc<Known>>, EngineError> {
         let node = &self.graph[index];
-        if self.kind(node)?.info().pinned {
+        if self.kind(node)?.is_pinned(&node.settings) {
             let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             let entry = lock.get(&node.name).filter(|entry| entry.kind == node.kind_name);
             return self.admitted_hit(entry.map(|entry| self.pinned(entry)).transpose()?);

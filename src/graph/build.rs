@@ -43,7 +43,7 @@ fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Vec<GraphE
 fn check_refresh(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
     for draft in drafts {
         if let (Some(refresh), Some(kind)) = (&draft.declaration.refresh, draft.kind)
-            && !kind.pinned()
+            && !kind.pinned(&draft.node.settings)
         {
             let node = draft.declaration.name.value.clone();
             problems.push(GraphError::NeedlessRefresh { node, at: refresh.span });

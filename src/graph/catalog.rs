@@ -29,8 +29,8 @@ pub trait KindFacts: Sync {
     /// Returns the fields that others may read; `*` stands for any.
     fn fields(&self) -> &'static [&'static str];
 
-    /// Returns whether the result is a snapshot of something remote.
-    fn pinned(&self) -> bool;
+    /// Returns whether the result of a node with these canonical settings is a snapshot of something remote.
+    fn pinned(&self, settings: &Value) -> bool;
 
     /// Returns whether a run with these canonical settings changes something outside the project.
     fn effect(&self, settings: &Value) -> bool;

@@ -1,18 +1,75 @@
-//! Hyperparameters of a Llama-family model, and the frequencies of its rotary embedding.
+//! Hyperparameters of a decoder of the Llama family, and the frequencies of its rotary embedding.
 //!
 //! They come from a GGUF's metadata or from `config.json`; what is read is checked here, so that the transformer can
-//! rely on it.
+//! rely on it. All architectures here are Llama's with small additions: biases in Qwen2, normalised heads in Qwen3.
 
 use std::f64::consts::TAU;
 
 use super::{ModelError, Result};
 
 /// The architectures that are trained, for messages.
-pub const KNOWN_ARCHITECTURES: &str = "llama (also SmolLM2 and Mistral)";
+pub const KNOWN_ARCHITECTURES: &str = "llama (also SmolLM2 and Mistral), qwen2 (also Qwen2.5), qwen3";
 
-/// Hyperparameters of a Llama-family model.
+/// What a model computes beside Llama's own steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama 2 and 3, SmolLM2, Mistral.
+    Llama,
+    /// Qwen2 and Qwen2.5: queries, keys and values have biases.
+    Qwen2,
+    /// Qwen3: each head of queries and keys is normalised before it is turned.
+    Qwen3,
+}
+
+/// Which projections add a frozen bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub attention_inputs: bool,
+    /// Attention's output.
+    pub attention_output: bool,
+    /// All three of the feed-forward block.
+    pub feed_forward: bool,
+}
+
+impl Architecture {
+    /// Returns the architecture by `model_type` of `config.json`.
+    pub fn from_model_type(name: &str) -> Option<Self> {
+        match name {
+            "llama" | "mistral" => Some(Self::Llama),
+            "qwen2" => Some(Self::Qwen2),
+            "qwen3" => Some(Self::Qwen3),
+            _ => None,
+        }
+    }
+
+    /// Returns the architecture by `general.architecture` of a GGUF.
+    pub fn from_gguf(name: &str) -> Option<Self> {
+        [Self::Llama, Self::Qwen2, Self::Qwen3].into_iter().find(|known| known.gguf_name() == name)
+    }
+
+    /// Returns the name in a GGUF, with which its keys begin, too.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+        }
+    }
+
+    /// Returns whether a GGUF has a head's rows of queries and keys in pairs, not half after half.
+    pub fn has_paired_rows(self) -> bool {
+        self == Self::Llama
+    }
+}
+
+/// Hyperparameters of a model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LlamaConfig {
+pub struct ModelConfig {
+    /// What is computed.
+    pub architecture: Architecture,
+    /// Which projections add a bias.
+    pub biases: Biases,
     /// Features of the residual stream.
     pub hidden: usize,
     /// Features inside the feed-forward block.
@@ -63,7 +120,12 @@ pub enum RopeScaling {
 /// More layers, heads or features of a head has no model; so the number of all weights fits into 64 bits.
 const LARGEST_COUNT: usize = 1 << 12;
 
-impl LlamaConfig {
+impl ModelConfig {
+    /// Returns whether the heads of queries and keys are normalised.
+    pub fn has_head_norms(&self) -> bool {
+        self.architecture == Architecture::Qwen3
+    }
+
     /// Refuses sizes that cannot be a model's.
     ///
     /// # Errors
@@ -100,7 +162,7 @@ impl LlamaConfig {
 ///
 /// The ramp of Llama 3 is that of `convert_hf_to_gguf.py` and of the reference implementation in transformers.
 ///
-/// Of a head that no model has, only the first are returned: [`LlamaConfig`] is refused then.
+/// Of a head that no model has, only the first are returned: [`ModelConfig`] is refused then.
 pub fn rope_frequencies(head_dim: usize, base: f64, scaling: RopeScaling) -> Vec<f64> {
     (0..head_dim.min(LARGEST_COUNT) / 2)
         .map(|pair| base.powf(-2.0 * pair as f64 / head_dim as f64))

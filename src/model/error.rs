@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use super::gguf::GgufError;
 use super::lora::LoraError;
+use super::safetensors::SafetensorsError;
 
 /// Results of reading and running models.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
@@ -12,30 +14,14 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 /// What can be wrong with a model's files.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ModelError {
-    /// The header of a weights file cannot be read.
-    #[error("`{path}` cannot be read as {format}")]
-    #[diagnostic(code(model::unreadable_weights), help("fetch the file again; a GGUF starts with the letters `GGUF`"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What it should be.
-        format: &'static str,
-        /// Why it is not.
-        #[source]
-        cause: Box<candle_core::Error>,
-    },
-    /// A safetensors header that does not fit its file.
-    #[error("`{path}` is no whole safetensors file: {what}")]
-    #[diagnostic(
-        code(model::damaged_safetensors),
-        help("fetch the file again and compare its size with the publisher's")
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        what: String,
-    },
+    /// A GGUF that cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Gguf(#[from] GgufError),
+    /// A safetensors file that cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Safetensors(#[from] SafetensorsError),
     /// A folder without a file that a model needs.
     #[error("the model's folder has no `{name}`")]
     #[diagnostic(
@@ -45,6 +31,25 @@ pub enum ModelError {
     MissingFile {
         /// The file's name.
         name: &'static str,
+    },
+    /// A file of weights that the index names and the folder lacks.
+    #[error("the model's index names `{name}`, which its folder does not have")]
+    #[diagnostic(code(model::missing_shard), help("fetch all files that `model.safetensors.index.json` names"))]
+    MissingShard {
+        /// The file's name.
+        name: String,
+    },
+    /// One tensor in two files.
+    #[error("the tensor `{name}` is in `{}` and in `{}`", files[0], files[1])]
+    #[diagnostic(
+        code(model::tensor_twice),
+        help("leave one set of weights in the folder, or `model.safetensors.index.json` that says which counts")
+    )]
+    TensorTwice {
+        /// Its name.
+        name: String,
+        /// The files.
+        files: [String; 2],
     },
     /// A JSON file of the model that is not what it should be.
     #[error("`{path}` is not the JSON that a model has under this name")]
@@ -60,7 +65,7 @@ pub enum ModelError {
     #[error("the base model has the architecture `{found}`, trained are: {known}")]
     #[diagnostic(
         code(model::unknown_architecture),
-        help("set `model.base` to a model of the Llama family, such as Llama 3, SmolLM2 or Mistral")
+        help("set `model.base` to a model of one of these architectures, such as Llama 3, SmolLM2, Mistral or Qwen3")
     )]
     Architecture {
         /// What the file says.
@@ -68,9 +73,12 @@ pub enum ModelError {
         /// What is known.
         known: &'static str,
     },
-    /// A variation of the Llama architecture that is not computed here.
+    /// A variation of an architecture that is not computed here.
     #[error("the base model has {what}, which is not trained here")]
-    #[diagnostic(code(model::unsupported_feature), help("set `model.base` to a plain Llama-family model"))]
+    #[diagnostic(
+        code(model::unsupported_feature),
+        help("set `model.base` to a model without it; of quantised weights take the publisher's plain ones or a GGUF")
+    )]
     Unsupported {
         /// The variation.
         what: String,
@@ -89,6 +97,34 @@ pub enum ModelError {
         /// Its name, as the file should have it.
         name: String,
     },
+    /// Tensors that would not be computed with.
+    #[error("the base model has tensors that the architecture `{architecture}` does not have: {names}")]
+    #[diagnostic(
+        code(model::surplus_tensors),
+        help(
+            "the weights and the metadata are of different models, or the model is a variation that is not known here"
+        )
+    )]
+    SurplusTensors {
+        /// Some of their names.
+        names: String,
+        /// The architecture.
+        architecture: &'static str,
+    },
+    /// A weight that is no number.
+    #[error("tensor `{name}` of `{path}` has a number that is infinite or none")]
+    #[diagnostic(
+        code(model::not_finite),
+        help(
+            "the file is damaged, or was made from a training run that failed: fetch it again, or take another model"
+        )
+    )]
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A tensor of another shape than the hyperparameters say.
     #[error("tensor `{name}` has the shape {found:?}, the model's hyperparameters say {expected:?}")]
     #[diagnostic(
@@ -105,10 +141,7 @@ pub enum ModelError {
     },
     /// A tensor whose numbers cannot be read.
     #[error("tensor `{name}` of `{path}` cannot be read")]
-    #[diagnostic(
-        code(model::unreadable_tensor),
-        help("types that are read: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K")
-    )]
+    #[diagnostic(code(model::unreadable_tensor), help("the file is damaged: fetch or convert it again"))]
     Tensor {
         /// Its name.
         name: String,
@@ -120,7 +153,10 @@ pub enum ModelError {
     },
     /// A tensor stored in numbers of a type that is not read.
     #[error("tensor `{name}` is stored as `{found}`")]
-    #[diagnostic(code(model::unknown_dtype), help("types that are read from safetensors: F32, F16, BF16"))]
+    #[diagnostic(
+        code(model::unknown_dtype),
+        help("types that are read: F32, F16, BF16; from a GGUF also Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K")
+    )]
     DType {
         /// Its name.
         name: String,
@@ -154,6 +190,18 @@ pub enum ModelError {
     UnnamedSplit {
         /// What is known.
         known: &'static str,
+    },
+    /// A tokenizer of another model.
+    #[error("the tokenizer has the id {id}, the weights have {vocabulary} tokens")]
+    #[diagnostic(
+        code(model::tokenizer_size),
+        help("tokenizer and weights are of different models: take both from one publisher")
+    )]
+    TokenizerSize {
+        /// The tokenizer's largest id.
+        id: u32,
+        /// Rows of the embedding table.
+        vocabulary: usize,
     },
     /// The tokenizer's own complaint.
     #[error("the base model's tokenizer does not work")]

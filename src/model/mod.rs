@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It knows records and stored files, but no node and no manifest. What it computes depends on its inputs and the seed alone:
-//! not on the number of threads or on the width of the machine's vectors. Without the feature `train` only the file
-//! format of llama.cpp, [`gguf`], is there.
+//! not on the number of threads or on the width of the machine's vectors. Without the feature `train` only the headers of
+//! its file formats are there, [`gguf`] and [`safetensors`].
 
 #[cfg(feature = "train")]
 pub mod config;
@@ -24,6 +24,7 @@ pub mod lora;
 pub mod optimizer;
 #[cfg(feature = "train")]
 pub mod rows;
+pub mod safetensors;
 #[cfg(feature = "train")]
 pub mod template;
 #[cfg(feature = "train")]

@@ -275,11 +275,24 @@ impl Client {
         }
     }
 
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Makes the message of a download, which may take as long as bytes keep coming.
+    pub(super) fn download_message(&self, request: &Request<'_>) -> Result<http::Request<Body>> {
+        let message = self.plain_message(request, self.token_for(&request.url), None)?;
+        let proxy = self.network.proxy(&request.url)?;
+        let message = self.agent.configure_request(message).proxy(proxy).timeout_global(None);
+        let message = message.timeout_recv_response(Some(self.policy.deadline)).build();
+        Ok(message.map(|()| request.body.clone()))
+    }
+
     fn token_for(&self, url: &Url) -> Option<&Secret> {
         self.token.as_ref().filter(|(origin, _)| *origin == url.origin()).map(|(_, token)| token)
     }
 
-    /// Makes the HTTP message.
+    /// Makes the HTTP message of a try.
     fn message(
         &self,
         request: &Request<'_>,
@@ -287,6 +300,21 @@ impl Client {
         token: Option<&Secret>,
         kept: Option<&Cached>,
     ) -> Result<http::Request<Body>> {
+        let message = self.plain_message(request, token, kept)?;
+        let proxy = self.network.proxy(&request.url)?;
+        // A file takes as long as it takes while its bytes move: `exchange` looks at that.
+        let limit = Some(policy.deadline).filter(|_| !matches!(request.body, Body::File(_)));
+        let message = self.agent.configure_request(message).proxy(proxy).timeout_global(limit).build();
+        Ok(message.map(|()| request.body.clone()))
+    }
+
+    /// Makes the HTTP message without bounds and without its body.
+    fn plain_message(
+        &self,
+        request: &Request<'_>,
+        token: Option<&Secret>,
+        kept: Option<&Cached>,
+    ) -> Result<http::Request<()>> {
         let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
         for (name, value) in &request.headers {
             message = message.header(*name, value);
@@ -297,14 +325,7 @@ impl Client {
         if let Some(kept) = kept {
             message = message.header(cached::condition(&kept.etag), &kept.etag);
         }
-        let message = message
-            .body(())
-            .map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })?;
-        let proxy = self.network.proxy(&request.url)?;
-        // A file takes as long as it takes while its bytes move: `exchange` looks at that.
-        let limit = Some(policy.deadline).filter(|_| !matches!(request.body, Body::File(_)));
-        let message = self.agent.configure_request(message).proxy(proxy).timeout_global(limit).build();
-        Ok(message.map(|()| request.body.clone()))
+        message.body(()).map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })
     }
 
     /// Returns the bounds of a request's next try: its own ones, and no more time than is left to it.
@@ -319,7 +340,7 @@ impl Client {
 }
 
 /// Returns the request for the address that a redirect names.
-fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Request<'a>> {
+pub(super) fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Request<'a>> {
     let bad = |why| NetError::BadRedirect { from: request.url.to_string(), to: short(location), why };
     if location.is_empty() {
         return Err(bad("it names no address"));
@@ -354,13 +375,13 @@ fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
 }
 
 /// Returns all values of a header as one list.
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     if values.is_empty() { None } else { Some(values.join(", ")) }
 }
 
 /// Returns how a body begins, in one quoted line without the token; GitHub's own message where there is one.
-fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
+pub(super) fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         #[serde(alias = "error")]

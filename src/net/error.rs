@@ -1,5 +1,6 @@
 //! What can go wrong with a request. No text in here ever holds a token.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -136,6 +137,41 @@ pub enum NetError {
         /// Bytes.
         limit: u64,
     },
+    /// A file that ends before its announced length, after all tries.
+    #[error("`{url}` broke off after {bytes} bytes, in {attempts} tries")]
+    #[diagnostic(code(net::broken_off), help("run the command again: it goes on after the bytes that are there"))]
+    BrokenOff {
+        /// The address.
+        url: String,
+        /// How often nothing more came.
+        attempts: u32,
+        /// Bytes that are there.
+        bytes: u64,
+    },
+    /// A file of another size than it should have.
+    #[error("the file at `{url}` has {found} bytes, it should have {expected}")]
+    #[diagnostic(
+        code(net::wrong_length),
+        help("the publisher replaced it, or something on the way answers in its place: check the address")
+    )]
+    WrongLength {
+        /// The address.
+        url: String,
+        /// Bytes that were announced elsewhere.
+        expected: u64,
+        /// Bytes that the server announces.
+        found: u64,
+    },
+    /// What was fetched cannot be written.
+    #[error("`{path}` cannot be written")]
+    #[diagnostic(code(net::write), help("check that the disk has room and that the folder can be written"))]
+    Write {
+        /// The part file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// Redirects without end.
     #[error("`{url}` redirects more than {limit} times")]
     #[diagnostic(
@@ -211,7 +247,14 @@ pub enum NetError {
 impl NetError {
     /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::RateLimited { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Server { .. }
+                | Self::RateLimited { .. }
+                | Self::BrokenOff { .. }
+        )
     }
 }
 

@@ -73,6 +73,16 @@ pub(super) enum Broken {
     Connection(Box<ureq::Error>),
     /// The thread ended without a word.
     Vanished,
+    /// What came could not be put where it belongs.
+    Sink(io::Error),
+}
+
+/// Where the bytes of an answer go when it is too large for memory.
+pub(super) trait Sink {
+    /// Takes status and headers; returns whether the body is wanted.
+    fn head(&mut self, status: u16, headers: &HeaderMap) -> io::Result<bool>;
+    /// Takes the next bytes.
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// What the thread hands over.
@@ -91,10 +101,52 @@ pub(super) fn exchange(
     policy: &Policy,
     watch: &dyn Watch,
 ) -> Result<Reply, Broken> {
+    let waiting = Waiting::new(&request, policy, watch);
+    let receiver = start(agent, request, Arc::clone(&waiting.sent))?;
+    waiting.collect(&receiver)
+}
+
+/// Sends `request` and pours the body of an answer into `sink`, as long as something comes within each deadline. The
+/// reply's own body is how a refusal begins.
+pub(super) fn pour(
+    agent: &Agent,
+    request: http::Request<Body>,
+    policy: &Policy,
+    watch: &dyn Watch,
+    sink: &mut dyn Sink,
+) -> Result<Reply, Broken> {
+    let waiting = Waiting::new(&request, policy, watch);
+    let receiver = start(agent, request, Arc::clone(&waiting.sent))?;
+    let mut reply: Option<Reply> = None;
+    let mut is_poured = false;
+    loop {
+        match waiting.next(&receiver, &mut (Instant::now() + policy.deadline))? {
+            Part::Head(status, headers) => {
+                is_poured = sink.head(status, &headers).map_err(Broken::Sink)?;
+                let whole = Reply { status, headers, body: Vec::new() };
+                if (200..300).contains(&status) && !is_poured {
+                    return Ok(whole);
+                }
+                reply = Some(whole);
+            }
+            Part::Bytes(bytes) if is_poured => sink.bytes(&bytes).map_err(Broken::Sink)?,
+            Part::Bytes(bytes) => {
+                let so_far = reply.as_mut().ok_or(Broken::Vanished)?;
+                so_far.body.extend_from_slice(&bytes);
+                if so_far.body.len() as u64 >= EXCERPT {
+                    return reply.ok_or(Broken::Vanished);
+                }
+            }
+            Part::End => return reply.ok_or(Broken::Vanished),
+            Part::Failed(error) => return Err(Broken::Connection(error)),
+        }
+    }
+}
+
+/// Starts the thread that speaks HTTP.
+fn start(agent: &Agent, request: http::Request<Body>, sent: Sent) -> Result<Receiver<Part>, Broken> {
     let (sender, receiver) = sync_channel(4);
     let agent = agent.clone();
-    let sent = Sent::default();
-    let waiting = Waiting { has_body: request.method() != http::Method::HEAD, policy, watch, sent: Arc::clone(&sent) };
     std::thread::Builder::new()
         .name("http".into())
         .spawn(move || {
@@ -103,7 +155,7 @@ pub(super) fn exchange(
             }
         })
         .map_err(|error| Broken::Connection(Box::new(error.into())))?;
-    waiting.collect(&receiver)
+    Ok(receiver)
 }
 
 /// Hands the reply over part by part; a caller that left ends it early.
@@ -155,7 +207,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Waiting<'_> {
+impl<'a> Waiting<'a> {
+    fn new(request: &http::Request<Body>, policy: &'a Policy, watch: &'a dyn Watch) -> Self {
+        Self { has_body: request.method() != http::Method::HEAD, policy, watch, sent: Sent::default() }
+    }
+
     fn collect(&self, receiver: &Receiver<Part>) -> Result<Reply, Broken> {
         let policy = self.policy;
         let mut end = Instant::now() + policy.deadline;

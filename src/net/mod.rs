@@ -8,11 +8,14 @@
 //! Every call can be cancelled within a tenth of a second and ends by itself: bodies, redirects, pages, tries and
 //! waits are all bounded by the [`Policy`]. What a server sends is not trusted, and no error names a token.
 //!
-//! It does not know what is fetched, keeps nothing on disk, and prints nothing: a caller that wants to know what goes
+//! What is too large for memory is a [`Download`]: it goes into a file of the caller's, and goes on there.
+//!
+//! It does not know what is fetched, keeps nothing else on disk, and prints nothing: a caller that wants to know what goes
 //! on passes a [`Watch`].
 
 mod cached;
 mod client;
+mod download;
 mod error;
 mod exchange;
 mod graphql;
@@ -25,6 +28,7 @@ mod url;
 
 pub use cached::{Cached, Replies};
 pub use client::{Client, Request, Response, Watch};
+pub use download::Download;
 pub use error::NetError;
 pub use network::Network;
 pub use pages::Pages;

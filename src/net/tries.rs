@@ -23,6 +23,11 @@ impl Tries {
         self.started.elapsed().saturating_sub(self.waited)
     }
 
+    /// Takes that the last try brought something: only what fails from now on counts.
+    pub(super) fn progressed(&mut self) {
+        *self = Self { waited: self.waited, ..Self::new() };
+    }
+
     /// Pauses before the next try, or gives the error when that was the last one.
     pub(super) fn again(
         &mut self,
@@ -90,7 +95,8 @@ pub(super) fn broken_off(request: &Request<'_>, policy: &Policy, attempts: u32, 
             _ if is_untrusted(&cause) => NetError::Untrusted { url, cause },
             _ => NetError::Unreachable { url, attempts, cause },
         },
-        Broken::Vanished => NetError::Bug { url },
+        // What cannot be written is told by whoever knows where.
+        Broken::Vanished | Broken::Sink(_) => NetError::Bug { url },
     }
 }
 
@@ -116,7 +122,9 @@ fn may_pass(error: &NetError) -> bool {
                 | ureq::Error::ConnectProxyFailed(_)
                 | ureq::Error::Decompress(..)
         ),
-        NetError::Timeout { .. } | NetError::Server { .. } | NetError::NotJson { .. } => true,
+        NetError::Timeout { .. } | NetError::Server { .. } | NetError::NotJson { .. } | NetError::BrokenOff { .. } => {
+            true
+        }
         _ => false,
     }
 }

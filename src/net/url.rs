@@ -97,7 +97,7 @@ impl Url {
     }
 
     /// Returns whether the host is this machine, which no proxy stands before.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         let host = self.host_name();
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }

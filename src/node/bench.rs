@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     pub store: Store,
     /// What runs said.
     pub events: Said,
+    /// The environment's variables; none at first.
+    pub environment: BTreeMap<&'static str, String>,
     /// Runs so far; each has a scratch folder of its own.
     runs: Cell<u32>,
 }
@@ -66,12 +68,9 @@ impl Events for Said {
     }
 }
 
-/// An environment without variables.
-struct Nothing;
-
-impl Secrets for Nothing {
-    fn environment(&self, _: &str) -> Option<String> {
-        None
+impl Secrets for BTreeMap<&'static str, String> {
+    fn environment(&self, name: &str) -> Option<String> {
+        self.get(name).cloned()
     }
 }
 
@@ -79,7 +78,7 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let space = tempfile::tempdir().unwrap();
         let store = Store::open(&space.path().join("cache"), None).unwrap();
-        Self { space, store, events: Said::default(), runs: Cell::new(0) }
+        Self { space, store, events: Said::default(), environment: BTreeMap::new(), runs: Cell::new(0) }
     }
 
     /// A folder for the test's own files.
@@ -155,6 +154,6 @@ impl Bench {
             }),
         };
         let cancel = Cancel::default();
-        go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &Nothing })
+        go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &self.environment })
     }
 }

@@ -130,7 +130,7 @@ pub struct KindInfo {
     pub weights: bool,
     /// Which settings of `[model]` are copied into this kind's settings, under the same names.
     pub model_settings: &'static [&'static str],
-    /// Whether the result is a snapshot of something remote, pinned in the lock.
+    /// Whether the result is a snapshot of something remote, pinned in the lock, whatever the settings.
     pub pinned: bool,
     /// Whether a run changes something outside the project: never a hit, only with `--deploy` or when named.
     pub effect: bool,
@@ -240,6 +240,13 @@ pub trait Kind: Sync {
     fn reads_model(&self, settings: &Value) -> bool {
         let _ = settings;
         self.info().weights
+    }
+
+    /// Returns whether the result of a node with these canonical settings is a snapshot of something remote, pinned in the
+    /// lock.
+    fn is_pinned(&self, settings: &Value) -> bool {
+        let _ = settings;
+        self.info().pinned
     }
 
     /// Returns whether a run with these settings changes something outside the project.

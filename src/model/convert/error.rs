@@ -6,6 +6,7 @@ use miette::Diagnostic;
 
 use crate::llama::LlamaError;
 use crate::model::ModelError;
+use crate::model::config::KNOWN_ARCHITECTURES;
 use crate::model::gguf::GgufError;
 
 /// What can go wrong between a base model and a GGUF.
@@ -65,9 +66,9 @@ pub enum ConvertError {
         /// The number.
         number: f32,
     },
-    /// Only Llama models are merged yet.
+    /// An architecture whose order of rows is not known.
     #[error("models of the architecture `{architecture}` cannot be merged")]
-    #[diagnostic(code(convert::architecture), help("use a model of the Llama family: Llama, SmolLM2, Mistral"))]
+    #[diagnostic(code(convert::architecture), help("known are: {KNOWN_ARCHITECTURES}"))]
     Architecture {
         /// What the base says it is.
         architecture: String,

@@ -6,13 +6,9 @@ use std::path::PathBuf;
 use super::merge::{Heads, Order};
 use super::metadata::metadata;
 use super::{ConvertError, Source, SourceTensor};
-use crate::model::ModelError;
-use crate::model::config::{LlamaConfig, RopeScaling, rope_frequencies};
+use crate::model::config::{ModelConfig, RopeScaling, rope_frequencies};
 use crate::model::gguf::Value;
-use crate::model::weights::{Folder, gguf_name};
-
-/// What some checkpoints carry and no runtime reads: it follows from the configuration.
-const DERIVED: &[&str] = &[".rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
+use crate::model::weights::{Folder, gguf_name, is_needless};
 
 /// A base that is a folder with safetensors.
 #[derive(Debug)]
@@ -28,6 +24,8 @@ pub struct FolderSource {
 enum Origin {
     /// A tensor of the folder, its rows in this order.
     Checkpoint { name: String, order: Order },
+    /// One row of the folder: its numbers in this order, as a bias has them.
+    Bias { name: String, order: Order },
     /// One row of numbers that follow from the configuration.
     Derived(Vec<f32>),
 }
@@ -36,10 +34,11 @@ impl FolderSource {
     /// Opens a folder by its files: their relative names, and where they are.
     ///
     /// # Errors
-    /// A model that is not of the Llama family, or that has parts which the GGUF could not express.
+    /// A model of an architecture that is not known, or with parts which the GGUF could not express.
     pub fn open(files: &BTreeMap<String, PathBuf>) -> Result<Self, ConvertError> {
         let folder = Folder::open(files)?;
         let config = folder.config()?.checked()?;
+        folder.check(&config)?;
         let metadata = metadata(&folder, &config)?;
         let heads = Heads::of(&metadata);
         let mut source = Self { tensors: Vec::new(), origins: Vec::new(), metadata, folder };
@@ -49,17 +48,15 @@ impl FolderSource {
         let tensors: Vec<(String, Vec<usize>)> =
             source.folder.tensors().into_iter().map(|(name, shape)| (name.to_owned(), shape.to_owned())).collect();
         for (name, shape) in tensors {
-            let is_needless =
-                (config.tied && name == "lm_head.weight") || DERIVED.iter().any(|end| name.ends_with(end));
-            if is_needless {
+            if is_needless(&config, &name) {
                 continue;
             }
             let target = gguf_name(&name);
-            if target.starts_with("model.") || target == name {
-                return Err(ModelError::Unsupported { what: format!("the tensor `{name}`") }.into());
-            }
             let dimensions = shape.iter().rev().map(|&size| size as u64).collect();
-            source.push(target, dimensions, |tensor| Origin::Checkpoint { name, order: heads.order(tensor) });
+            source.push(target, dimensions, |tensor| match tensor.dimensions.len() {
+                1 => Origin::Bias { name, order: heads.order(tensor) },
+                _ => Origin::Checkpoint { name, order: heads.order(tensor) },
+            });
         }
         Ok(source)
     }
@@ -84,6 +81,13 @@ impl Source for FolderSource {
         let columns = self.tensors[tensor].columns() as usize;
         match &self.origins[tensor] {
             Origin::Derived(row) => numbers.copy_from_slice(row),
+            Origin::Bias { name, order } => {
+                let mut row = vec![0.0; columns];
+                self.folder.row(name, 0, &mut row)?;
+                for (at, number) in numbers.iter_mut().enumerate() {
+                    *number = row[order.original(at)];
+                }
+            }
             Origin::Checkpoint { name, order } => {
                 for (row, numbers) in (first_row as usize..).zip(numbers.chunks_exact_mut(columns.max(1))) {
                     self.folder.row(name, order.original(row), numbers)?;
@@ -95,7 +99,7 @@ impl Source for FolderSource {
 }
 
 /// Returns by what Llama 3 divides its rotary frequencies: llama.cpp reads that from a tensor of its own.
-fn rope_factors(folder: &Folder, config: &LlamaConfig) -> Result<Option<Vec<f32>>, ConvertError> {
+fn rope_factors(folder: &Folder, config: &ModelConfig) -> Result<Option<Vec<f32>>, ConvertError> {
     let (base, scaling) = folder.rope()?;
     let RopeScaling::Llama3 { .. } = scaling else { return Ok(None) };
     let plain = rope_frequencies(config.head_dim, base, RopeScaling::None);

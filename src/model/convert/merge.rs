@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::{Adapter, ConvertError, Source, SourceTensor};
+use crate::model::config::Architecture;
 use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
 use crate::model::lora::{PeftModule, length};
 
@@ -18,7 +19,7 @@ const QUANTIZATION_VERSION: u32 = 2;
 pub struct Merge<'a> {
     /// What is added to the base, if anything.
     pub adapter: Option<&'a Adapter>,
-    /// The target: one of the float types.
+    /// The target: one of the float types, or `Q8_0`, whose rows that fill no whole blocks stay in 16 bits.
     pub float: FileType,
     /// Threads; they change no byte.
     pub threads: usize,
@@ -100,6 +101,7 @@ fn target_type(tensor: &SourceTensor, float: FileType) -> TensorType {
     match float {
         FileType::F32 => TensorType::F32,
         FileType::BF16 => TensorType::BF16,
+        FileType::Q8_0 if tensor.columns().is_multiple_of(TensorType::Q8_0.block_elements()) => TensorType::Q8_0,
         _ => TensorType::F16,
     }
 }
@@ -127,6 +129,7 @@ fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError>
 pub(super) struct Heads {
     query: u64,
     key: u64,
+    is_paired: bool,
 }
 
 /// The order of a tensor's rows in GGUF.
@@ -146,18 +149,25 @@ impl Heads {
         let number =
             |end: &str| metadata.iter().find(|(key, _)| key.ends_with(end)).and_then(|(_, value)| value.as_u64());
         let query = number(".attention.head_count").unwrap_or(1);
-        Self { query, key: number(".attention.head_count_kv").unwrap_or(query) }
+        let architecture = metadata.iter().find(|(key, _)| key == "general.architecture");
+        let architecture = architecture.and_then(|(_, value)| Architecture::from_gguf(value.as_str()?));
+        let is_paired = architecture.is_some_and(Architecture::has_paired_rows);
+        Self { query, key: number(".attention.head_count_kv").unwrap_or(query), is_paired }
     }
 
     pub(super) fn order(self, tensor: &SourceTensor) -> Order {
-        let heads = if tensor.name.contains(".attn_q.") {
+        let heads = if !self.is_paired {
+            return Order::Same;
+        } else if tensor.name.contains(".attn_q.") {
             self.query
         } else if tensor.name.contains(".attn_k.") {
             self.key
         } else {
             return Order::Same;
         };
-        Order::Interleaved { size: (tensor.rows() / heads.max(1)) as usize }
+        // A bias has in its one row what a matrix has in its rows.
+        let rows = if tensor.dimensions.len() == 1 { tensor.columns() } else { tensor.rows() };
+        Order::Interleaved { size: (rows / heads.max(1)) as usize }
     }
 }
 
@@ -195,29 +205,16 @@ fn add(numbers: &mut [f32], first: usize, columns: usize, module: &PeftModule, o
 
 fn encode(numbers: &[f32], tensor: &PlannedTensor) -> Result<Vec<u8>, ConvertError> {
     let kind = tensor.tensor_type;
-    let width = kind.block_bytes() as usize;
-    let mut bytes = vec![0; numbers.len() * width];
-    let piece = 1 << 14;
-    let held = bytes.par_chunks_mut(piece * width).zip(numbers.par_chunks(piece)).try_for_each(|(bytes, numbers)| {
-        for (bytes, &number) in bytes.chunks_exact_mut(width).zip(numbers) {
-            let finite = match kind {
-                TensorType::F16 => {
-                    let half = half::f16::from_f32(number);
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                    half.is_finite()
-                }
-                TensorType::BF16 => {
-                    let half = half::bf16::from_f32(number);
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                    half.is_finite()
-                }
-                _ => {
-                    bytes.copy_from_slice(&number.to_le_bytes());
-                    number.is_finite()
-                }
-            };
-            if !finite {
-                return Err(number);
+    let (width, block) = (kind.block_bytes() as usize, kind.block_elements() as usize);
+    let mut bytes = vec![0; numbers.len() / block * width];
+    let piece = 1 << 10;
+    let pieces = bytes.par_chunks_mut(piece * width).zip(numbers.par_chunks(piece * block));
+    let held = pieces.try_for_each(|(bytes, numbers)| {
+        for (bytes, numbers) in bytes.chunks_exact_mut(width).zip(numbers.chunks_exact(block)) {
+            if !store(kind, numbers, bytes) {
+                let infinite = |number: &&f32| !number.is_finite();
+                let largest = numbers.iter().copied().fold(0.0, |a: f32, b| if b.abs() > a.abs() { b } else { a });
+                return Err(numbers.iter().find(infinite).copied().unwrap_or(largest));
             }
         }
         Ok(())
@@ -225,5 +222,37 @@ fn encode(numbers: &[f32], tensor: &PlannedTensor) -> Result<Vec<u8>, ConvertErr
     match held {
         Ok(()) => Ok(bytes),
         Err(number) => Err(ConvertError::NotFinite { tensor: tensor.name.clone(), target: kind.name(), number }),
+    }
+}
+
+/// Writes one block of numbers; returns whether it could hold them.
+fn store(kind: TensorType, numbers: &[f32], bytes: &mut [u8]) -> bool {
+    match kind {
+        TensorType::Q8_0 => {
+            // As the reference converter rounds: by the scale before it becomes a half, and halves away from zero.
+            let largest = numbers.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
+            let scale = largest / 127.0;
+            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+            let half = half::f16::from_f32(scale);
+            bytes[..2].copy_from_slice(&half.to_le_bytes());
+            for (byte, number) in bytes[2..].iter_mut().zip(numbers) {
+                *byte = (number * inverse).round() as i8 as u8;
+            }
+            half.is_finite() && numbers.iter().all(|number| number.is_finite())
+        }
+        TensorType::F16 => {
+            let half = half::f16::from_f32(numbers[0]);
+            bytes.copy_from_slice(&half.to_le_bytes());
+            half.is_finite()
+        }
+        TensorType::BF16 => {
+            let half = half::bf16::from_f32(numbers[0]);
+            bytes.copy_from_slice(&half.to_le_bytes());
+            half.is_finite()
+        }
+        _ => {
+            bytes.copy_from_slice(&numbers[0].to_le_bytes());
+            numbers[0].is_finite()
+        }
     }
 }

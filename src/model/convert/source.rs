@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::ConvertError;
 use crate::llama::dequantize;
+use crate::model::config::Architecture;
 use crate::model::gguf::{Header, Value};
 
 /// A base model, as rows of 32-bit floats.
@@ -53,14 +54,14 @@ pub struct GgufSource {
 }
 
 impl GgufSource {
-    /// Opens a GGUF of the Llama family.
+    /// Opens a GGUF of an architecture that is known.
     ///
     /// # Errors
     /// [`ConvertError::Architecture`]; a file that is no GGUF.
     pub fn open(path: &Path) -> Result<Self, ConvertError> {
         let header = Header::read(path)?;
         let architecture = header.need_text("general.architecture")?;
-        if architecture != "llama" {
+        if Architecture::from_gguf(architecture).is_none() {
             return Err(ConvertError::Architecture { architecture: architecture.into() });
         }
         let file = fs_err::File::open(path).map_err(|cause| ConvertError::Read { path: path.into(), cause })?;

@@ -1,5 +1,6 @@
 //! Reading a GGUF's header. The file is not trusted: every length is held against what is left of it.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -97,6 +98,20 @@ impl Header {
     }
 }
 
+/// Returns a name that is there twice.
+fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.map(String::as_str).find(|name| !seen.insert(*name))
+}
+
+/// Returns two tensors that share bytes.
+fn overlap(tensors: &[TensorInfo]) -> Option<(&str, &str)> {
+    let mut places: Vec<&TensorInfo> = tensors.iter().filter(|tensor| tensor.size > 0).collect();
+    places.sort_by_key(|tensor| tensor.offset);
+    let pair = places.windows(2).find(|pair| pair[0].offset + pair[0].size > pair[1].offset)?;
+    Some((&pair[0].name, &pair[1].name))
+}
+
 struct Reader<'a, R> {
     input: R,
     path: &'a Path,
@@ -139,12 +154,21 @@ impl<R: Read> Reader<'_, R> {
         let Some(alignment) = alignment.filter(|alignment| (1..=1 << 20).contains(alignment)) else {
             return Err(self.damaged("`general.alignment` is no useful number"));
         };
+        if let Some(key) = twice(metadata.iter().map(|(key, _)| key)) {
+            return Err(self.damaged(&format!("the metadata key `{key}` is there twice")));
+        }
+        if let Some(name) = twice(tensors.iter().map(|tensor| &tensor.name)) {
+            return Err(self.damaged(&format!("the tensor `{name}` is there twice")));
+        }
         let data_offset = self.at.next_multiple_of(alignment);
         for tensor in &tensors {
             let end = data_offset.checked_add(tensor.offset).and_then(|start| start.checked_add(tensor.size));
             if !tensor.offset.is_multiple_of(alignment) || end.is_none_or(|end| end > self.size) {
                 return Err(self.damaged(&format!("tensor `{}` lies outside the file", tensor.name)));
             }
+        }
+        if let Some((one, other)) = overlap(&tensors) {
+            return Err(self.damaged(&format!("the tensors `{one}` and `{other}` overlap")));
         }
         Ok(Header { path: self.path.to_owned(), metadata, tensors, data_offset, file_size: self.size })
     }

@@ -1,4 +1,4 @@
-//! A small random Llama for tests: real shapes, a real byte-level vocabulary, a real chat template.
+//! Small random models for tests: real shapes, a real byte-level vocabulary, a real chat template.
 
 use std::path::Path;
 
@@ -42,35 +42,119 @@ pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Returns the tensors of a random model with tied embeddings.
-pub(crate) fn tensors(seed: u64) -> Vec<Tensor> {
-    let kv = EMBEDDING / HEADS * KV_HEADS;
-    let mut shapes = vec![("token_embd.weight".to_owned(), vec![EMBEDDING, vocabulary().len() as u64])];
-    for layer in 0..LAYERS {
-        for (name, columns, rows) in [
-            ("attn_q", EMBEDDING, EMBEDDING),
-            ("attn_k", EMBEDDING, kv),
-            ("attn_v", EMBEDDING, kv),
-            ("attn_output", EMBEDDING, EMBEDDING),
-            ("ffn_gate", EMBEDDING, FEED_FORWARD),
-            ("ffn_up", EMBEDDING, FEED_FORWARD),
-            ("ffn_down", FEED_FORWARD, EMBEDDING),
-        ] {
-            shapes.push((format!("blk.{layer}.{name}.weight"), vec![columns, rows]));
+/// What random models differ in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    /// As a GGUF has it.
+    pub architecture: &'static str,
+    /// Whether the output projection is the embedding table.
+    pub tied: bool,
+    /// The parts that have a bias, such as `attn_q`.
+    pub biases: &'static [&'static str],
+    /// Whether heads are normalised.
+    pub head_norms: bool,
+    /// Features of a head.
+    pub head_size: u64,
+    /// Whether rotary frequencies are divided as Llama 3's are.
+    pub rope_factors: bool,
+}
+
+impl Variant {
+    /// A Llama with tied embeddings.
+    pub(crate) const LLAMA: Self = Self {
+        architecture: "llama",
+        tied: true,
+        biases: &[],
+        head_norms: false,
+        head_size: EMBEDDING / HEADS,
+        rope_factors: false,
+    };
+
+    /// Returns names and sizes of the tensors.
+    fn shapes(&self) -> Vec<(String, Vec<u64>)> {
+        let (queries, keys) = (self.head_size * HEADS, self.head_size * KV_HEADS);
+        let table = vec![EMBEDDING, vocabulary().len() as u64];
+        let mut shapes = vec![("token_embd.weight".to_owned(), table.clone())];
+        for layer in 0..LAYERS {
+            let mut push = |name: &str, sizes: Vec<u64>| shapes.push((format!("blk.{layer}.{name}"), sizes));
+            for (name, columns, rows) in [
+                ("attn_q", EMBEDDING, queries),
+                ("attn_k", EMBEDDING, keys),
+                ("attn_v", EMBEDDING, keys),
+                ("attn_output", queries, EMBEDDING),
+                ("ffn_gate", EMBEDDING, FEED_FORWARD),
+                ("ffn_up", EMBEDDING, FEED_FORWARD),
+                ("ffn_down", FEED_FORWARD, EMBEDDING),
+            ] {
+                push(&format!("{name}.weight"), vec![columns, rows]);
+                if self.biases.contains(&name) {
+                    push(&format!("{name}.bias"), vec![rows]);
+                }
+            }
+            for name in ["attn_norm", "ffn_norm"] {
+                push(&format!("{name}.weight"), vec![EMBEDDING]);
+            }
+            for name in ["attn_q_norm", "attn_k_norm"].into_iter().filter(|_| self.head_norms) {
+                push(&format!("{name}.weight"), vec![self.head_size]);
+            }
         }
-        for name in ["attn_norm", "ffn_norm"] {
-            shapes.push((format!("blk.{layer}.{name}.weight"), vec![EMBEDDING]));
+        shapes.push(("output_norm.weight".to_owned(), vec![EMBEDDING]));
+        if !self.tied {
+            shapes.push(("output.weight".to_owned(), table));
         }
+        if self.rope_factors {
+            shapes.push(("rope_freqs.weight".to_owned(), vec![self.head_size / 2]));
+        }
+        shapes
     }
-    shapes.push(("output_norm.weight".to_owned(), vec![EMBEDDING]));
-    let made = shapes.into_iter().enumerate().map(|(index, (name, dimensions))| {
-        let count = dimensions.iter().product::<u64>() as usize;
-        let norm = dimensions.len() == 1;
-        let numbers = noise(seed * 1_000 + index as u64, count);
-        let numbers = numbers.into_iter().map(|x| if norm { 1.0 + x * 0.1 } else { x * 0.12 }).collect();
-        Tensor { name, dimensions, numbers }
-    });
-    made.collect()
+
+    /// Returns random tensors.
+    pub(crate) fn tensors(&self, seed: u64) -> Vec<Tensor> {
+        let made = self.shapes().into_iter().enumerate().map(|(index, (name, dimensions))| {
+            let count = dimensions.iter().product::<u64>() as usize;
+            let numbers = noise(seed * 1_000 + index as u64, count);
+            let number = |x: f32| match name.as_str() {
+                "rope_freqs.weight" => 4.5 + x * 3.5,
+                name if name.ends_with("norm.weight") => 1.0 + x * 0.1,
+                name if name.ends_with(".bias") => x * 0.5,
+                _ => x * 0.12,
+            };
+            let numbers = numbers.into_iter().map(number).collect();
+            Tensor { name, dimensions, numbers }
+        });
+        made.collect()
+    }
+
+    /// Returns the metadata.
+    pub(crate) fn metadata(&self) -> Vec<(String, Value)> {
+        let keys = metadata().into_iter().map(|(key, value)| match key.strip_prefix("llama.") {
+            Some("rope.dimension_count") => (self.key("rope.dimension_count"), Value::U32(self.head_size as u32)),
+            Some(end) => (self.key(end), value),
+            None if key == "general.architecture" => (key, Value::String(self.architecture.into())),
+            None => (key, value),
+        });
+        let mut keys: Vec<_> = keys.collect();
+        if self.head_size != EMBEDDING / HEADS {
+            let size = Value::U32(self.head_size as u32);
+            keys.push((self.key("attention.key_length"), size.clone()));
+            keys.push((self.key("attention.value_length"), size));
+        }
+        keys
+    }
+
+    fn key(&self, end: &str) -> String {
+        format!("{}.{end}", self.architecture)
+    }
+
+    /// Writes a random model, its matrices as `matrix` says and the rest in 32 bits.
+    pub(crate) fn write(&self, path: &Path, seed: u64, matrix: TensorType) -> Result<(), GgufError> {
+        write_with(path, &self.metadata(), &self.tensors(seed), matrix)
+    }
+}
+
+/// Returns the tensors of a random Llama with tied embeddings.
+pub(crate) fn tensors(seed: u64) -> Vec<Tensor> {
+    Variant::LLAMA.tensors(seed)
 }
 
 /// Returns the metadata of such a model.

@@ -52,6 +52,8 @@ impl TensorType {
     pub const F16: Self = Self(1);
     /// bfloat16.
     pub const BF16: Self = Self(30);
+    /// Blocks of 32 numbers of 8 bits with one scale.
+    pub const Q8_0: Self = Self(8);
 
     /// Returns the type with ggml's number, if it is one that ggml still reads.
     pub fn from_id(id: u32) -> Option<Self> {
@@ -152,6 +154,8 @@ impl FileType {
     pub const F16: Self = Self(1);
     /// bfloat16.
     pub const BF16: Self = Self(32);
+    /// 8 bits, in blocks of 32.
+    pub const Q8_0: Self = Self(7);
 
     /// Returns the type with llama.cpp's number.
     pub fn from_id(id: u32) -> Option<Self> {

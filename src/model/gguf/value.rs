@@ -39,6 +39,11 @@ impl Value {
         Self::Array(Array { element: 5, items: items.into_iter().map(Self::I32).collect() })
     }
 
+    /// Returns an array of 32-bit floats.
+    pub fn floats(items: impl IntoIterator<Item = f32>) -> Self {
+        Self::Array(Array { element: 6, items: items.into_iter().map(Self::F32).collect() })
+    }
+
     /// Returns the format's number of the value's type.
     pub fn type_id(&self) -> u32 {
         match self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::config::LlamaConfig;
+use super::super::config::ModelConfig;
 use super::targets::{Matcher, Patterns, ends_with};
 use super::{LoraError, Module, Projection, TargetModules};
 
@@ -69,7 +69,7 @@ impl LoraConfig {
     ///
     /// # Errors
     /// [`LoraError`] for a target or pattern that means nothing, a block that is not there, a rank that is too large.
-    pub fn modules(&self, base: &LlamaConfig) -> Result<Vec<Module>, LoraError> {
+    pub fn modules(&self, base: &ModelConfig) -> Result<Vec<Module>, LoraError> {
         self.check_targets(base)?;
         let selected = selected(base, &self.targets, self.exclude.as_ref(), self.layers.as_deref())?;
         if selected.is_empty() {
@@ -104,7 +104,7 @@ impl LoraConfig {
     }
 
     /// Refuses names, patterns and blocks that mean nothing in the base model.
-    fn check_targets(&self, base: &LlamaConfig) -> Result<(), LoraError> {
+    fn check_targets(&self, base: &ModelConfig) -> Result<(), LoraError> {
         if let Some(layer) = self.layers.iter().flatten().find(|layer| **layer >= base.layers) {
             return Err(LoraError::NoSuchLayer { layer: *layer, last: base.layers - 1 });
         }
@@ -141,7 +141,7 @@ pub(super) struct ModuleKind {
 
 /// Lays modules one behind the other in the vector of parameters: for each `A`, `B` and, for DoRA, the magnitudes.
 pub(super) fn layout(
-    base: &LlamaConfig,
+    base: &ModelConfig,
     kinds: impl IntoIterator<Item = ModuleKind>,
     rslora: bool,
     dora: bool,
@@ -167,14 +167,14 @@ pub(super) fn layout(
 }
 
 /// Returns all modules that can be trained, in the order of an adapter, with their paths.
-fn paths(base: &LlamaConfig) -> impl Iterator<Item = (Place, String)> {
+fn paths(base: &ModelConfig) -> impl Iterator<Item = (Place, String)> {
     let places = (0..base.layers).flat_map(|layer| Projection::ALL.map(|projection| (layer, projection)));
     places.map(|place| (place, super::path(place.0, place.1)))
 }
 
 /// Returns the modules that are meant, in the order of an adapter.
 pub(super) fn selected(
-    base: &LlamaConfig,
+    base: &ModelConfig,
     targets: &TargetModules,
     exclude: Option<&TargetModules>,
     layers: Option<&[usize]>,

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::config::LlamaConfig;
+use super::super::config::ModelConfig;
 use super::super::weights::Matrix;
 use super::svd::Truncated;
 use super::{Adapter, Init, LoraConfig, LoraError, Module, Projection, random, row_norms};
@@ -16,7 +16,7 @@ impl Adapter {
     /// # Errors
     /// As [`LoraConfig::modules`].
     pub fn new<'w>(
-        base: &LlamaConfig,
+        base: &ModelConfig,
         config: &LoraConfig,
         seed: u64,
         weight: impl Fn(usize, Projection) -> &'w Matrix + Sync,

@@ -23,7 +23,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::LlamaConfig;
+use super::config::ModelConfig;
 
 pub use config::{Init, LoraConfig, name_help};
 pub use error::LoraError;
@@ -74,7 +74,7 @@ impl Projection {
     }
 
     /// Returns the numbers of its inputs and of its outputs.
-    pub fn shape(self, config: &LlamaConfig) -> (usize, usize) {
+    pub fn shape(self, config: &ModelConfig) -> (usize, usize) {
         let queries = config.heads * config.head_dim;
         let keys = config.kv_heads * config.head_dim;
         match self {
@@ -83,6 +83,15 @@ impl Projection {
             Self::O => (queries, config.hidden),
             Self::Gate | Self::Up => (config.hidden, config.intermediate),
             Self::Down => (config.intermediate, config.hidden),
+        }
+    }
+
+    /// Returns whether the frozen projection adds a bias.
+    pub fn has_bias(self, config: &ModelConfig) -> bool {
+        match self {
+            Self::Q | Self::K | Self::V => config.biases.attention_inputs,
+            Self::O => config.biases.attention_output,
+            Self::Gate | Self::Up | Self::Down => config.biases.feed_forward,
         }
     }
 }
@@ -163,7 +172,7 @@ pub struct Adapter {
 
 impl Adapter {
     /// Makes an adapter of zeros.
-    fn zeros(base: &LlamaConfig, modules: Vec<Module>) -> Self {
+    fn zeros(base: &ModelConfig, modules: Vec<Module>) -> Self {
         let parameters = vec![0.0; modules.last().map_or(0, Module::end)];
         Self { modules, parameters, initial: None, layers: base.layers }
     }

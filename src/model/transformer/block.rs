@@ -20,6 +20,23 @@ pub(super) struct Block {
     feed_forward_norm: Vec<f32>,
     /// In the order of [`Projection::ALL`].
     projections: Vec<Matrix>,
+    /// In the same order; `None` for a projection without.
+    biases: Vec<Option<Vec<f32>>>,
+    /// What the heads of queries and keys are normalised with, where the architecture does that.
+    head_norms: Option<HeadNorms>,
+}
+
+/// The weights of the norms of each head of queries and keys.
+#[derive(Debug)]
+struct HeadNorms {
+    q: Vec<f32>,
+    k: Vec<f32>,
+}
+
+/// Queries or keys before their heads were normalised, and what they were multiplied with.
+struct PlainHeads {
+    x: Panels,
+    scales: Vec<[f32; LANES]>,
 }
 
 /// What the backward pass needs of the forward pass. What a pass over memory makes of it is not kept: the normalised
@@ -30,6 +47,7 @@ pub(super) struct BlockState {
     q: Panels,
     k: Panels,
     v: Panels,
+    plain_heads: Option<[PlainHeads; 2]>,
     mixed: Panels,
     statistics: Statistics,
     middle: Panels,
@@ -45,19 +63,28 @@ impl Block {
     pub(super) fn load(base: &Base, layer: usize, storage: Storage) -> Result<Self> {
         let config = base.config();
         let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-        let projections = Projection::ALL
-            .iter()
-            .map(|projection| {
-                let (inputs, outputs) = projection.shape(config);
-                base.matrix(&name(projection.path()), outputs, inputs, storage)
-            })
-            .collect::<Result<_>>()?;
+        let (mut projections, mut biases) = (Vec::new(), Vec::new());
+        for projection in Projection::ALL {
+            let (inputs, outputs) = projection.shape(config);
+            projections.push(base.matrix(&name(projection.path()), outputs, inputs, storage)?);
+            let bias = format!("model.layers.{layer}.{}.bias", projection.path());
+            let bias = projection.has_bias(config).then(|| base.vector(&bias, outputs));
+            biases.push(bias.transpose()?);
+        }
+        let norm = |part: &str| base.vector(&name(part), config.head_dim);
+        let head_norms = if config.has_head_norms() {
+            Some(HeadNorms { q: norm("self_attn.q_norm")?, k: norm("self_attn.k_norm")? })
+        } else {
+            None
+        };
         Ok(Self {
             layer,
             heads: Heads { queries: config.heads, keys: config.kv_heads, size: config.head_dim },
             attention_norm: base.vector(&name("input_layernorm"), config.hidden)?,
             feed_forward_norm: base.vector(&name("post_attention_layernorm"), config.hidden)?,
             projections,
+            biases,
+            head_norms,
         })
     }
 
@@ -65,19 +92,28 @@ impl Block {
     pub(super) fn forward(&self, pass: &Pass<'_>, x: Panels) -> (BlockState, Panels) {
         let mut adapted = Vec::with_capacity(Projection::ALL.len());
         let mut project = |projection: Projection, x: &Panels| {
-            let (out, kept) = linear::forward(
+            let (mut out, kept) = linear::forward(
                 self.weight(projection),
                 pass.low(self.layer, projection).map(|(low, _)| low).as_ref(),
                 x,
                 pass.dropout.map(|dropout| (dropout, pass.batch)),
             );
             adapted.push(kept);
+            if let Some(bias) = &self.biases[projection as usize] {
+                add_bias(&mut out, bias);
+            }
             out
         };
         let (attention_in, attention_scales) = norm::forward(&x, &self.attention_norm, pass.epsilon);
         let mut q = project(Projection::Q, &attention_in);
         let mut k = project(Projection::K, &attention_in);
         let v = project(Projection::V, &attention_in);
+        let plain_heads = self.head_norms.as_ref().map(|norms| {
+            [(&mut q, &norms.q), (&mut k, &norms.k)].map(|(x, weight)| {
+                let (normalised, scales) = norm::forward(x, weight, pass.epsilon);
+                PlainHeads { x: std::mem::replace(x, normalised), scales }
+            })
+        });
         pass.rotation.apply(&mut q, Turn::On);
         pass.rotation.apply(&mut k, Turn::On);
         let (mixed, statistics) = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch }.forward();
@@ -95,6 +131,7 @@ impl Block {
             q,
             k,
             v,
+            plain_heads,
             mixed,
             statistics,
             middle,
@@ -139,6 +176,10 @@ impl Block {
         let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
         pass.rotation.apply(&mut q, Turn::Back);
         pass.rotation.apply(&mut k, Turn::Back);
+        if let (Some(norms), Some([plain_q, plain_k])) = (&self.head_norms, &state.plain_heads) {
+            q = norm::backward(&plain_q.x, &q, &norms.q, &plain_q.scales);
+            k = norm::backward(&plain_k.x, &k, &norms.k, &plain_k.scales);
+        }
         let attention_in = norm::scaled(&state.x, &self.attention_norm, &state.attention_scales);
         through(Projection::Q, &attention_in, &q, &mut inner, Mode::Fresh);
         through(Projection::K, &attention_in, &k, &mut inner, Mode::Sum);
@@ -171,6 +212,18 @@ impl Block {
     pub(super) fn weight(&self, projection: Projection) -> &Matrix {
         &self.projections[projection as usize]
     }
+}
+
+/// Adds a frozen bias to every token; it needs no backward pass.
+fn add_bias(x: &mut Panels, bias: &[f32]) {
+    let len = x.panel_len();
+    x.data_mut().par_chunks_mut(len).for_each(|panel| {
+        for (feature, bias) in panel.as_chunks_mut::<LANES>().0.iter_mut().zip(bias) {
+            for value in feature {
+                *value += bias;
+            }
+        }
+    });
 }
 
 /// Returns `gate · sigmoid(gate) · up`.

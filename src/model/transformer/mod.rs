@@ -16,7 +16,7 @@ mod probe;
 mod rope;
 mod work;
 
-use super::config::LlamaConfig;
+use super::config::ModelConfig;
 use super::kernel::Panels;
 use super::lora::{Adapter, Module, Projection, row_norms};
 use super::weights::{Base, Matrix, Storage};
@@ -240,15 +240,16 @@ impl GradientStep {
 }
 
 /// Returns the bytes of the intermediate results that are kept for so many tokens.
-pub fn activation_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
+pub fn activation_bytes(config: &ModelConfig, tokens: usize) -> u64 {
     let queries = config.heads * config.head_dim;
     let keys = config.kv_heads * config.head_dim;
-    let a_block = 2 * config.hidden + 2 * queries + 2 * keys + 2 * config.intermediate;
+    let plain_heads = if config.has_head_norms() { queries + keys } else { 0 };
+    let a_block = 2 * config.hidden + 2 * queries + 2 * keys + plain_heads + 2 * config.intermediate;
     4 * (config.layers * a_block * tokens) as u64
 }
 
 /// Returns the bytes that DoRA on all projections keeps beside [`activation_bytes`].
-pub fn dora_bytes(config: &LlamaConfig, tokens: usize) -> u64 {
+pub fn dora_bytes(config: &ModelConfig, tokens: usize) -> u64 {
     let outputs: usize = Projection::ALL.iter().map(|projection| projection.shape(config).1).sum();
     4 * (config.layers * outputs * tokens) as u64
 }

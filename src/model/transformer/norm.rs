@@ -1,14 +1,16 @@
 //! RMS normalisation with a frozen weight: forward, and the gradient with respect to its input.
+//!
+//! As many features as there are weights are normalised together: a whole token, or each of its heads.
 
 use rayon::prelude::*;
 
 use super::super::kernel::{LANES, Panels};
 
-/// Returns `x · w / √(mean(x²) + ε)` by tokens, and the factor `1 / √(…)` of each token.
+/// Returns `x · w / √(mean(x²) + ε)` by tokens, and the factor `1 / √(…)` of each token, heads one after the other.
 pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<[f32; LANES]>) {
     let mut out = x.clone();
-    let mut scales = vec![[0.0; LANES]; x.panels()];
-    let len = x.panel_len();
+    let len = weight.len() * LANES;
+    let mut scales = vec![[0.0; LANES]; x.data().len() / len];
     out.data_mut().par_chunks_mut(len).zip(&mut scales).for_each(|(out, scales)| {
         let features = out.as_chunks_mut::<LANES>().0;
         let mut squares = [0.0_f32; LANES];
@@ -48,7 +50,7 @@ pub(super) fn scaled(x: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Pan
 /// With `g = back · w` and `r = 1 / √(mean(x²) + ε)` it is `r · g − x · r³ · mean(g · x)`.
 pub(super) fn backward(x: &Panels, back: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Panels {
     let mut out = back.clone();
-    let len = x.panel_len();
+    let len = weight.len() * LANES;
     out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len)).zip(scales).for_each(|((out, x), scales)| {
         let (out, x) = (out.as_chunks_mut::<LANES>().0, x.as_chunks::<LANES>().0);
         let mut dots = [0.0_f32; LANES];

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::Result;
-use super::super::config::LlamaConfig;
+use super::super::config::ModelConfig;
 use super::super::kernel::{LANES, Mode, Operand, multiply};
 use super::super::lora::Adapter;
 use super::super::optimizer::AdamW;
@@ -53,7 +53,7 @@ impl Speed {
     pub fn measure(
         base: &Base,
         storage: Storage,
-        adapter: impl Fn(&LlamaConfig, &Transformer) -> Result<Adapter>,
+        adapter: impl Fn(&ModelConfig, &Transformer) -> Result<Adapter>,
         row: &TokenRow,
     ) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
@@ -71,7 +71,7 @@ impl Speed {
             Ok(best)
         };
         let of =
-            |model: &Transformer| adapter(&LlamaConfig { layers: model.blocks.len(), ..base.config().clone() }, model);
+            |model: &Transformer| adapter(&ModelConfig { layers: model.blocks.len(), ..base.config().clone() }, model);
         let several = of(&model)?;
         let several_few = time(&model, &several, &few)?;
         let tokens = (FEW as f64 * SECONDS / several_few).clamp(2.0 * FEW as f64, MANY as f64) as usize;

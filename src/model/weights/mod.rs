@@ -5,14 +5,17 @@
 //! is checked before it is used. Nothing is written here.
 
 mod blocks;
+mod config_json;
+mod finite;
 mod folder;
 mod gguf;
+mod inventory;
 mod matrix;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::config::LlamaConfig;
+use super::config::ModelConfig;
 use super::template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::{ModelError, Result};
@@ -20,6 +23,7 @@ use crate::store::{Artifact, Store, StoreError};
 
 pub(super) use folder::Folder;
 pub(super) use gguf::gguf_name;
+pub(super) use inventory::is_needless;
 pub use matrix::{Matrix, Storage};
 
 /// Where a base model's files are on this machine.
@@ -48,7 +52,7 @@ impl WeightFiles {
 /// An open base model: its hyperparameters are read, its tensors are read when they are asked for.
 #[derive(Debug)]
 pub struct Base {
-    config: LlamaConfig,
+    config: ModelConfig,
     source: Source,
 }
 
@@ -59,38 +63,48 @@ enum Source {
 }
 
 impl Base {
-    /// Opens a base model and checks its hyperparameters.
+    /// Opens a base model, and checks its hyperparameters and the shapes of its tensors.
     ///
     /// # Errors
-    /// [`ModelError`] when a file is absent or damaged, or when the model is not of the Llama family.
+    /// [`ModelError`] when a file is absent or damaged, when the model is of an architecture that is not known, when a
+    /// tensor is missing, of another shape, or would not be computed with.
     pub fn open(files: &WeightFiles) -> Result<Self> {
-        let (config, source) = match files {
+        match files {
             WeightFiles::Gguf(path) => {
                 let gguf = gguf::Gguf::open(path)?;
-                (gguf.config()?, Source::Gguf(gguf))
+                let config = gguf.config()?.checked()?;
+                gguf.check(&config)?;
+                Ok(Self { config, source: Source::Gguf(gguf) })
             }
             WeightFiles::Folder(files) => {
                 let folder = Folder::open(files)?;
-                (folder.config()?, Source::Folder(folder))
+                let config = folder.config()?.checked()?;
+                folder.check(&config)?;
+                Ok(Self { config, source: Source::Folder(folder) })
             }
-        };
-        Ok(Self { config: config.checked()?, source })
+        }
     }
 
     /// Returns the hyperparameters.
-    pub fn config(&self) -> &LlamaConfig {
+    pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
     /// Returns the tokenizer.
     ///
     /// # Errors
-    /// [`ModelError`] when it is absent, damaged, or of a kind that cannot be rebuilt from a GGUF.
+    /// [`ModelError`] when it is absent, damaged, of a kind that cannot be rebuilt from a GGUF, or has tokens that the
+    /// weights do not have.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        match &self.source {
+        let tokenizer = match &self.source {
             Source::Gguf(gguf) => gguf.tokenizer(),
             Source::Folder(folder) => folder.tokenizer(),
+        }?;
+        let (id, vocabulary) = (tokenizer.largest_id(), self.config.vocabulary);
+        if id as usize >= vocabulary {
+            return Err(ModelError::TokenizerSize { id, vocabulary });
         }
+        Ok(tokenizer)
     }
 
     /// Returns the chat template.
@@ -122,7 +136,7 @@ impl Base {
     /// [`ModelError`] when it is absent, of another shape, or of a type that is not read.
     pub fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>> {
         match &self.source {
-            Source::Gguf(gguf) => gguf.vector(name, length),
+            Source::Gguf(gguf) => gguf.vector(&self.config, name, length),
             Source::Folder(folder) => folder.vector(name, length),
         }
     }

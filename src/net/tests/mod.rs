@@ -15,6 +15,7 @@ use axum::response::Response as Told;
 use super::*;
 
 mod bounds;
+mod download;
 mod way;
 
 const TOKEN: &str = "ghp_verysecret";

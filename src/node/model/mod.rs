@@ -2,10 +2,14 @@
 
 mod base;
 mod error;
+mod fetch;
+mod hub;
 mod inspect;
 mod ollama;
 mod origin;
 mod pypi;
+mod registry;
+mod settings;
 mod verify;
 
 use super::Kind;

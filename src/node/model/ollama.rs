@@ -21,44 +21,54 @@ struct Manifest {
 struct Layer {
     media_type: String,
     digest: String,
+    size: Option<u64>,
 }
 
-/// Returns the folder of Ollama's models, from the variables that Ollama itself reads.
-///
-/// # Errors
-/// [`ModelError::NoOllamaStore`] when neither variable is set.
-pub(super) fn store(environment: impl Fn(&str) -> Option<String>) -> Result<PathBuf, ModelError> {
-    if let Some(folder) = environment("OLLAMA_MODELS") {
-        return Ok(folder.into());
-    }
-    environment("HOME").map(|home| Path::new(&home).join(".ollama/models")).ok_or(ModelError::NoOllamaStore)
+/// The layer of a manifest that holds the weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ModelLayer {
+    /// The SHA-256, by which Ollama names the file.
+    pub(super) pin: Pin,
+    /// Bytes, where the manifest says so.
+    pub(super) size: Option<u64>,
 }
 
-/// Returns where the weights of `name` lie, and their SHA-256 by which Ollama names the file.
+/// Reads a manifest, as it is in the store and as registries give it.
 ///
 /// # Errors
-/// [`ModelError::NotInOllama`] when the store does not have the model, [`ModelError::BadOllamaManifest`] when its
-/// manifest names no weights.
-pub(super) fn locate(store: &Path, name: &OllamaName) -> Result<(PathBuf, Pin), ModelError> {
-    let manifest = store.join("manifests").join(&name.host).join(&name.namespace).join(&name.model).join(&name.tag);
-    let text = match fs_err::read_to_string(&manifest) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ModelError::NotInOllama { name: name.to_string(), store: store.to_owned() });
-        }
-        Err(error) => return Err(error.into()),
-    };
+/// [`ModelError::BadOllamaManifest`] when it names no weights.
+pub(super) fn model_layer(name: &OllamaName, manifest: &[u8]) -> Result<ModelLayer, ModelError> {
     let bad = |what: String| ModelError::BadOllamaManifest { name: name.to_string(), what };
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| bad(error.to_string()))?;
     let layer = manifest.layers.iter().find(|layer| layer.media_type == MODEL_LAYER);
     let layer = layer.ok_or_else(|| bad(format!("no layer is a `{MODEL_LAYER}`")))?;
-    let pin = layer.digest.parse::<Pin>().ok();
-    let Some(pin @ Pin::Sha256(_)) = pin else { return Err(bad(format!("`{}` is no digest", layer.digest))) };
-    let path = store.join("blobs").join(pin.to_string().replace(':', "-"));
-    if !path.is_file() {
-        return Err(ModelError::NotInOllama { name: name.to_string(), store: store.to_owned() });
+    match layer.digest.parse::<Pin>() {
+        Ok(pin @ Pin::Sha256(_)) => Ok(ModelLayer { pin, size: layer.size }),
+        _ => Err(bad(format!("`{}` is no digest", layer.digest))),
     }
-    Ok((path, pin))
+}
+
+/// Returns the folder of Ollama's models, from the variables that Ollama itself reads; `None` when neither is set.
+pub(super) fn store(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let in_home = || environment("HOME").map(|home| Path::new(&home).join(".ollama/models"));
+    environment("OLLAMA_MODELS").map(PathBuf::from).or_else(in_home)
+}
+
+/// Returns where the weights of `name` lie, and their SHA-256 by which Ollama names the file; `None` when the store does
+/// not have the model.
+///
+/// # Errors
+/// [`ModelError::BadOllamaManifest`] when its manifest names no weights.
+pub(super) fn locate(store: &Path, name: &OllamaName) -> Result<Option<(PathBuf, Pin)>, ModelError> {
+    let manifest = store.join("manifests").join(&name.host).join(&name.namespace).join(&name.model).join(&name.tag);
+    let text = match fs_err::read(&manifest) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let pin = model_layer(name, &text)?.pin;
+    let path = store.join("blobs").join(pin.to_string().replace(':', "-"));
+    Ok(path.is_file().then_some((path, pin)))
 }
 
 #[cfg(test)]
@@ -87,10 +97,10 @@ mod tests {
                 {{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:{digits}","size":3}}]}}"#
         );
         fs_err::write(manifests.join("1b"), text).unwrap();
-        assert!(matches!(locate(folder.path(), &name()), Err(ModelError::NotInOllama { .. })), "the blob is gone");
+        assert_eq!(locate(folder.path(), &name()).unwrap(), None, "the blob is gone");
         let blob = folder.path().join(format!("blobs/sha256-{digits}"));
         fs_err::write(&blob, "abc").unwrap();
-        assert_eq!(locate(folder.path(), &name()).unwrap(), (blob, Pin::Sha256(digits)));
+        assert_eq!(locate(folder.path(), &name()).unwrap(), Some((blob, Pin::Sha256(digits))));
     }
 
     #[test]
@@ -108,6 +118,6 @@ mod tests {
         let set = |variable: &'static str| move |name: &str| (name == variable).then(|| "/x".to_owned());
         assert_eq!(store(set("OLLAMA_MODELS")).unwrap(), Path::new("/x"));
         assert_eq!(store(set("HOME")).unwrap(), Path::new("/x/.ollama/models"));
-        assert!(matches!(store(|_| None), Err(ModelError::NoOllamaStore)));
+        assert_eq!(store(|_| None), None);
     }
 }

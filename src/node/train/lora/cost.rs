@@ -10,7 +10,7 @@ use super::memory::{Choice, Shape};
 use super::plan::{longest, micro_batches};
 use super::settings::{Keep, LoopSettings, Settings};
 use crate::model::ModelError;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, LoraConfig, TargetModules};
 use crate::model::rows::TokenRow;
 use crate::model::transformer::{Activations, Speed, Transformer};
@@ -88,7 +88,7 @@ impl Work {
     }
 
     /// Returns the seconds that it takes.
-    pub(super) fn seconds(&self, speed: &Speed, config: &LlamaConfig, parameters: usize, choice: Activations) -> f64 {
+    pub(super) fn seconds(&self, speed: &Speed, config: &ModelConfig, parameters: usize, choice: Activations) -> f64 {
         let parts = self.micro_batches.max(1.0);
         let training = parts * speed.micro_batch(config.layers, self.tokens / parts, self.trained / parts, choice);
         let parts_of_training = parts;
@@ -108,7 +108,7 @@ impl Work {
 
     /// Returns the floating-point operations that training one token takes (4 for each frozen weight, 6 for each of the
     /// adapter's, attention over half a row, and the output projection for the trained share).
-    pub(super) fn flops_per_token(&self, config: &LlamaConfig, parameters: usize, row_tokens: f64) -> f64 {
+    pub(super) fn flops_per_token(&self, config: &ModelConfig, parameters: usize, row_tokens: f64) -> f64 {
         let attention = 6.0 * row_tokens * (config.layers * config.heads * config.head_dim) as f64;
         let head = 4.0 * (config.vocabulary * config.hidden) as f64 * self.trained_share();
         4.0 * config.block_weights() as f64 + 6.0 * parameters as f64 + attention + head
@@ -197,7 +197,7 @@ impl KnownSpeed {
         let like = LoraConfig { rank: shape.rank, dora: shape.dora, ..LoraConfig::default() };
         let like = LoraConfig { targets: shape.targets.clone(), ..like };
         let all = LoraConfig { targets: TargetModules::AllLinear, ..like.clone() };
-        let adapter = |config: &LlamaConfig, model: &Transformer| -> Result<Adapter, ModelError> {
+        let adapter = |config: &ModelConfig, model: &Transformer| -> Result<Adapter, ModelError> {
             let weight = |layer, projection| model.weight(layer, projection);
             let adapter = Adapter::new(config, &like, 0, weight);
             Ok(adapter.or_else(|_| Adapter::new(config, &all, 0, weight))?)
@@ -208,7 +208,7 @@ impl KnownSpeed {
     }
 
     /// Returns the seconds of some work.
-    pub(super) fn seconds(&self, work: &Work, config: &LlamaConfig, parameters: usize, choice: Activations) -> f64 {
+    pub(super) fn seconds(&self, work: &Work, config: &ModelConfig, parameters: usize, choice: Activations) -> f64 {
         self.correction * work.seconds(&self.speed, config, parameters, choice)
     }
 
@@ -216,7 +216,7 @@ impl KnownSpeed {
     pub(super) fn correct(
         mut self,
         run: &Run<'_>,
-        config: &LlamaConfig,
+        config: &ModelConfig,
         storage: Storage,
         (forecast, took): (f64, f64),
     ) -> Result<(), NodeError> {
@@ -229,7 +229,7 @@ impl KnownSpeed {
 }
 
 /// Names a speed: the processor, the threads, the model's shape, and the program, whose kernels may be others.
-fn name(run: &Run<'_>, config: &LlamaConfig, storage: Storage) -> String {
+fn name(run: &Run<'_>, config: &ModelConfig, storage: Storage) -> String {
     let text = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = text.lines().find(|line| line.starts_with("model name")).unwrap_or(std::env::consts::ARCH);
     let parts = format!(

@@ -2,7 +2,7 @@
 //! activations kept or computed again. Neither changes a result.
 
 use super::error::TrainError;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::transformer::{self, Activations};
 use crate::model::weights::Storage;
 
@@ -19,7 +19,7 @@ const QUANTISED: f64 = 1.9;
 #[derive(Clone, Debug)]
 pub(super) struct Shape<'a> {
     /// The base model.
-    pub(super) config: &'a LlamaConfig,
+    pub(super) config: &'a ModelConfig,
     /// Bytes of the base's file when it is one GGUF.
     pub(super) file: Option<u64>,
     /// Parameters of the adapter.
@@ -178,7 +178,7 @@ impl Shape<'_> {
 }
 
 /// Returns the weights of a model: its blocks' matrices and its tables.
-fn weights(config: &LlamaConfig) -> u64 {
+fn weights(config: &ModelConfig) -> u64 {
     let tables = if config.tied { 1 } else { 2 } * config.vocabulary * config.hidden;
     (config.block_weights() + tables) as u64
 }
@@ -197,8 +197,8 @@ mod tests {
     use crate::model::config::{RopeScaling, rope_frequencies};
 
     /// Llama 3.1 8B.
-    fn large() -> LlamaConfig {
-        LlamaConfig {
+    fn large() -> ModelConfig {
+        ModelConfig {
             hidden: 4096,
             intermediate: 14336,
             layers: 32,
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn shape(config: &LlamaConfig) -> Shape<'_> {
+    fn shape(config: &ModelConfig) -> Shape<'_> {
         Shape {
             config,
             file: Some(4_900_000_000),

@@ -22,7 +22,7 @@ mod watch;
 use serde_json::Value;
 
 use crate::model::ModelError;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, Module};
 use crate::model::transformer::Transformer;
 use crate::node::{
@@ -103,7 +103,7 @@ impl Kind for Lora {
 ///
 /// # Errors
 /// What the settings name and the base model does not have.
-fn parameters(config: &LlamaConfig, settings: &Settings) -> Result<usize, ModelError> {
+fn parameters(config: &ModelConfig, settings: &Settings) -> Result<usize, ModelError> {
     let modules = adapter::lora(&settings.adapter).modules(config)?;
     let numbers = |module: &Module| {
         let magnitudes = module.magnitude().map_or(0, |place| place.len());
@@ -113,7 +113,7 @@ fn parameters(config: &LlamaConfig, settings: &Settings) -> Result<usize, ModelE
 }
 
 /// Makes the adapter that a training in full starts with.
-fn new_adapter(config: &LlamaConfig, settings: &Settings, model: &Transformer) -> Result<Adapter, ModelError> {
+fn new_adapter(config: &ModelConfig, settings: &Settings, model: &Transformer) -> Result<Adapter, ModelError> {
     let weight = |layer, projection| model.weight(layer, projection);
     Ok(Adapter::new(config, &adapter::lora(&settings.adapter), settings.training.seed, weight)?)
 }

@@ -18,7 +18,7 @@ use super::warm::Warm;
 use super::watch::Watched;
 use super::{events, new_adapter};
 use crate::model::ModelError;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, random};
 use crate::model::optimizer::{AdamW, clip};
 use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Noise, Transformer};
@@ -91,7 +91,7 @@ pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
 /// Returns the adapter that the first step changes: a new one, or the pinned one.
 fn first_adapter(
     run: &Run<'_>,
-    config: &LlamaConfig,
+    config: &ModelConfig,
     settings: &Settings,
     (model, warm): (&Transformer, Option<&Warm>),
 ) -> Result<Adapter, NodeError> {

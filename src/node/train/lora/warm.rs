@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error::TrainError;
 use super::inputs::Told;
 use super::settings::Settings;
-use crate::model::config::LlamaConfig;
+use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, Module};
 use crate::node::{Count, InputRole, JobInput, NodeError, Run};
 use crate::record::RecordSet;
@@ -29,7 +29,7 @@ pub(super) struct Warm {
 
 impl Warm {
     /// Reads what the lock pins for the run; nothing when it trains in full.
-    pub(super) fn of(run: &Run<'_>, settings: &Settings, config: &LlamaConfig) -> Result<Option<Self>, NodeError> {
+    pub(super) fn of(run: &Run<'_>, settings: &Settings, config: &ModelConfig) -> Result<Option<Self>, NodeError> {
         let pinned = || run.job.inputs.iter().filter(|input| input.role == InputRole::WarmStart);
         let Some(input) = pinned().find(|input| input.output == ADAPTER) else { return Ok(None) };
         let refused = |what: String| TrainError::WarmStart { node: run.job.node.clone(), what };
@@ -96,7 +96,7 @@ impl Warm {
 
 fn adapter(
     run: &Run<'_>,
-    config: &LlamaConfig,
+    config: &ModelConfig,
     input: &JobInput,
     refused: &dyn Fn(String) -> TrainError,
 ) -> Result<Adapter, NodeError> {

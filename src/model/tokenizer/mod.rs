@@ -2,35 +2,22 @@
 //!
 //! Nothing is added to what is tokenised: beginning-of-text tokens are the chat template's business.
 
+mod sentence_piece;
+mod split;
+
 use tokenizers::decoders::byte_level::ByteLevel as ByteLevelDecoder;
 use tokenizers::models::bpe::BPE;
+#[cfg(feature = "llama")]
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::tokenizer::SplitDelimiterBehavior::Isolated;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
 use super::{ModelError, Result};
+use sentence_piece::SentencePiece;
+use split::{KNOWN, pre_tokenizer};
 
-/// Values of `tokenizer.ggml.pre` that are known.
-const NAMES: [&str; 5] = ["smollm", "llama-bpe", "qwen2", "gpt-2", "default"];
-/// The same, for messages.
-const KNOWN: &str = "smollm, llama-bpe, qwen2, gpt-2, default";
-
-/// Llama 3's split (`tokenizer.json` of Meta's models; llama.cpp's `llama-bpe`).
-const LLAMA_3_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen 2's split: single digits.
-const QWEN_2_SPLIT: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// What llama.cpp does for `default`: four splits, one after the other.
-const DEFAULT_SPLITS: [&str; 4] = [
-    r"[\p{P}\$\+<=>\^~\|]+",
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
-    r"\p{N}+",
-    r"[0-9][0-9][0-9]",
-];
+pub(super) use sentence_piece::SentencePieceParts;
+#[cfg(feature = "llama")]
+pub(super) use split::split_name;
 
 /// What a token is, as far as text is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +28,8 @@ pub(super) enum TokenType {
     Control,
     /// Stands for its own text as a whole.
     UserDefined,
+    /// Stands for what no token stands for.
+    Unknown,
 }
 
 /// A byte-level BPE tokenizer in parts, as a GGUF has it.
@@ -59,9 +48,17 @@ pub(super) struct BpeParts<'a> {
 /// A tokenizer.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: Inner,
+    engine: Engine,
     /// Texts of the tokens that must not come from a record's text.
     markers: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    /// What `tokenizer.json` describes, or byte-level merges.
+    Library(Box<Inner>),
+    /// SentencePiece with scores, as GGUFs have it.
+    SentencePiece(Box<SentencePiece>),
 }
 
 impl Tokenizer {
@@ -115,7 +112,24 @@ impl Tokenizer {
             .map(|(_, token)| token.content)
             .collect();
         markers.sort();
-        Self { inner, markers }
+        Self { engine: Engine::Library(Box::new(inner)), markers }
+    }
+
+    /// Rebuilds a SentencePiece tokenizer from its parts.
+    pub(super) fn from_sentence_piece(parts: SentencePieceParts<'_>) -> Result<Self> {
+        let pieces = SentencePiece::new(parts)?;
+        let mut markers: Vec<String> = pieces.controls().cloned().collect();
+        markers.sort();
+        Ok(Self { engine: Engine::SentencePiece(Box::new(pieces)), markers })
+    }
+
+    /// Returns how text is split before merging, where that is told.
+    #[cfg(feature = "llama")]
+    fn pre_tokenizer(&self) -> Option<&PreTokenizerWrapper> {
+        match &self.engine {
+            Engine::Library(inner) => inner.get_pre_tokenizer(),
+            Engine::SentencePiece(_) => None,
+        }
     }
 
     /// Returns the ids of `text`; special tokens written in it count as such, nothing is added.
@@ -123,8 +137,28 @@ impl Tokenizer {
     /// # Errors
     /// [`ModelError::Tokenizer`] for a text that the tokenizer cannot express.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(ModelError::Tokenizer)?;
-        Ok(encoding.get_ids().to_vec())
+        match &self.engine {
+            Engine::Library(inner) => {
+                let encoding = inner.encode_fast(text, false).map_err(ModelError::Tokenizer)?;
+                Ok(encoding.get_ids().to_vec())
+            }
+            Engine::SentencePiece(pieces) => Ok(pieces.encode(text)),
+        }
+    }
+
+    /// Returns the ids of `text` with what `tokenizer.json` puts around it, such as a beginning-of-text token.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] for a text that the tokenizer cannot express.
+    #[cfg(feature = "llama")]
+    pub(super) fn encode_with_additions(&self, text: &str) -> Result<Vec<u32>> {
+        match &self.engine {
+            Engine::Library(inner) => {
+                let encoding = inner.encode_fast(text, true).map_err(ModelError::Tokenizer)?;
+                Ok(encoding.get_ids().to_vec())
+            }
+            Engine::SentencePiece(pieces) => Ok(pieces.encode(text)),
+        }
     }
 
     /// Returns the text of `ids`, special tokens included.
@@ -132,72 +166,33 @@ impl Tokenizer {
     /// # Errors
     /// [`ModelError::Tokenizer`] for ids that are not in the vocabulary.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner.decode(ids, false).map_err(ModelError::Tokenizer)
+        match &self.engine {
+            Engine::Library(inner) => inner.decode(ids, false).map_err(ModelError::Tokenizer),
+            Engine::SentencePiece(pieces) => {
+                pieces.decode(ids).ok_or_else(|| ModelError::Tokenizer("a token that is not in the vocabulary".into()))
+            }
+        }
+    }
+
+    /// Returns the largest id that a text can become.
+    pub(super) fn largest_id(&self) -> u32 {
+        match &self.engine {
+            Engine::Library(inner) => inner.get_vocab(true).into_values().max().unwrap_or(0),
+            Engine::SentencePiece(pieces) => pieces.largest_id(),
+        }
     }
 
     /// Returns the id of a token by its text.
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        match &self.engine {
+            Engine::Library(inner) => inner.token_to_id(token),
+            Engine::SentencePiece(pieces) => pieces.id(token),
+        }
     }
 
     /// Returns the first special token that is written in `text`: in a record's text it could open a role.
     pub fn marker_in(&self, text: &str) -> Option<&str> {
         self.markers.iter().map(String::as_str).find(|marker| text.contains(marker))
-    }
-}
-
-/// Returns the GGUF's name of how a tokenizer splits text before merging.
-///
-/// It is found by comparing definitions: a wrong name would silently cost quality.
-///
-/// # Errors
-/// [`ModelError::UnnamedSplit`] for a split that has no name here.
-pub(super) fn split_name(tokenizer: &Tokenizer) -> Result<&'static str> {
-    let definition = |split: &PreTokenizerWrapper| {
-        let mut value = serde_json::to_value(split).unwrap_or_default();
-        without_offsets(&mut value);
-        value
-    };
-    let found = tokenizer.inner.get_pre_tokenizer().map(definition);
-    for name in NAMES {
-        if Some(definition(&pre_tokenizer(name)?.0)) == found {
-            return Ok(name);
-        }
-    }
-    Err(ModelError::UnnamedSplit { known: KNOWN })
-}
-
-/// Drops what says how offsets are reported: it changes no token.
-fn without_offsets(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            fields.remove("trim_offsets");
-            fields.values_mut().for_each(without_offsets);
-        }
-        serde_json::Value::Array(items) => items.iter_mut().for_each(without_offsets),
-        _ => {}
-    }
-}
-
-/// Returns how text is split, and whether a whole word that is a token skips the merges.
-fn pre_tokenizer(pre: &str) -> Result<(PreTokenizerWrapper, bool)> {
-    let bytes = |split: bool| PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, split));
-    let split = |pattern: &str| -> Result<PreTokenizerWrapper> {
-        let split = Split::new(SplitPattern::Regex(pattern.to_owned()), Isolated, false);
-        Ok(PreTokenizerWrapper::Split(split.map_err(ModelError::Tokenizer)?))
-    };
-    let sequence = |parts| PreTokenizerWrapper::Sequence(Sequence::new(parts));
-    match pre {
-        "gpt-2" => Ok((bytes(true), false)),
-        "smollm" => Ok((sequence(vec![PreTokenizerWrapper::Digits(Digits::new(true)), bytes(true)]), false)),
-        "llama-bpe" => Ok((sequence(vec![split(LLAMA_3_SPLIT)?, bytes(false)]), true)),
-        "qwen2" => Ok((sequence(vec![split(QWEN_2_SPLIT)?, bytes(false)]), false)),
-        "default" => {
-            let mut parts = DEFAULT_SPLITS.into_iter().map(split).collect::<Result<Vec<_>>>()?;
-            parts.push(bytes(false));
-            Ok((sequence(parts), false))
-        }
-        other => Err(Tokenizer::unknown(other)),
     }
 }
 
@@ -236,6 +231,7 @@ mod tests {
     #[cfg(feature = "llama")]
     #[test]
     fn each_split_gives_the_ids_that_llama_cpp_gives() {
+        use super::split::NAMES;
         use crate::llama::{Markers, Model};
         use crate::model::gguf::tiny;
         use crate::model::weights::{Base, WeightFiles};

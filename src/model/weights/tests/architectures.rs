@@ -1,0 +1,103 @@
+//! Each architecture: forward as llama.cpp computes it, backward as differences show it.
+
+use super::super::{Base, Storage, WeightFiles};
+use crate::llama::{Context, ContextOptions, Model};
+use crate::model::gguf::TensorType;
+use crate::model::gguf::tiny::Variant;
+use crate::model::lora::{Adapter, Projection};
+use crate::model::rows::TokenRow;
+use crate::model::transformer::{Activations, Batch, GradientStep, Transformer};
+
+const QUERY_KEY_VALUE: &[&str] = &["attn_q", "attn_k", "attn_v"];
+const ALL_PARTS: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+
+/// What is trained here, by name.
+const VARIANTS: [(&str, Variant); 7] = [
+    ("SmolLM2: tied", Variant::LLAMA),
+    ("Llama 3: scaled frequencies", Variant { rope_factors: true, ..Variant::LLAMA }),
+    ("Mistral: untied, with large heads", Variant { tied: false, head_size: 128, ..Variant::LLAMA }),
+    ("Llama with all biases", Variant { biases: ALL_PARTS, ..Variant::LLAMA }),
+    ("Qwen2: tied", Variant { architecture: "qwen2", biases: QUERY_KEY_VALUE, ..Variant::LLAMA }),
+    ("Qwen2: untied", Variant { architecture: "qwen2", biases: QUERY_KEY_VALUE, tied: false, ..Variant::LLAMA }),
+    ("Qwen3: large heads", Variant { architecture: "qwen3", head_norms: true, head_size: 128, ..Variant::LLAMA }),
+];
+
+fn row(length: u32) -> TokenRow {
+    let ids: Vec<u32> = (0..length).map(|at| 3 + at * 37 % 250).collect();
+    TokenRow { trained: vec![true; ids.len()], ids }
+}
+
+/// The Kullback-Leibler divergence of the distribution `b` from `a`.
+fn divergence(a: &[f32], b: &[f32]) -> f64 {
+    let logs = |row: &[f32]| {
+        let sum: f64 = row.iter().map(|&logit| f64::from(logit).exp()).sum();
+        row.iter().map(|&logit| f64::from(logit) - sum.ln()).collect::<Vec<_>>()
+    };
+    logs(a).iter().zip(logs(b)).map(|(a, b)| a.exp() * (a - b)).sum()
+}
+
+#[test]
+fn each_architecture_computes_what_llama_cpp_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let row = row(48);
+    for (name, variant) in VARIANTS {
+        for matrix in [TensorType::F32, TensorType::F16] {
+            variant.write(&path, 3, matrix).unwrap();
+            let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
+            let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
+            let ours = model.logits(None, &Batch::new([(0, &row)])).unwrap();
+            let model = Model::load(&path).unwrap();
+            let options = ContextOptions { length: 64, threads: 2, interrupt: &|| false };
+            let tokens: Vec<i32> = row.ids.iter().map(|id| *id as i32).collect();
+            let theirs = Context::new(&model, &options).unwrap().all_logits(&tokens).unwrap();
+            let worst = ours.iter().zip(&theirs).map(|(ours, theirs)| divergence(theirs, ours)).fold(0.0, f64::max);
+            assert!(worst < 1e-4, "{name} in {matrix}: {worst}");
+            println!("{name} in {matrix}: {worst:.1e}");
+        }
+    }
+}
+
+#[test]
+fn the_gradient_through_biases_and_head_norms_is_that_of_differences() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let row = row(24);
+    for (name, variant) in VARIANTS.into_iter().filter(|(_, variant)| variant.head_norms || !variant.biases.is_empty())
+    {
+        variant.write(&path, 5, TensorType::F32).unwrap();
+        let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
+        let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
+        let mut adapter = Adapter::new(base.config(), &Projection::ALL, 2, 4.0, 1);
+        for (place, parameter) in adapter.parameters_mut().iter_mut().enumerate() {
+            *parameter += ((place * 7919 % 1009) as f32 / 504.5 - 1.0) * 0.05;
+        }
+        let batch = Batch::new([(0, &row)]);
+        let weight = 1.0 / batch.trained_tokens() as f32;
+        let gradient = |activations| {
+            let mut gradient = vec![0.0; adapter.parameters().len()];
+            let step = GradientStep { weight, dropout: None, activations };
+            model.loss_and_gradient(&adapter, &batch, &step, &mut gradient).unwrap();
+            gradient
+        };
+        let gradient_kept = gradient(Activations::Kept);
+        assert_eq!(gradient_kept, gradient(Activations::Recomputed), "{name}");
+        for module in adapter.modules() {
+            for place in [module.a(), module.b()] {
+                // Along the gradient itself, where the loss changes most: rounding stays small beside it.
+                let slope = &gradient_kept[place.clone()];
+                let length = slope.iter().map(|number| f64::from(number * number)).sum::<f64>().sqrt();
+                let size = 2e-2;
+                let at = |sign: f64| {
+                    let mut moved = adapter.clone();
+                    for (parameter, slope) in moved.parameters_mut()[place.clone()].iter_mut().zip(slope) {
+                        *parameter += (sign * size / length * f64::from(*slope)) as f32;
+                    }
+                    model.loss(Some(&moved), &batch).unwrap() / batch.trained_tokens() as f64
+                };
+                let found = (at(1.0) - at(-1.0)) / (2.0 * size);
+                assert!((found / length - 1.0).abs() < 0.02, "{name} {module:?}: {found} is not {length}");
+            }
+        }
+    }
+}
