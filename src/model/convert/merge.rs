@@ -1,28 +1,23 @@
-//! The merge itself, and the writing.
+//! The merge itself.
 
 use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::stream::merge_floats;
 use super::{Adapter, ConvertError, Lora, Source, SourceTensor};
-use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
-
-/// Numbers that are in memory at once.
-const SLAB: u64 = 16 << 20;
-
-/// The layout of llama.cpp's quantised blocks, which each file names (`GGML_QNT_VERSION`).
-const QUANTIZATION_VERSION: u32 = 2;
+use crate::model::gguf::{FileType, Value};
 
 /// How to merge.
 pub struct Merge<'a> {
     /// What is added to the base, if anything.
     pub adapter: Option<&'a Adapter>,
-    /// The target: one of the float types.
+    /// How weights are stored, or rounded before they are quantised: one of the float types.
     pub float: FileType,
     /// Threads; they change no byte.
     pub threads: usize,
-    /// Told the numbers written and in all; ends the work by returning `false`.
-    pub progress: &'a mut dyn FnMut(u64, u64) -> bool,
+    /// Told the numbers written and in all, by any thread; ends the work by returning `false`.
+    pub progress: &'a mut (dyn FnMut(u64, u64) -> bool + Send),
 }
 
 /// What was written.
@@ -40,70 +35,11 @@ pub struct Merged {
 ///
 /// # Errors
 /// An adapter that does not fit the base; numbers that the target cannot hold; files that cannot be read or written.
-pub fn merge(source: &mut dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
-    let tensors = source.tensors().to_vec();
-    let heads = Heads::of(&source.metadata());
-    if let Some(adapter) = how.adapter {
-        fits(adapter, &tensors)?;
-    }
-    let mut metadata = source.metadata();
-    metadata.push(("general.file_type".into(), Value::U32(how.float.id())));
-    metadata.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));
-    let planned: Vec<PlannedTensor> = tensors
-        .iter()
-        .map(|tensor| PlannedTensor {
-            name: tensor.name.clone(),
-            dimensions: tensor.dimensions.clone(),
-            tensor_type: target_type(tensor, how.float),
-        })
-        .collect();
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(how.threads.max(1)).build().map_err(ConvertError::Threads)?;
-    let mut writer = Writer::create(output, &metadata, planned.clone())?;
-    let total = tensors.iter().map(|tensor| tensor.columns() * tensor.rows()).sum();
-    let (mut done, mut changed) = (0, 0);
-    for (index, (tensor, planned)) in tensors.iter().zip(&planned).enumerate() {
-        let lora = how.adapter.and_then(|adapter| adapter.pairs.get(&tensor.name));
-        changed += usize::from(lora.is_some());
-        let order = heads.order(tensor);
-        let slab = (SLAB / tensor.columns().max(1)).max(1);
-        let mut first = 0;
-        while first < tensor.rows() {
-            let rows = slab.min(tensor.rows() - first);
-            let mut numbers = vec![0.0; (rows * tensor.columns()) as usize];
-            source.rows(index, first, &mut numbers)?;
-            let bytes = pool.install(|| {
-                if let Some(lora) = lora {
-                    add(&mut numbers, first as usize, tensor.columns() as usize, lora, &order);
-                }
-                encode(&numbers, planned)
-            })?;
-            writer.write(&bytes)?;
-            first += rows;
-            done += rows * tensor.columns();
-            if !(how.progress)(done, total) {
-                return Err(ConvertError::Interrupted);
-            }
-        }
-    }
-    writer.finish()?;
-    Ok(Merged { tensors: tensors.len(), changed, parameters: total })
+pub fn merge(source: &dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
+    merge_floats(source, output, how)
 }
 
-/// Norms, and whatever is no weight, stay in 32 bits, as the reference converter has it.
-fn target_type(tensor: &SourceTensor, float: FileType) -> TensorType {
-    let name = &tensor.name;
-    if tensor.dimensions.len() < 2 || name.ends_with("_norm.weight") || !name.ends_with(".weight") {
-        return TensorType::F32;
-    }
-    match float {
-        FileType::F32 => TensorType::F32,
-        FileType::BF16 => TensorType::BF16,
-        _ => TensorType::F16,
-    }
-}
-
-fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError> {
+pub(super) fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError> {
     for (name, lora) in &adapter.pairs {
         let tensor = tensors.iter().find(|tensor| tensor.name == *name);
         let tensor = tensor.ok_or_else(|| ConvertError::NoSuchTensor { tensor: name.clone() })?;
@@ -174,7 +110,7 @@ impl Order {
 }
 
 /// Adds `scale · B·A` to rows from `first` on. Each row is summed by one thread, in the order of the ranks.
-fn add(numbers: &mut [f32], first: usize, columns: usize, lora: &Lora, order: &Order) {
+pub(super) fn add(numbers: &mut [f32], first: usize, columns: usize, lora: &Lora, order: &Order) {
     numbers.par_chunks_mut(columns).enumerate().for_each(|(at, row)| {
         let b = &lora.b[order.original(first + at) * lora.rank..][..lora.rank];
         let mut delta = vec![0.0_f32; columns];
@@ -187,39 +123,4 @@ fn add(numbers: &mut [f32], first: usize, columns: usize, lora: &Lora, order: &O
             *number += lora.scale * delta;
         }
     });
-}
-
-fn encode(numbers: &[f32], tensor: &PlannedTensor) -> Result<Vec<u8>, ConvertError> {
-    let kind = tensor.tensor_type;
-    let width = kind.block_bytes() as usize;
-    let mut bytes = vec![0; numbers.len() * width];
-    let piece = 1 << 14;
-    let held = bytes.par_chunks_mut(piece * width).zip(numbers.par_chunks(piece)).try_for_each(|(bytes, numbers)| {
-        for (bytes, &number) in bytes.chunks_exact_mut(width).zip(numbers) {
-            let finite = match kind {
-                TensorType::F16 => {
-                    let half = half::f16::from_f32(number);
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                    half.is_finite()
-                }
-                TensorType::BF16 => {
-                    let half = half::bf16::from_f32(number);
-                    bytes.copy_from_slice(&half.to_le_bytes());
-                    half.is_finite()
-                }
-                _ => {
-                    bytes.copy_from_slice(&number.to_le_bytes());
-                    number.is_finite()
-                }
-            };
-            if !finite {
-                return Err(number);
-            }
-        }
-        Ok(())
-    });
-    match held {
-        Ok(()) => Ok(bytes),
-        Err(number) => Err(ConvertError::NotFinite { tensor: tensor.name.clone(), target: kind.name(), number }),
-    }
 }
