@@ -1,4 +1,4 @@
-//! Q2_K, Q4_K and Q5_K: super-blocks of 256 numbers whose sub-blocks have a scale and an offset each, that are in turn
+//! `Q2_K`, `Q4_K` and `Q5_K`: super-blocks of 256 numbers whose sub-blocks have a scale and an offset each, that are in turn
 //! stored in a few bits (`quantize_row_q4_K_ref`, `quantize_row_q4_K_impl` and their likes).
 
 use super::lanes::{Lanes, nearest};
@@ -135,16 +135,13 @@ impl Found {
         }
         for first in (0..rows.numbers.len() / N).step_by(V::COUNT) {
             let x = side_by_side::<V, N>(&rows.numbers[first * N..]);
-            let (weights, affine) = match rows.importance {
-                Some(importance) => {
-                    let importance = side_by_side(&importance[first * N..]);
-                    let weights = importances(&x, &importance, V::load(&spreads[first..]));
-                    (weights, affine::<V, N, true>(&x, &weights, &search.weighted))
-                }
-                None => {
-                    let weights = own_weights(&x, search.above_mean);
-                    (weights, affine::<V, N, false>(&x, &weights, &search.plain))
-                }
+            let (weights, affine) = if let Some(importance) = rows.importance {
+                let importance = side_by_side(&importance[first * N..]);
+                let weights = importances(&x, &importance, V::load(&spreads[first..]));
+                (weights, affine::<V, N, true>(&x, &weights, &search.weighted))
+            } else {
+                let weights = own_weights(&x, search.above_mean);
+                (weights, affine::<V, N, false>(&x, &weights, &search.plain))
             };
             found.keep(first, &affine, sum(&weights));
         }
@@ -181,7 +178,7 @@ impl Found {
         (codes, ones)
     }
 
-    /// Writes the scales of a super-block of Q4_K or Q5_K, and returns its levels.
+    /// Writes the scales of a super-block of `Q4_K` or `Q5_K`, and returns its levels.
     #[inline(always)]
     fn header_and_levels<V: Lanes>(&self, numbers: &[f32], top: i32, out: &mut [u8]) -> [u8; SUPER] {
         let (codes, [scale, min]) = self.codes::<8>(63, 63);

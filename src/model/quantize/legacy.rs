@@ -1,4 +1,4 @@
-//! Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: blocks of 32 numbers with one scale, and an offset where the name ends in 1
+//! `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1` and `Q8_0`: blocks of 32 numbers with one scale, and an offset where the name ends in 1
 //! (`quantize_row_q4_0_ref`, `quantize_row_q4_0_impl` and their likes).
 
 use super::lanes::Lanes;
@@ -41,7 +41,7 @@ pub(super) fn q5_1<V: Lanes>(rows: Rows<'_>, out: &mut [u8]) {
     offset::<V>(rows, out, 31);
 }
 
-/// Q4_0 and Q5_0: `2 · half` levels around zero, of which the number with the largest magnitude has the lowest.
+/// `Q4_0` and `Q5_0`: `2 · half` levels around zero, of which the number with the largest magnitude has the lowest.
 #[inline(always)]
 fn centred<V: Lanes>(rows: Rows<'_>, out: &mut [u8], half: i32) {
     let bytes = 2 + levels_bytes(2 * half - 1);
@@ -84,7 +84,7 @@ fn weighted_centred<V: Lanes>(numbers: &[f32], importance: &[f32], out: &mut [u8
     }
 }
 
-/// Q4_1 and Q5_1: levels from zero to `top`, of which the lowest number has the lowest.
+/// `Q4_1` and `Q5_1`: levels from zero to `top`, of which the lowest number has the lowest.
 #[inline(always)]
 fn offset<V: Lanes>(rows: Rows<'_>, out: &mut [u8], top: i32) {
     let bytes = 4 + levels_bytes(top);

@@ -1,4 +1,4 @@
-//! Q3_K and Q6_K: super-blocks of 256 numbers whose sixteen sub-blocks have a signed scale each, that is in turn stored
+//! `Q3_K` and `Q6_K`: super-blocks of 256 numbers whose sixteen sub-blocks have a signed scale each, that is in turn stored
 //! in a few bits (`quantize_row_q6_K_ref`, `quantize_row_q3_K_impl` and their likes).
 
 use super::affine::two_bits;
@@ -65,27 +65,24 @@ pub(super) fn q3_k<V: Lanes>(rows: Rows<'_>, out: &mut [u8]) {
     for (at, out) in out.chunks_exact_mut(110).enumerate() {
         let numbers = &rows.numbers[at * SUPER..][..SUPER];
         let mut levels = [0; SUPER];
-        let (codes, scale) = match rows.importance {
-            Some(importance) => {
-                let found = Found::weighted::<V>(numbers, &importance[at * SUPER..][..SUPER], TOP);
-                for (block, factor) in found.factor.into_iter().enumerate() {
-                    kept(&numbers[block * SUB..][..SUB], factor, TOP, &mut levels[block * SUB..][..SUB]);
-                }
-                let all = linear::<f32, SUB, false>(&found.scale, Some(&found.weight), 32);
-                let mut codes = [0; SUB];
-                kept(&found.scale, all.factor, 32, &mut codes);
-                (codes, all.scale)
+        let (codes, scale) = if let Some(importance) = rows.importance {
+            let found = Found::weighted::<V>(numbers, &importance[at * SUPER..][..SUPER], TOP);
+            for (block, factor) in found.factor.into_iter().enumerate() {
+                kept(&numbers[block * SUB..][..SUB], factor, TOP, &mut levels[block * SUB..][..SUB]);
             }
-            None => {
-                let found = Found::refined::<V>(numbers, TOP, &mut levels);
-                let largest = found.largest();
-                if largest == 0.0 {
-                    ([0; SUB], 0.0)
-                } else {
-                    let inverse = -32.0 / largest;
-                    let code = |scale| i32::from(nearest(inverse * scale) as i8).clamp(-32, 31) + 32;
-                    (found.scale.map(|scale| code(scale) as u8), 1.0 / inverse)
-                }
+            let all = linear::<f32, SUB, false>(&found.scale, Some(&found.weight), 32);
+            let mut codes = [0; SUB];
+            kept(&found.scale, all.factor, 32, &mut codes);
+            (codes, all.scale)
+        } else {
+            let found = Found::refined::<V>(numbers, TOP, &mut levels);
+            let largest = found.largest();
+            if largest == 0.0 {
+                ([0; SUB], 0.0)
+            } else {
+                let inverse = -32.0 / largest;
+                let code = |scale| i32::from(nearest(inverse * scale) as i8).clamp(-32, 31) + 32;
+                (found.scale.map(|scale| code(scale) as u8), 1.0 / inverse)
             }
         };
         for (block, code) in codes.into_iter().enumerate() {

@@ -198,15 +198,12 @@ pub(super) fn linear<V: Lanes, const N: usize, const FINITE: bool>(
     let (largest, magnitude) = extreme(x);
     let mut weighted = [zero; N];
     let mut squares = [zero; N];
-    let weights = match weights {
-        Some(weights) => weights,
-        None => {
-            for (&x, square) in x.iter().zip(&mut squares) {
-                *square = x * x;
-            }
-            &squares
+    if weights.is_none() {
+        for (&x, square) in x.iter().zip(&mut squares) {
+            *square = x * x;
         }
-    };
+    }
+    let weights = weights.unwrap_or(&squares);
     for ((&x, &weight), place) in x.iter().zip(weights).zip(&mut weighted) {
         *place = weight * x;
     }
