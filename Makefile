@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-export fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -60,6 +60,12 @@ bench:
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine
+
+# From weights to a GGUF, beside llama.cpp and PEFT. EXPORT names a model's folder and where the peers are; see
+# tests/bench/export.rs.
+EXPORT ?=
+bench-export:
+	$(BENCH) --bench export -- $(EXPORT)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang
