@@ -6,8 +6,8 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-engine bench-export bench-forecast bench-parity bench-train \
-	fuzz system-packages
+.PHONY: test test-long demo fmt lint unit doc generated bench bench-convert bench-engine bench-export bench-forecast \
+	bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -83,11 +83,18 @@ ROWS ?=
 PEFT_SCRIPT ?=
 bench-train:
 	$(BENCH) --bench train -- $(BASE) $(ROWS) $(if $(PEFT_SCRIPT),$(PEFT) $(PEFT_SCRIPT))
+
 # A folder of safetensors to GGUF beside llama.cpp's own converter, every tensor and every key compared. FOLDER is the
 # model, LLAMA_CPP the folder of llama.cpp's source, PYTHON an interpreter with torch and transformers.
 PYTHON ?= python3
+bench-convert:
+	$(BENCH) --bench convert -- $(FOLDER) $(LLAMA_CPP) $(PYTHON)
+
+# From weights to a GGUF, beside llama.cpp and PEFT. EXPORT names a model's folder and where the peers are; see
+# tests/bench/export.rs.
+EXPORT ?=
 bench-export:
-	$(BENCH) --bench export -- $(FOLDER) $(LLAMA_CPP) $(PYTHON)
+	$(BENCH) --bench export -- $(EXPORT)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang

@@ -88,6 +88,18 @@ pub enum LlamaError {
         /// Numbers wanted.
         elements: usize,
     },
+    /// Numbers cannot be encoded as this type.
+    #[error("rows of {columns} numbers cannot be stored as the type {tensor_type}")]
+    #[diagnostic(
+        code(llama::rows),
+        help("the numbers are too large for the type, or it needs an importance matrix or rows of another length")
+    )]
+    Rows {
+        /// ggml's number of the type.
+        tensor_type: u32,
+        /// Numbers of a row.
+        columns: usize,
+    },
     /// A path that C cannot take.
     #[error("`{path}` cannot be given to llama.cpp: it is not UTF-8, or has a zero byte in it")]
     #[diagnostic(code(llama::path), help("move the project to a folder with a plain name"))]

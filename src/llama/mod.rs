@@ -38,7 +38,7 @@ pub use model::{Markers, Model, Token};
 #[cfg(feature = "llama")]
 pub use quantize::quantize;
 #[cfg(feature = "llama")]
-pub use tensor::dequantize;
+pub use tensor::{dequantize, quantize_rows};
 
 /// The llama.cpp that results are made with, for keys: its own version, and the crate that pins its commit.
 pub const VERSION: &str = "0.6.0 (llama-cpp-sys-2 0.1.161)";

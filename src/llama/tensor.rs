@@ -1,4 +1,4 @@
-//! Decoding the numbers of a tensor.
+//! Decoding and encoding the numbers of a tensor.
 
 #![expect(unsafe_code, reason = "calls into ggml")]
 
@@ -30,6 +30,40 @@ pub fn dequantize(tensor_type: u32, bytes: &[u8], numbers: &mut [f32]) -> Result
     // SAFETY: the source holds whole blocks for exactly as many numbers as there is room for.
     unsafe { decode(source, numbers.as_mut_ptr(), numbers.len() as i64) };
     Ok(())
+}
+
+/// Encodes whole rows of `columns` numbers as ggml's type number `tensor_type`; `importance` says how much each column
+/// matters.
+///
+/// # Errors
+/// [`LlamaError::Rows`] when the slices are not as long as each other says, when ggml makes the type only with an
+/// importance, or when a block would hold numbers that are not finite.
+pub fn quantize_rows(
+    tensor_type: u32,
+    numbers: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> Result<(), LlamaError> {
+    let failed = || LlamaError::Rows { tensor_type, columns };
+    let block = Block::of(tensor_type).ok_or_else(failed)?;
+    let rows = numbers.len().checked_div(columns).ok_or_else(failed)?;
+    let fits = columns.is_multiple_of(block.elements)
+        && rows * columns == numbers.len()
+        && numbers.len() / block.elements * block.bytes == out.len()
+        && importance.is_none_or(|importance| importance.len() == columns);
+    // SAFETY: the number is within ggml's table; the slices hold whole rows and whole blocks, as was just seen.
+    let written = unsafe {
+        if !fits || (importance.is_none() && sys::ggml_quantize_requires_imatrix(tensor_type)) {
+            return Err(failed());
+        }
+        let importance = importance.map_or(std::ptr::null(), <[f32]>::as_ptr);
+        let target = out.as_mut_ptr().cast();
+        sys::ggml_quantize_chunk(tensor_type, numbers.as_ptr(), target, 0, rows as i64, columns as i64, importance)
+            == out.len()
+            && sys::ggml_validate_row_data(tensor_type, target, out.len())
+    };
+    if written { Ok(()) } else { Err(failed()) }
 }
 
 /// What ggml knows of a type.

@@ -23,6 +23,8 @@ pub mod lora;
 #[cfg(feature = "train")]
 pub mod optimizer;
 #[cfg(feature = "train")]
+pub mod quantize;
+#[cfg(feature = "train")]
 pub mod rows;
 pub mod safetensors;
 #[cfg(feature = "train")]

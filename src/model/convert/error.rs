@@ -66,6 +66,18 @@ pub enum ConvertError {
         /// The number.
         number: f32,
     },
+    /// A type that is made only with an importance matrix.
+    #[error("tensor `{tensor}` is stored as {kind} only with an importance matrix")]
+    #[diagnostic(
+        code(convert::needs_importance),
+        help("types without one, from small to large: Q2_K, IQ3_S, Q3_K_M, IQ4_XS, Q4_K_M, Q5_K_M, Q6_K, Q8_0")
+    )]
+    NeedsImportance {
+        /// Its name.
+        tensor: String,
+        /// The type.
+        kind: &'static str,
+    },
     /// An architecture whose order of rows is not known.
     #[error("models of the architecture `{architecture}` cannot be merged")]
     #[diagnostic(code(convert::architecture), help("known are: {KNOWN_ARCHITECTURES}"))]

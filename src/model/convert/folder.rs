@@ -77,7 +77,7 @@ impl Source for FolderSource {
         &self.tensors
     }
 
-    fn rows(&mut self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError> {
+    fn rows(&self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError> {
         let columns = self.tensors[tensor].columns() as usize;
         match &self.origins[tensor] {
             Origin::Derived(row) => numbers.copy_from_slice(row),
@@ -124,7 +124,7 @@ mod tests {
 
     fn convert(files: &BTreeMap<String, PathBuf>, output: &Path) -> Result<Merged, ConvertError> {
         let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
-        merge(&mut FolderSource::open(files)?, output, how)
+        merge(&FolderSource::open(files)?, output, how)
     }
 
     /// A copy of the tiny model with one of its JSON files edited.

@@ -1,9 +1,9 @@
-//! Base model and adapter → one GGUF of plain floats, that llama.cpp then quantises.
+//! Base model and adapter → one GGUF, of plain floats or quantised.
 //!
-//! A tensor goes through in slabs of rows: read, decoded to 32 bits, `scale · B·A` added, with DoRA brought to its
-//! trained length, rounded once to the target type, written. Nothing larger than a slab is in memory. Everything is
-//! merged in GGUF's layout, where the rows of Llama's `attn_q` and `attn_k` are interleaved: an adapter's rows are put
-//! into the same order.
+//! A tensor goes through a few rows at a time: read, decoded to 32 bits, `scale · B·A` added, with DoRA brought to its
+//! trained length, rounded to 16 bits as the reference converter does, quantised, written. Nothing larger than some rows
+//! is in memory, and no file is between. Everything is merged in GGUF's layout, where the rows of Llama's `attn_q` and
+//! `attn_k` are interleaved: an adapter's rows are put into the same order.
 
 mod adapter;
 mod error;
@@ -16,6 +16,7 @@ pub(crate) mod sample;
 mod sentence_piece;
 mod source;
 mod special;
+mod stream;
 mod vocabulary;
 
 pub use adapter::Adapter;
@@ -23,6 +24,7 @@ pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged, merge};
 pub use source::{GgufSource, Source, SourceTensor};
+pub use stream::{Target, merge_quantised};
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
 //! Where the base's numbers come from, in GGUF's names and layout.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+use half::slice::HalfFloatSliceExt as _;
+use half::vec::HalfBitsVecExt as _;
+use half::{bf16, f16};
 
 use super::ConvertError;
 use crate::llama::dequantize;
 use crate::model::config::Architecture;
-use crate::model::gguf::{Header, Value};
+use crate::model::gguf::{Header, TensorType, Value};
 
-/// A base model, as rows of 32-bit floats.
-pub trait Source {
+/// A base model, as rows of 32-bit floats, which several threads read at once.
+pub trait Source: Sync {
     /// Returns the metadata of the GGUF to be.
     fn metadata(&self) -> Vec<(String, Value)>;
 
@@ -20,7 +24,7 @@ pub trait Source {
     ///
     /// # Errors
     /// Files that cannot be read.
-    fn rows(&mut self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError>;
+    fn rows(&self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError>;
 }
 
 /// A tensor of a base model.
@@ -50,7 +54,6 @@ pub struct GgufSource {
     file: fs_err::File,
     header: Header,
     tensors: Vec<SourceTensor>,
-    buffer: Vec<u8>,
 }
 
 impl GgufSource {
@@ -70,7 +73,7 @@ impl GgufSource {
             dimensions: info.dimensions.clone(),
         };
         let tensors = header.tensors.iter().map(tensor).collect();
-        Ok(Self { file, header, tensors, buffer: Vec::new() })
+        Ok(Self { file, header, tensors })
     }
 }
 
@@ -88,14 +91,20 @@ impl Source for GgufSource {
         &self.tensors
     }
 
-    fn rows(&mut self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError> {
+    fn rows(&self, tensor: usize, first_row: u64, numbers: &mut [f32]) -> Result<(), ConvertError> {
         let info = &self.header.tensors[tensor];
         // Rows are whole blocks: the header's reader refuses others.
         let bytes_of = |elements: u64| info.tensor_type.bytes(elements).unwrap_or(0);
         let start = self.header.data_offset + info.offset + bytes_of(first_row * info.dimensions[0]);
-        self.buffer.resize(bytes_of(numbers.len() as u64) as usize, 0);
-        let read = self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.read_exact(&mut self.buffer));
+        let mut bytes = vec![0; bytes_of(numbers.len() as u64) as usize];
+        let read = self.file.file().read_exact_at(&mut bytes, start);
         read.map_err(|cause| ConvertError::Read { path: self.file.path().to_owned(), cause })?;
-        Ok(dequantize(info.tensor_type.id(), &self.buffer, numbers)?)
+        let pairs = || bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect::<Vec<_>>();
+        match info.tensor_type {
+            TensorType::F16 => pairs().reinterpret_into::<f16>().convert_to_f32_slice(numbers),
+            TensorType::BF16 => pairs().reinterpret_into::<bf16>().convert_to_f32_slice(numbers),
+            other => dequantize(other.id(), &bytes, numbers)?,
+        }
+        Ok(())
     }
 }

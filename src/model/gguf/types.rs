@@ -60,6 +60,11 @@ impl TensorType {
         TENSOR_TYPES.iter().any(|entry| entry.0 == id).then_some(Self(id))
     }
 
+    /// Returns the type with this name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        TENSOR_TYPES.iter().find(|entry| entry.1.eq_ignore_ascii_case(name)).map(|entry| Self(entry.0))
+    }
+
     /// Returns all types.
     pub fn all() -> impl Iterator<Item = Self> {
         TENSOR_TYPES.iter().map(|entry| Self(entry.0))
@@ -189,7 +194,7 @@ impl FileType {
 
     /// Returns whether llama.cpp refuses to quantise to this type without an importance matrix.
     pub fn needs_importance(self) -> bool {
-        ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "Q2_K_S", "IQ3_XXS"].contains(&self.name())
+        ["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S", "IQ3_XXS", "IQ3_XS"].contains(&self.name())
     }
 }
 

@@ -1,9 +1,12 @@
-//! Writing a GGUF of version 3, one tensor at a time: what is in memory is the header and one tensor.
+//! Writing a GGUF of version 3 whose header is known before its numbers: they are written in any order, by any thread,
+//! and none of them has to be in memory longer than that takes.
 //!
 //! The file appears under its name when it is whole, never before.
 
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -31,11 +34,21 @@ impl PlannedTensor {
 /// Writes one file.
 #[derive(Debug)]
 pub struct Writer {
-    output: BufWriter<NamedTempFile>,
+    file: NamedTempFile,
     path: PathBuf,
-    tensors: std::vec::IntoIter<PlannedTensor>,
-    /// Bytes of the first of `tensors` that were written already.
-    written: u64,
+    tensors: Vec<Place>,
+    /// The tensor that [`Writer::write`] is at, and the bytes that it gave to it.
+    next: (usize, u64),
+}
+
+/// Where a tensor's numbers go.
+#[derive(Debug)]
+struct Place {
+    name: String,
+    start: u64,
+    size: u64,
+    /// Bytes that were written.
+    written: AtomicU64,
 }
 
 impl Writer {
@@ -45,45 +58,62 @@ impl Writer {
     /// Those of the file system.
     pub fn create(path: &Path, metadata: &[(String, Value)], tensors: Vec<PlannedTensor>) -> Result<Self, GgufError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".gguf-").tempfile_in(folder)?;
-        let mut output = BufWriter::with_capacity(1 << 20, file);
-        output.write_all(&header(metadata, &tensors))?;
-        Ok(Self { output, path: path.to_owned(), tensors: tensors.into_iter(), written: 0 })
+        let mut file = tempfile::Builder::new().prefix(".gguf-").tempfile_in(folder)?;
+        let header = header(metadata, &tensors);
+        file.write_all(&header)?;
+        let mut end = header.len() as u64;
+        let place = |tensor: PlannedTensor| {
+            let (start, size) = (end, tensor.size());
+            end += size.next_multiple_of(DEFAULT_ALIGNMENT);
+            Place { name: tensor.name, start, size, written: AtomicU64::new(0) }
+        };
+        let tensors = tensors.into_iter().map(place).collect();
+        // What nobody writes between tensors is zero.
+        file.as_file().set_len(end)?;
+        Ok(Self { file, path: path.to_owned(), tensors, next: (0, 0) })
+    }
+
+    /// Writes bytes of a tensor, from its byte `start` on. Each byte is written once, in any order.
+    ///
+    /// # Errors
+    /// [`GgufError::TensorSize`] when they reach beyond the tensor; those of the file system.
+    pub fn write_at(&self, tensor: usize, start: u64, bytes: &[u8]) -> Result<(), GgufError> {
+        let Some(place) = self.tensors.get(tensor) else {
+            return Err(GgufError::TensorSize { name: String::new(), found: bytes.len() as u64, expected: 0 });
+        };
+        let found = start + bytes.len() as u64;
+        if found > place.size {
+            return Err(GgufError::TensorSize { name: place.name.clone(), found, expected: place.size });
+        }
+        self.file.as_file().write_all_at(bytes, place.start + start)?;
+        place.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes numbers of the tensor that comes next: all, or the part that follows what was written of it.
     ///
     /// # Errors
-    /// [`GgufError::TensorSize`] when they are more than announced; those of the file system.
+    /// Those of [`Writer::write_at`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), GgufError> {
-        let tensor = self.tensors.as_slice().first();
-        let (name, expected) = tensor.map_or(("", 0), |tensor| (tensor.name.as_str(), tensor.size()));
-        let found = self.written + bytes.len() as u64;
-        if found > expected {
-            return Err(GgufError::TensorSize { name: name.into(), found, expected });
-        }
-        self.output.write_all(bytes)?;
-        self.written = found;
-        if found == expected {
-            let padding = found.next_multiple_of(DEFAULT_ALIGNMENT) - found;
-            self.output.write_all(&[0; DEFAULT_ALIGNMENT as usize][..padding as usize])?;
-            self.tensors.next();
-            self.written = 0;
-        }
+        let (tensor, start) = self.next;
+        self.write_at(tensor, start, bytes)?;
+        let end = start + bytes.len() as u64;
+        let is_whole = self.tensors.get(tensor).is_some_and(|place| place.size == end);
+        self.next = if is_whole { (tensor + 1, 0) } else { (tensor, end) };
         Ok(())
     }
 
-    /// Ends the file: it is durable and has its name when this returns.
+    /// Ends the file: it has its name when this returns. Whoever keeps it makes it durable.
     ///
     /// # Errors
     /// [`GgufError::MissingTensors`] when tensors were announced and not given; those of the file system.
     pub fn finish(self) -> Result<(), GgufError> {
-        if self.tensors.len() > 0 {
-            return Err(GgufError::MissingTensors { missing: self.tensors.len() });
+        let is_missing = |place: &&Place| place.written.load(Ordering::Relaxed) != place.size;
+        let missing = self.tensors.iter().filter(is_missing).count();
+        if missing > 0 {
+            return Err(GgufError::MissingTensors { missing });
         }
-        let file = self.output.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
+        self.file.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
     }
 }
@@ -131,10 +161,10 @@ mod tests {
             PlannedTensor { name: "two".into(), dimensions: vec![32], tensor_type: TensorType::from_id(8).unwrap() },
         ];
         let mut writer = Writer::create(path, &metadata, tensors).unwrap();
+        writer.write_at(1, 0, &[2; 34]).unwrap();
         writer.write(&[1; 8]).unwrap();
-        writer.write(&[1; 4]).unwrap();
         assert!(!path.exists(), "a file that is not whole has no name");
-        writer.write(&[2; 34]).unwrap();
+        writer.write(&[1; 4]).unwrap();
         writer.finish().unwrap();
         metadata
     }
@@ -160,7 +190,8 @@ mod tests {
         let path = folder.path().join("model.gguf");
         let planned = PlannedTensor { name: "one".into(), dimensions: vec![4], tensor_type: TensorType::F16 };
         let mut writer = Writer::create(&path, &[], vec![planned.clone()]).unwrap();
-        assert!(matches!(writer.write(&[0; 9]), Err(GgufError::TensorSize { found: 9, expected: 8, .. })));
+        writer.write(&[0; 4]).unwrap();
+        assert!(matches!(writer.write(&[0; 5]), Err(GgufError::TensorSize { found: 9, expected: 8, .. })));
         drop(writer);
         let writer = Writer::create(&path, &[], vec![planned]).unwrap();
         assert!(matches!(writer.finish(), Err(GgufError::MissingTensors { missing: 1 })));

@@ -24,8 +24,8 @@ fn run(
     float: FileType,
     threads: usize,
 ) -> Result<Merged, ConvertError> {
-    let mut source = GgufSource::open(base)?;
-    merge(&mut source, output, &mut Merge { adapter, float, threads, progress: &mut |_, _| true })
+    let source = GgufSource::open(base)?;
+    merge(&source, output, &mut Merge { adapter, float, threads, progress: &mut |_, _| true })
 }
 
 fn numbers(path: &Path, name: &str) -> Vec<f32> {

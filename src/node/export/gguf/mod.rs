@@ -5,11 +5,12 @@ mod error;
 #[cfg(feature = "llama")]
 mod write;
 
+use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::gguf::FileType;
+use crate::model::gguf::{FileType, TensorType};
 use crate::node::settings::canonical;
 use crate::node::{
     Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
@@ -25,7 +26,56 @@ struct Settings {
     /// How the weights are stored: a name that `llama-quantize` knows, such as `Q4_K_M`, `Q8_0`, `IQ4_NL`, `F16`.
     #[serde(default = "default_quantization")]
     quantization: String,
+
+    /// Types for tensors whose GGUF names a pattern finds, such as `attn_v` or `^blk\.0\.`, instead of what
+    /// `quantization` would give them; the first pattern counts. Norms stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tensor_types: Vec<TensorTypeSetting>,
 }
+
+/// One entry of `tensor-types`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TensorTypeSetting {
+    /// A regular expression.
+    pattern: String,
+    /// A type of tensors, such as `Q6_K`.
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Settings {
+    /// Returns patterns and types.
+    fn overrides(&self) -> Result<Vec<(Regex, TensorType)>, SettingProblem> {
+        let problem = |message, label: &str, help: &str| SettingProblem {
+            path: vec!["tensor-types".into()],
+            code: "export::tensor_types",
+            message,
+            label: label.into(),
+            help: Some(help.into()),
+        };
+        let one = |entry: &TensorTypeSetting| {
+            let pattern = Regex::new(&entry.pattern).map_err(|error| {
+                problem(
+                    format!("`{}` is no regular expression", entry.pattern),
+                    &error.to_string(),
+                    "names look like `blk.0.attn_v.weight`",
+                )
+            })?;
+            let kind = TensorType::from_name(&entry.kind).filter(|kind| TENSOR_TYPES.contains(&kind.name()));
+            let unknown = || {
+                let known = format!("types: {}", TENSOR_TYPES.join(", "));
+                problem(format!("a tensor cannot be stored as `{}`", entry.kind), "here", &known)
+            };
+            Ok((pattern, kind.ok_or_else(unknown)?))
+        };
+        self.tensor_types.iter().map(one).collect()
+    }
+}
+
+/// What a tensor can be stored as by choice: what needs no importance matrix.
+const TENSOR_TYPES: &[&str] =
+    &["Q2_K", "Q3_K", "IQ3_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0"];
 
 fn default_quantization() -> String {
     "Q4_K_M".into()
@@ -34,7 +84,7 @@ fn default_quantization() -> String {
 static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "gguf",
-    version: 2,
+    version: 3,
     summary: "the adapter merged into the base model, converted and quantised: one file for llama.cpp and Ollama",
     inputs: &[Content::Adapter],
     outputs: &[OutputInfo { name: "gguf", content: Content::Gguf }],
@@ -58,6 +108,8 @@ impl Kind for ExportGguf {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let mut value = canonical::<Settings>(settings)?;
+        let read: Settings = serde_json::from_value(value.clone()).map_err(|_| Vec::new())?;
+        read.overrides().map_err(|problem| vec![problem])?;
         let name = value["quantization"].as_str().unwrap_or_default();
         match FileType::from_name(name) {
             Some(found) if found.needs_importance() => Err(vec![problem(
@@ -82,7 +134,9 @@ impl Kind for ExportGguf {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let unknown = || run.bad_job(format!("its quantisation `{}` is unknown", settings.quantization));
-        write::export(run, FileType::from_name(&settings.quantization).ok_or_else(unknown)?)
+        let target = FileType::from_name(&settings.quantization).ok_or_else(unknown)?;
+        let overrides = settings.overrides().map_err(|problem| run.bad_job(problem.message))?;
+        write::export(run, target, &overrides)
     }
 
     #[cfg(not(feature = "llama"))]

@@ -1,0 +1,93 @@
+//! Converts a folder of safetensors to GGUF beside llama.cpp's own converter, and compares every tensor and every key:
+//! `cargo bench --bench convert -- FOLDER LLAMA_CPP [PYTHON]`.
+//!
+//! LLAMA_CPP is the folder of llama.cpp's source; PYTHON is an interpreter that has torch, transformers and numpy.
+//! Prints one JSON object for each type of numbers: seconds of both, and what differs. `general.name`,
+//! `general.size_label` and what the reference takes from a model card are not compared.
+
+#![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::json;
+use tunesmith::model::convert::{FolderSource, Merge, merge};
+use tunesmith::model::gguf::{FileType, Header, Value};
+
+/// What is written from a model card, or from the folder's name.
+const LEFT_OUT: [&str; 2] = ["general.name", "general.size_label"];
+
+/// The reference takes these from a model card.
+fn is_compared(key: &str) -> bool {
+    let is_card = ["general.base_model.", "general.license", "general.tags", "general.languages", "general.basename"];
+    !LEFT_OUT.contains(&key) && !is_card.iter().any(|start| key.starts_with(start))
+}
+
+fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let paths = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect()
+}
+
+/// Returns what is in one file and not, or otherwise, in the other.
+fn differences(ours: &Path, theirs: &Path) -> Vec<String> {
+    let keys = |header: &Header| -> BTreeMap<String, Value> {
+        header.metadata.iter().filter(|(key, _)| is_compared(key)).cloned().collect()
+    };
+    let (one, other) = (Header::read(ours).unwrap(), Header::read(theirs).unwrap());
+    let (our_keys, their_keys) = (keys(&one), keys(&other));
+    let names = our_keys.keys().chain(their_keys.keys());
+    let mut found: Vec<String> =
+        names.filter(|key| our_keys.get(*key) != their_keys.get(*key)).map(|key| format!("key {key}")).collect();
+    let (our_bytes, their_bytes) = (fs_err::read(ours).unwrap(), fs_err::read(theirs).unwrap());
+    let tensor = |header: &Header, bytes: &[u8], name: &str| {
+        let info = header.tensor(name)?;
+        let start = (header.data_offset + info.offset) as usize;
+        Some((info.dimensions.clone(), info.tensor_type, blake3::hash(&bytes[start..start + info.size as usize])))
+    };
+    for info in one.tensors.iter().chain(&other.tensors) {
+        if tensor(&one, &our_bytes, &info.name) != tensor(&other, &their_bytes, &info.name) {
+            found.push(format!("tensor {}", info.name));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let [folder, llama_cpp, rest @ ..] = words.as_slice() else {
+        println!("{}", json!({"skipped": "usage: cargo bench --bench convert -- FOLDER LLAMA_CPP [PYTHON]"}));
+        return;
+    };
+    let python = rest.first().map_or("python3", String::as_str);
+    let space = tempfile::tempdir().unwrap();
+    for kind in ["f16", "bf16", "f32", "q8_0"] {
+        let (ours, theirs) = (space.path().join("ours.gguf"), space.path().join("theirs.gguf"));
+        let start = Instant::now();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let float = FileType::from_name(kind).unwrap();
+        let mut source = FolderSource::open(&files(Path::new(folder))).unwrap();
+        merge(&mut source, &ours, &mut Merge { adapter: None, float, threads, progress: &mut |_, _| true }).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let status = Command::new(python)
+            .arg(Path::new(llama_cpp).join("convert_hf_to_gguf.py"))
+            .arg(folder)
+            .args(["--outtype", kind, "--outfile"])
+            .arg(&theirs)
+            .output()
+            .unwrap();
+        let reference_seconds = start.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&status.stderr);
+        assert!(status.status.success(), "the reference converter failed: {said}");
+        let differences = differences(&ours, &theirs);
+        println!(
+            "{}",
+            json!({"type": kind, "seconds": seconds, "reference_seconds": reference_seconds, "differences": differences})
+        );
+    }
+}
