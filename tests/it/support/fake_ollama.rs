@@ -212,7 +212,10 @@ async fn blob(State(world): Shared, Path(digest): Path<String>, request: Request
 }
 
 fn lines(lines: &[Value]) -> Response {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let mut text = String::new();
+    for line in lines {
+        writeln!(text, "{line}").unwrap();
+    }
     ([("content-type", "application/x-ndjson")], Body::from(text)).into_response()
 }
 

@@ -11,7 +11,8 @@ const PORT: u16 = 11_434;
 /// # Errors
 /// [`NetError::BadUrl`].
 pub(super) fn address(text: &str) -> Result<Url, NetError> {
-    let text = text.trim().trim_end_matches('/');
+    // Quotes that a file of variables keeps are no part of it.
+    let text = text.trim().trim_matches(['"', '\'']).trim_end_matches('/');
     let (scheme, rest, port) = match text.split_once("://") {
         Some(("https", rest)) => ("https", rest, 443),
         Some(("http", rest)) => ("http", rest, 80),
@@ -42,6 +43,7 @@ mod tests {
             ("", "http://127.0.0.1:11434/"),
             ("example.org", "http://example.org:11434/"),
             ("example.org:80", "http://example.org/"),
+            ("'example.org'", "http://example.org:11434/"),
             (":8080", "http://127.0.0.1:8080/"),
             ("0.0.0.0", "http://127.0.0.1:11434/"),
             ("[::]:9", "http://[::1]:9/"),

@@ -135,7 +135,11 @@ fn sha256(run: &Run<'_>, file: &FileRef) -> Result<String, NodeError> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in bytes {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 /// Returns the Go template and the stops of a model.

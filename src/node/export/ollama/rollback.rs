@@ -26,18 +26,15 @@ pub(super) fn roll_back(run: &Run<'_>, settings: &Settings) -> Result<Vec<String
         let found = now.map_or_else(|| "gone".to_owned(), |now| format!("sha256:{}", now.digest));
         return Err(failure(OllamaError::ChangedSince { server: name, alias, found, before: was }));
     }
-    let done = match &before {
-        Some(before) => {
-            if find(&tags, &before.name).is_none_or(|tag| tag.digest != before.digest) {
-                return Err(failure(OllamaError::Gone { server: name, tag: before.name.clone(), alias }));
-            }
-            server.copy(&before.name, &alias).map_err(failure)?;
-            format!("`{alias}` is `{}` again, was `{}`, on {name}", before.name, after.name)
+    let done = if let Some(before) = &before {
+        if find(&tags, &before.name).is_none_or(|tag| tag.digest != before.digest) {
+            return Err(failure(OllamaError::Gone { server: name, tag: before.name.clone(), alias }));
         }
-        None => {
-            server.delete(&alias).map_err(failure)?;
-            format!("`{alias}` is gone again, was `{}`, on {name}", after.name)
-        }
+        server.copy(&before.name, &alias).map_err(failure)?;
+        format!("`{alias}` is `{}` again, was `{}`, on {name}", before.name, after.name)
+    } else {
+        server.delete(&alias).map_err(failure)?;
+        format!("`{alias}` is gone again, was `{}`, on {name}", after.name)
     };
     ledger.pop()?;
     Ok(vec![done])

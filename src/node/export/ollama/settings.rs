@@ -53,10 +53,10 @@ pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> 
     let mut problems = parameter_problems(&value["parameters"]);
     for key in ["name", "base"] {
         if let Some(name) = value[key].as_str()
-            && let Err(why) = name.parse::<ModelName>()
+            && name.parse::<ModelName>().is_err()
         {
-            let help = "write it as `NAME:TAG`, such as `expert:8b`, or `NAMESPACE/NAME:TAG`";
-            problems.push(problem(key, format!("`{name}` can be no model's name: {why}"), help));
+            let help = "write it as `NAME:TAG` of letters, digits, `-`, `_` and `.`, such as `expert:8b`";
+            problems.push(problem(key, format!("`{name}` can be no model's name"), help));
         }
     }
     if let Some(host) = value["host"].as_str()

@@ -109,7 +109,7 @@ impl Node {
 
 /// Returns the number of the line that a place is in, from 1.
 pub(super) fn line(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text.get(..at).unwrap_or(text).matches('\n').count() + 1
 }
 
 /// A collection that is being read.

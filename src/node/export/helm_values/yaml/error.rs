@@ -9,9 +9,7 @@ pub(in crate::node::export::helm_values) enum YamlError {
     #[error("`{path}` is no path of a value: {why}")]
     #[diagnostic(
         code(yaml::bad_path),
-        help(
-            "write keys with dots between them and places of lists in brackets, as `helm --set` has them: `a.b[0].c`; `\\.` is a dot within a key"
-        )
+        help("write it as `helm --set` has it: `a.b[0].c`; `\\.` is a dot within a key")
     )]
     BadPath { path: String, why: &'static str },
     /// The text is no YAML.
