@@ -238,6 +238,7 @@ impl<'t> Tree<'t> {
                 let before = old.key.span;
                 self.duplicate(key.span, Some(before));
                 match data {
+                    Data::Table(table) if table.form().is_inline() => table.with_form(Form::Inline),
                     Data::Table(table) => table.with_form(Form::Header),
                     _ => Table::default(),
                 }

@@ -87,7 +87,7 @@ impl futures_core::Stream for Parts {
             self.has_waited = true;
             let waker = context.waker().clone();
             std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
                 waker.wake();
             });
             return std::task::Poll::Pending;

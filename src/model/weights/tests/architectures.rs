@@ -4,7 +4,7 @@ use super::super::{Base, Storage, WeightFiles};
 use crate::llama::{Context, ContextOptions, Model};
 use crate::model::gguf::TensorType;
 use crate::model::gguf::tiny::Variant;
-use crate::model::lora::{Adapter, Projection};
+use crate::model::lora::{Adapter, LoraConfig};
 use crate::model::rows::TokenRow;
 use crate::model::transformer::{Activations, Batch, GradientStep, Transformer};
 
@@ -68,7 +68,9 @@ fn the_gradient_through_biases_and_head_norms_is_that_of_differences() {
         variant.write(&path, 5, TensorType::F32).unwrap();
         let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
         let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
-        let mut adapter = Adapter::new(base.config(), &Projection::ALL, 2, 4.0, 1);
+        let config = LoraConfig { rank: 2, alpha: 4.0, ..LoraConfig::default() };
+        let weight = |layer, projection| model.weight(layer, projection);
+        let mut adapter = Adapter::new(base.config(), &config, 1, weight).unwrap();
         for (place, parameter) in adapter.parameters_mut().iter_mut().enumerate() {
             *parameter += ((place * 7919 % 1009) as f32 / 504.5 - 1.0) * 0.05;
         }
@@ -76,7 +78,7 @@ fn the_gradient_through_biases_and_head_norms_is_that_of_differences() {
         let weight = 1.0 / batch.trained_tokens() as f32;
         let gradient = |activations| {
             let mut gradient = vec![0.0; adapter.parameters().len()];
-            let step = GradientStep { weight, dropout: None, activations };
+            let step = GradientStep::new(weight, activations);
             model.loss_and_gradient(&adapter, &batch, &step, &mut gradient).unwrap();
             gradient
         };

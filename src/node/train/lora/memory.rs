@@ -194,11 +194,13 @@ pub(super) fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{RopeScaling, rope_frequencies};
+    use crate::model::config::{Architecture, Biases, RopeScaling, rope_frequencies};
 
     /// Llama 3.1 8B.
     fn large() -> ModelConfig {
         ModelConfig {
+            architecture: Architecture::Llama,
+            biases: Biases::default(),
             hidden: 4096,
             intermediate: 14336,
             layers: 32,
