@@ -281,7 +281,7 @@ impl Client {
 
     /// Makes the message of a download, which may take as long as bytes keep coming.
     pub(super) fn download_message(&self, request: &Request<'_>) -> Result<http::Request<Body>> {
-        let message = self.plain_message(request, self.token_for(&request.url), None)?;
+        let message = plain_message(request, self.token_for(&request.url), None)?;
         let proxy = self.network.proxy(&request.url)?;
         let message = self.agent.configure_request(message).proxy(proxy).timeout_global(None);
         let message = message.timeout_recv_response(Some(self.policy.deadline)).build();
@@ -300,32 +300,12 @@ impl Client {
         token: Option<&Secret>,
         kept: Option<&Cached>,
     ) -> Result<http::Request<Body>> {
-        let message = self.plain_message(request, token, kept)?;
+        let message = plain_message(request, token, kept)?;
         let proxy = self.network.proxy(&request.url)?;
         // A file takes as long as it takes while its bytes move: `exchange` looks at that.
         let limit = Some(policy.deadline).filter(|_| !matches!(request.body, Body::File(_)));
         let message = self.agent.configure_request(message).proxy(proxy).timeout_global(limit).build();
         Ok(message.map(|()| request.body.clone()))
-    }
-
-    /// Makes the HTTP message without bounds and without its body.
-    fn plain_message(
-        &self,
-        request: &Request<'_>,
-        token: Option<&Secret>,
-        kept: Option<&Cached>,
-    ) -> Result<http::Request<()>> {
-        let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
-        for (name, value) in &request.headers {
-            message = message.header(*name, value);
-        }
-        if let Some(token) = token {
-            message = message.header("authorization", token.bearer());
-        }
-        if let Some(kept) = kept {
-            message = message.header(cached::condition(&kept.etag), &kept.etag);
-        }
-        message.body(()).map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })
     }
 
     /// Returns the bounds of a request's next try: its own ones, and no more time than is left to it.
@@ -378,6 +358,21 @@ fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
 pub(super) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     if values.is_empty() { None } else { Some(values.join(", ")) }
+}
+
+/// Makes the HTTP message without bounds and without its body.
+fn plain_message(request: &Request<'_>, token: Option<&Secret>, kept: Option<&Cached>) -> Result<http::Request<()>> {
+    let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
+    for (name, value) in &request.headers {
+        message = message.header(*name, value);
+    }
+    if let Some(token) = token {
+        message = message.header("authorization", token.bearer());
+    }
+    if let Some(kept) = kept {
+        message = message.header(cached::condition(&kept.etag), &kept.etag);
+    }
+    message.body(()).map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })
 }
 
 /// Returns how a body begins, in one quoted line without the token; GitHub's own message where there is one.

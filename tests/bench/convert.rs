@@ -1,7 +1,7 @@
 //! Converts a folder of safetensors to GGUF beside llama.cpp's own converter, and compares every tensor and every key:
 //! `cargo bench --bench convert -- FOLDER LLAMA_CPP [PYTHON]`.
 //!
-//! LLAMA_CPP is the folder of llama.cpp's source; PYTHON is an interpreter that has torch, transformers and numpy.
+//! `LLAMA_CPP` is the folder of llama.cpp's source; PYTHON is an interpreter that has torch, transformers and numpy.
 //! Prints one JSON object for each type of numbers: seconds of both, and what differs. `general.name`,
 //! `general.size_label` and what the reference takes from a model card are not compared.
 
@@ -70,8 +70,8 @@ fn main() {
         let start = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let float = FileType::from_name(kind).unwrap();
-        let mut source = FolderSource::open(&files(Path::new(folder))).unwrap();
-        merge(&mut source, &ours, &mut Merge { adapter: None, float, threads, progress: &mut |_, _| true }).unwrap();
+        let source = FolderSource::open(&files(Path::new(folder))).unwrap();
+        merge(&source, &ours, &mut Merge { adapter: None, float, threads, progress: &mut |_, _| true }).unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let status = Command::new(python)

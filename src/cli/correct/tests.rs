@@ -57,7 +57,10 @@ fn a_correction_takes_the_place_of_rows_by_question_and_by_id() {
     assert_eq!(rows[1]["turns"][1]["text"], json!("The second letter."));
     assert!(rows[1].get("note").is_none());
     let report = space.done(&["show", "pairs", "--json"]).object("show")["report"].clone();
-    assert!(report.to_string().contains(r#"{"count":2,"what":"notes: dropped row: superseded by a correction"}"#), "{report}");
+    assert!(
+        report.to_string().contains(r#"{"count":2,"what":"notes: dropped row: superseded by a correction"}"#),
+        "{report}"
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn piece(value: Wire<'_>) -> Option<Piece> {
     let mut piece = Piece { text: String::new(), score: 0.0, kind: Kind::Normal };
     for (number, value) in fields(bytes)? {
         match (number, value) {
-            (1, Wire::Bytes(text)) => piece.text = std::str::from_utf8(text).ok()?.to_owned(),
+            (1, Wire::Bytes(text)) => std::str::from_utf8(text).ok()?.clone_into(&mut piece.text),
             (2, Wire::Four(bytes)) => piece.score = f32::from_le_bytes(bytes),
             (3, Wire::Number(kind)) => {
                 piece.kind = match kind {

@@ -70,7 +70,8 @@ impl SpecialTokens {
         if folder.has("tokenizer.json") {
             for (missing, instead) in [(BOS, CLS), (EOS, SEP)] {
                 if tokens.texts[missing].is_none() {
-                    tokens.texts[missing] = tokens.texts[instead].clone();
+                    let text = tokens.texts[instead].clone();
+                    tokens.texts[missing] = text;
                 }
             }
             tokens.post_process(tokenizer.post_processor.as_ref());
@@ -114,7 +115,8 @@ impl SpecialTokens {
                 if self.texts[EOS].as_ref() != Some(&last) {
                     // The settings' own end becomes the end of a turn, then that of a message.
                     if let Some(place) = (self.known < NAMES.len()).then_some(self.known) {
-                        self.texts[place] = self.texts[EOS].clone();
+                        let text = self.texts[EOS].clone();
+                        self.texts[place] = text;
                         self.known += 1;
                     }
                     self.texts[EOS] = Some(last);

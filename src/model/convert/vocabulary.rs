@@ -197,17 +197,19 @@ fn sentence_pieces(folder: &Folder, config: &ModelConfig, model: &[u8]) -> Resul
     Ok(keys)
 }
 
+/// What of `tokenizer_config.json` is read here.
+#[derive(Deserialize)]
+struct SettingsJson {
+    #[serde(default)]
+    added_tokens_decoder: BTreeMap<String, AddedJson>,
+}
+
 /// Returns what was added to SentencePiece's own vocabulary: ids, kinds and texts.
 fn added_pieces(folder: &Folder) -> Result<Vec<(usize, i32, String)>> {
     let mut added = Vec::new();
     if folder.has("added_tokens.json") {
         let listed: BTreeMap<String, usize> = folder.json("added_tokens.json")?;
         added.extend(listed.into_iter().map(|(token, id)| (id, USER_DEFINED, token)));
-    }
-    #[derive(Deserialize)]
-    struct SettingsJson {
-        #[serde(default)]
-        added_tokens_decoder: BTreeMap<String, AddedJson>,
     }
     let settings: SettingsJson = folder.json("tokenizer_config.json")?;
     for (id, token) in settings.added_tokens_decoder {

@@ -148,7 +148,9 @@ impl Snapshot {
         let total: Option<u64> = wanted.iter().map(|file| file.bytes()).sum();
         let mut done = 0;
         for file in wanted {
-            found.insert(file.rfilename.clone(), self.file(run, file, (done, total))?);
+            let path = self.file(run, file, (done, total))?;
+            let path = own_path(run, path, &found).map_err(ModelError::Io)?;
+            found.insert(file.rfilename.clone(), path);
             done += file.bytes().unwrap_or(0);
         }
         Ok(found)
@@ -193,7 +195,9 @@ impl Snapshot {
             && pin.found(&blob)? == *pin
         {
             let copy = run.scratch().join(pin.digits());
-            reflink_copy::reflink_or_copy(&blob, &copy)?;
+            if !copy.exists() {
+                reflink_copy::reflink_or_copy(&blob, &copy)?;
+            }
             return Ok(Some(copy));
         }
         Ok(None)
@@ -222,10 +226,21 @@ fn refusal(name: &HubName, status: u16, has_token: bool) -> String {
     }
 }
 
+/// Returns a path that no other file has: those of the same content are fetched to the same one, and the store takes each
+/// away.
+fn own_path(run: &Run<'_>, path: PathBuf, found: &BTreeMap<String, PathBuf>) -> std::io::Result<PathBuf> {
+    if found.values().all(|other| *other != path) {
+        return Ok(path);
+    }
+    let copy = run.scratch().join(format!("copy-{}", found.len()));
+    reflink_copy::reflink_or_copy(&path, &copy)?;
+    Ok(copy)
+}
+
 /// Returns whether a file belongs to a model's folder: those at the top that a folder is read with.
 fn is_of_folder(name: &str) -> bool {
     let glob = |end: &&str| name.ends_with(end.trim_start_matches('*'));
-    !name.contains('/') && FOLDER_FILES.iter().any(|end| glob(end))
+    !name.contains('/') && FOLDER_FILES.iter().any(glob)
 }
 
 /// A relative path that stays below its folder.

@@ -100,7 +100,11 @@ fn hashed<H: sha2::Digest>(path: &Path, mut hasher: H) -> std::io::Result<String
         }
         hasher.update(&buffer[..read]);
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut digits = String::new();
+    for byte in hasher.finalize() {
+        digits.push_str(&format!("{byte:02x}"));
+    }
+    Ok(digits)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn merged_weights_are_pefts_for_every_kind_of_adapter() {
         let files = ["adapter_config.json", "adapter_model.safetensors"];
         let adapter = Adapter::read(&files.map(|name| (name.to_owned(), variant.join(name))).into()).unwrap();
         let how = &mut Merge { adapter: Some(&adapter), float: FileType::F32, threads: 2, progress: &mut |_, _| true };
-        merge(&mut FolderSource::open(&tiny_llama()).unwrap(), &output, how).unwrap();
+        merge(&FolderSource::open(&tiny_llama()).unwrap(), &output, how).unwrap();
         let bytes = fs_err::read(variant.join("merged.safetensors")).unwrap();
         let theirs = SafeTensors::deserialize(&bytes).unwrap();
         for (module, tensor, heads) in [
@@ -256,7 +256,7 @@ fn llama_cpp_computes_from_a_converted_folder_what_our_own_forward_pass_does() {
     let files = tiny_llama();
     let output = folder.path().join("converted.gguf");
     let how = &mut Merge { adapter: None, float: FileType::F16, threads: 2, progress: &mut |_, _| true };
-    merge(&mut FolderSource::open(&files).unwrap(), &output, how).unwrap();
+    merge(&FolderSource::open(&files).unwrap(), &output, how).unwrap();
     let ours = own_logits(&Base::open(&WeightFiles::Folder(files)).unwrap(), None, &row());
     for (ours, theirs) in ours.iter().zip(their_logits(&output, &row())) {
         let divergence = divergence(ours, &theirs);

@@ -131,7 +131,7 @@ fn converted(run: &Run<'_>, files: &BTreeMap<String, PathBuf>) -> Result<PathBuf
             !run.cancel.is_cancelled()
         },
     };
-    merge(&mut FolderSource::open(files)?, &gguf, &mut how)?;
+    merge(&FolderSource::open(files)?, &gguf, &mut how)?;
     Ok(gguf)
 }
 

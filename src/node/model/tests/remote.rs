@@ -21,7 +21,7 @@ enum Habit {
     Honest,
     /// Breaks off in the middle of a file's first 2,000 bytes, once for each start.
     BreaksOff,
-    /// Changes a byte.
+    /// Changes a byte of a large file that is no JSON.
     Lies,
 }
 
@@ -91,7 +91,7 @@ impl Served {
     }
 
     fn bytes(&self, headers: &BTreeMap<String, String>, mut content: Vec<u8>) -> Response {
-        if self.habit == Habit::Lies && content.len() > 1_000 {
+        if self.habit == Habit::Lies && content.len() > 1_000 && !content.starts_with(b"{") {
             content[999] ^= 1;
         }
         let start: usize = headers
@@ -296,8 +296,9 @@ fn bytes_that_are_not_those_announced_are_refused_and_nothing_of_them_is_kept() 
     let (server, bench) = hub(&shards(), "main", Habit::Lies, false);
     let error = build(&bench, &json!({"base": "hf:me/tiny"}), &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("model::other_content"));
-    let left: Vec<_> = fs_err::read_dir(bench.store.root().join("scratch/fetched")).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left = fs_err::read_dir(bench.store.root().join("scratch/fetched")).unwrap();
+    let left: Vec<Vec<u8>> = left.map(|entry| fs_err::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(left.iter().all(|bytes| shards().iter().any(|(_, content)| content == bytes)));
     assert_eq!(server.asked("/store/me/tiny/resolve/0123456789abcdef0123456789abcdef01234567/model-1").len(), 1);
 }
 

@@ -70,7 +70,7 @@ impl Text {
         let mut lines = 0;
         for start in (0..at).step_by(STEP) {
             let bytes = self.read(start, STEP.min((at - start) as usize))?;
-            lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+            lines += bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
         }
         Ok(lines)
     }

@@ -37,14 +37,6 @@ pub(super) enum TrainError {
     )]
     Untrained { row: String, max_tokens: usize, text: String },
 
-    /// A tokenizer of another model.
-    #[error("row `{row}` has the token {token}, the base model's vocabulary ends at {vocabulary}")]
-    #[diagnostic(
-        code(train::foreign_tokenizer),
-        help("the tokenizer and the weights are of different models: fetch both again from one place")
-    )]
-    Vocabulary { row: String, token: u32, vocabulary: usize },
-
     /// The loss or the gradient is no number any more.
     #[error("training diverged in step {step}: the loss is {loss}, the gradient's norm is {norm}; its rows: {rows}")]
     #[diagnostic(

@@ -53,7 +53,6 @@ pub(super) struct Reader<'a> {
     settings: &'a Settings,
     pub(super) tokenizer: Tokenizer,
     pub(super) template: ChatTemplate,
-    vocabulary: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -64,7 +63,7 @@ impl<'a> Reader<'a> {
             return Err(TrainError::Context { max_tokens, context }.into());
         }
         let (tokenizer, template) = (base.tokenizer()?, base.template()?);
-        Ok(Self { settings, tokenizer, template, vocabulary: base.config().vocabulary })
+        Ok(Self { settings, tokenizer, template })
     }
 
     pub(super) fn maker(&self) -> RowMaker<'_> {
@@ -79,10 +78,6 @@ impl<'a> Reader<'a> {
     /// Returns a row's tokens, or the remark why there are none.
     pub(super) fn row(&self, conversation: &Conversation) -> Result<(Option<Row>, Option<Remark>), NodeError> {
         let (tokens, remark) = self.maker().row(conversation)?;
-        if let Some(token) = tokens.iter().flat_map(|row| &row.ids).find(|id| **id as usize >= self.vocabulary) {
-            let (row, vocabulary) = (conversation.id.clone(), self.vocabulary);
-            return Err(TrainError::Vocabulary { row, token: *token, vocabulary }.into());
-        }
         let weight = conversation.weight.filter(|weight| weight.is_finite()).unwrap_or(1.0).clamp(0.0, 1000.0);
         Ok((tokens.map(|tokens| Row { id: conversation.id.clone(), tokens, weight }), remark))
     }

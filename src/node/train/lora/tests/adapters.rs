@@ -22,7 +22,7 @@ fn what_is_wrong_with_an_adapters_settings_is_said_with_its_place() {
     check(
         json!({"targets": 3}),
         &["targets"],
-        "`targets` must be an array of names, a regular expression, or \"all-linear\", not the integer `3`",
+        "`targets` must be an array of names, a regular expression, or \"all-linear\", not the number `3`",
         "",
     );
     check(

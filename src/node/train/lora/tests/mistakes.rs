@@ -39,7 +39,7 @@ fn refused(name: &str, bytes: &[u8]) -> (String, String) {
 fn weights_that_are_no_whole_model_are_refused_by_name() {
     let whole = fixture("model.safetensors");
     let (code, message) = refused("model.safetensors", &whole[..whole.len() - 7]);
-    assert_eq!(code, "model::damaged_safetensors", "{message}");
+    assert_eq!(code, "safetensors::damaged", "{message}");
     let name = "model.layers.1.mlp.up_proj.weight";
     let (code, message) = refused(
         "model.safetensors",
@@ -60,7 +60,7 @@ fn weights_that_are_no_whole_model_are_refused_by_name() {
 }
 
 #[test]
-fn a_tokenizer_of_another_model_is_refused_with_the_row() {
+fn a_tokenizer_of_another_model_is_refused() {
     let mut tokenizer: Value = serde_json::from_slice(&fixture("tokenizer.json")).unwrap();
     let added = json!({"id": 400, "content": "fine", "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": false, "special": false});
@@ -71,8 +71,7 @@ fn a_tokenizer_of_another_model_is_refused_with_the_row() {
     vocabulary.insert("fine".into(), json!(400));
     tokenizer["added_tokens"].as_array_mut().unwrap().push(added);
     let (code, message) = refused("tokenizer.json", &serde_json::to_vec(&tokenizer).unwrap());
-    assert_eq!(code, "train::foreign_tokenizer", "{message}");
-    assert!(message.starts_with("row `row-01` has the token "), "{message}");
+    assert_eq!(code, "model::tokenizer_size", "{message}");
 }
 
 #[test]
