@@ -128,7 +128,7 @@ pub fn wiki(bytes: &[u8]) {
 pub fn markdown(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let record = Record::Document(read_markdown("guide.md", text));
-    for settings in [r#"{}"#, r#"{"max-answer-characters":200,"min-section-characters":1,"section-depth":6}"#] {
+    for settings in ["{}", r#"{"max-answer-characters":200,"min-section-characters":1,"section-depth":6}"#] {
         let settings: serde_json::Value = serde_json::from_str(settings).unwrap();
         let kind = tunesmith::node::find(Family::Filter, "conversations").unwrap();
         let converter = Converter::new(&kind.canonical(&settings).unwrap()).unwrap();
