@@ -4,13 +4,19 @@
 const LIKENESS: f64 = 0.7;
 /// A second name is suggested only when it is nearly as like as the first.
 const NEARLY: f64 = 0.05;
+/// Longer words, and names, are nobody's misspelling, in bytes.
+const LONGEST: usize = 256;
 /// More names than these are not listed.
 const MOST_LISTED: usize = 12;
 
 /// Returns up to two candidates that `word` is likely meant to be, the likeliest first.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    if word.len() > LONGEST {
+        return Vec::new();
+    }
     let mut scored: Vec<(f64, &str)> = candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (strsim::jaro(word, candidate), candidate))
         .filter(|(score, candidate)| *score > LIKENESS && *candidate != word)
         .collect();

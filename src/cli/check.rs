@@ -9,7 +9,7 @@ use serde_json::json;
 use super::project::ManifestText;
 use super::{CliError, Context, Execute, Exit, project};
 use crate::graph::{Graph, LocalFiles, NamedFiles};
-use crate::manifest::{Family, MOST_KEPT, Manifest, Problem, Problems, suggest};
+use crate::manifest::{Family, MOST_KEPT, Manifest, Others, Problem, Problems, suggest};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,9 @@ impl Execute for Check {
         let mut judged = judge(root, &manifest, context);
         if chosen.is_none() {
             for profile in &manifest.profiles {
+                if judged.as_ref().is_err_and(|problems| problems.count() > MOST_KEPT) {
+                    break;
+                }
                 let overlaid = project::parse(context, &shown, &text, Some(&profile.value));
                 judged = both(judged, judge(root, &overlaid, context));
             }
@@ -66,6 +69,9 @@ impl Execute for Check {
 /// Returns the graph, or everything that is wrong with the manifest and the files that it names.
 fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Graph, Problems> {
     let catalog = &context.surroundings.catalog;
+    if manifest.is_flooded() {
+        return Err(manifest.problems_so_far());
+    }
     let mut told: Vec<Problem> = Vec::new();
     let mut others = 0;
     Graph::local_files(manifest, catalog, &mut |files| {
@@ -78,10 +84,9 @@ fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Grap
     });
     let mut problems = if others > 0 {
         // Nobody mends what a graph would show before these, and that of a flood takes memory.
-        let (first, more) = manifest.first_problems();
-        told.extend(first.into_iter().map(|problem| Box::new(problem.clone()) as Problem));
-        others += more;
-        Problems::new(manifest.sources.clone(), told)
+        let mut problems = manifest.problems_so_far();
+        problems.extend(told);
+        problems
     } else {
         match Graph::build(manifest, catalog) {
             Ok(graph) if told.is_empty() => return Ok(graph),
@@ -92,7 +97,7 @@ fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Grap
             }
         }
     };
-    problems.count_others(others);
+    problems.count_others(Others { count: others, ..Others::default() });
     Err(problems)
 }
 

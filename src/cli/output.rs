@@ -156,7 +156,7 @@ impl Output {
         let handler =
             GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).with_context_lines(1);
         let labels: Vec<LabeledSpan> = problem.labels().into_iter().flatten().collect();
-        let hidden = sources.filter(|sources| !labels.iter().all(|label| sources.can_show(label.offset())));
+        let hidden = sources.filter(|sources| !labels.iter().all(|label| sources.can_show(*label.inner())));
         let mut text = String::new();
         let rendered =
             handler.render_report(&mut text, &InSources { problem, sources, without_labels: hidden.is_some() });

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::Catalog;
-use super::error::GraphError;
+use super::error::{GraphError, Sink};
 use super::expand::{self, Draft};
 use super::node::{Graph, RunLimits};
-use super::resolve::MOST_SUGGESTED;
 use super::{order, out, resolve};
 use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
 
@@ -16,31 +15,34 @@ impl Graph {
     /// # Errors
     /// Everything that is wrong with the manifest, what [`Manifest::parse`] found included.
     pub fn build(manifest: &Manifest, catalog: &dyn Catalog) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
-        let graph = if manifest.readable { checked(manifest, catalog, &mut problems) } else { Self::default() };
-        let (first, others) = manifest.first_problems();
-        let mut list: Vec<Problem> = first.into_iter().map(|problem| Box::new(problem.clone()) as Problem).collect();
-        list.extend(problems.into_iter().map(|problem| Box::new(problem) as Problem));
-        if list.is_empty() {
+        let mut found = Sink::default();
+        let makes_sense = manifest.readable && !manifest.is_flooded();
+        let graph = if makes_sense { checked(manifest, catalog, &mut found) } else { Self::default() };
+        if manifest.problems.is_empty() && found.is_empty() {
             return Ok(graph);
         }
-        let mut problems = Problems::new(manifest.sources.clone(), list);
+        let mut problems = manifest.problems_so_far();
+        let (list, others) = found.into_parts();
+        problems.extend(list.into_iter().map(|problem| Box::new(problem) as Problem).collect());
         problems.count_others(others);
         Err(problems)
     }
 }
 
-fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Vec<GraphError>) -> Graph {
+fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Sink) -> Graph {
     let mut notes = Vec::new();
     let Some((mut drafts, names)) = expand::expand(manifest, catalog, problems) else { return Graph::default() };
     resolve::resolve(&mut drafts, &names, problems);
+    if problems.stops() {
+        return Graph::default();
+    }
     check_refresh(&drafts, problems);
     out::resolve(&mut drafts, manifest, &mut notes, problems);
     run_options(&mut drafts, manifest, problems);
     order::order(drafts, notes, problems)
 }
 
-fn check_refresh(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
+fn check_refresh(drafts: &[Draft<'_>], problems: &mut Sink) {
     for draft in drafts {
         if let (Some(refresh), Some(kind)) = (&draft.declaration.refresh, draft.kind)
             && !kind.pinned(&draft.node.settings)
@@ -63,7 +65,7 @@ fn limits(options: RunOptions) -> RunLimits {
 }
 
 /// Gives each node its options: those of its own name, then those of its matrix, then those of all.
-fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec<GraphError>) {
+fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Sink) {
     let named: BTreeMap<&str, &RunOptions> =
         manifest.run.nodes.iter().map(|(name, options)| (name.value.as_str(), options)).collect();
     for draft in drafts.iter_mut() {
@@ -83,7 +85,7 @@ fn run_options(drafts: &mut [Draft<'_>], manifest: &Manifest, problems: &mut Vec
     for (name, _) in &manifest.run.nodes {
         if !known.contains(name.value.as_str()) {
             let names = drafts.iter().map(|draft| draft.node.declared.as_str());
-            let suggests = problems.len() < MOST_SUGGESTED;
+            let suggests = resolve::suggests(problems, drafts.len());
             problems.push(GraphError::UnknownRunNode {
                 name: name.value.escape_debug().to_string(),
                 at: name.span,

@@ -4,6 +4,11 @@ use std::fmt;
 
 use miette::{Diagnostic, LabeledSpan, SourceSpan};
 
+use crate::manifest::Gathered;
+
+/// Where problems go.
+pub(super) type Sink = Gathered<GraphError>;
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 pub enum GraphError {

@@ -8,12 +8,14 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::catalog::{Catalog, KindFacts, LocalFiles, Refusal};
-use super::error::{GraphError, RefusedSetting};
+use super::error::{GraphError, RefusedSetting, Sink};
 use super::node::{Graph, Node, RunLimits};
 use crate::manifest::{At, Axis, Declaration, Family, MOST_KEPT, Manifest, suggest};
 
 /// More nodes are refused before any is made.
 const MOST_NODES: usize = 120_000;
+/// Each node of a matrix has all its settings: more bytes of them are refused.
+const MOST_REPEATED: usize = 64 << 20;
 /// From so many declarations on, threads share the work.
 const MANY: usize = 1_000;
 
@@ -34,12 +36,12 @@ pub(super) type Names<'a> = BTreeMap<&'a str, Range<usize>>;
 pub(super) fn expand<'a>(
     manifest: &'a Manifest,
     catalog: &'a dyn Catalog,
-    problems: &mut Vec<GraphError>,
+    problems: &mut Sink,
 ) -> Option<(Vec<Draft<'a>>, Names<'a>)> {
     let mut drafts = Vec::new();
     let mut names = Names::new();
-    if let Some(at) = too_many(manifest) {
-        problems.push(GraphError::TooLarge { what: "nodes", limit: MOST_NODES, at });
+    if let Some(problem) = too_many(manifest) {
+        problems.push(problem);
         return None;
     }
     unfold(manifest, catalog, problems, &mut |declaration, unfolded, found| {
@@ -58,16 +60,21 @@ pub(super) fn expand<'a>(
 fn unfold<'a>(
     manifest: &'a Manifest,
     catalog: &'a dyn Catalog,
-    problems: &mut Vec<GraphError>,
+    problems: &mut Sink,
     take: &mut dyn FnMut(&'a Declaration, Vec<Draft<'a>>, usize),
 ) {
     let model = Shared::of(manifest, catalog);
     let unfold = |declaration: &'a Declaration| {
-        let mut problems = Vec::new();
+        let mut problems = Sink::default();
         let kind = find_kind(declaration, catalog, &mut problems);
-        let values = combinations(&declaration.matrix);
-        let drafts = values.map(|values| draft(declaration, kind, &values, &model, &mut problems));
-        (drafts.collect::<Vec<_>>(), problems)
+        let mut drafts = Vec::new();
+        for values in combinations(&declaration.matrix) {
+            if problems.stops() {
+                break;
+            }
+            drafts.push(draft(declaration, kind, &values, &model, &mut problems));
+        }
+        (drafts, problems)
     };
     // Drafts of some declarations at a time: those of a flood would not fit the memory.
     for some in manifest.declarations.chunks(MANY) {
@@ -78,20 +85,32 @@ fn unfold<'a>(
             some.par_iter().map(unfold).collect()
         };
         for (declaration, (unfolded, found)) in some.iter().zip(unfolded) {
-            problems.extend(found);
+            problems.absorb(found);
             take(declaration, unfolded, problems.len());
+        }
+        if problems.stops() {
+            return;
         }
     }
 }
 
-/// Returns the declaration with which the limit is passed.
-fn too_many(manifest: &Manifest) -> Option<SourceSpan> {
+/// Returns with which declaration a limit is passed.
+fn too_many(manifest: &Manifest) -> Option<GraphError> {
     let mut total = 0usize;
+    let mut weight = 0usize;
     for declaration in &manifest.declarations {
         let count = declaration.matrix.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.values.len()));
-        total = total.saturating_add(count.unwrap_or(usize::MAX));
+        let count = count.unwrap_or(usize::MAX);
+        let at = declaration.name.span;
+        total = total.saturating_add(count);
         if total > MOST_NODES {
-            return Some(declaration.name.span);
+            return Some(GraphError::TooLarge { what: "nodes", limit: MOST_NODES, at });
+        }
+        if count > 1 {
+            weight = weight.saturating_add(declaration.weight().saturating_mul(count));
+        }
+        if weight > MOST_REPEATED {
+            return Some(GraphError::TooLarge { what: "bytes of settings", limit: MOST_REPEATED, at });
         }
     }
     None
@@ -100,7 +119,7 @@ fn too_many(manifest: &Manifest) -> Option<SourceSpan> {
 fn find_kind<'a>(
     declaration: &Declaration,
     catalog: &'a dyn Catalog,
-    problems: &mut Vec<GraphError>,
+    problems: &mut Sink,
 ) -> Option<&'a dyn KindFacts> {
     let family = declaration.family;
     let kind = declaration.kind.as_ref()?;
@@ -163,7 +182,7 @@ fn draft<'a>(
     kind: Option<&'a dyn KindFacts>,
     values: &[usize],
     model: &Shared<'_>,
-    problems: &mut Vec<GraphError>,
+    problems: &mut Sink,
 ) -> Draft<'a> {
     let axes: Vec<(String, String)> = declaration
         .matrix
@@ -171,7 +190,8 @@ fn draft<'a>(
         .zip(values)
         .map(|(axis, value)| (axis.name.value.clone(), axis.values[*value].0.clone()))
         .collect();
-    let type_name = declaration.kind.as_ref().map_or("", |kind| kind.value.as_str());
+    // A word that names no type can be of any length, and a matrix would repeat it.
+    let type_name = declaration.kind.as_ref().filter(|_| kind.is_some()).map_or("", |kind| kind.value.as_str());
     let mut draft = Draft { declaration, kind, valid: false, node: node(declaration, type_name, axes) };
     let Some(kind) = kind else { return draft };
     let settings = settings(declaration, kind, values, model);
@@ -259,7 +279,7 @@ impl Graph {
         if !manifest.readable || too_many(manifest).is_some() {
             return;
         }
-        unfold(manifest, catalog, &mut Vec::new(), &mut |declaration, drafts, _| {
+        unfold(manifest, catalog, &mut Sink::default(), &mut |declaration, drafts, _| {
             for Draft { node, .. } in drafts {
                 for files in node.files {
                     let at = declaration.locate(&[files.setting.to_owned()], At::Value);

@@ -5,12 +5,15 @@ use std::collections::BinaryHeap;
 
 use miette::LabeledSpan;
 
-use super::error::GraphError;
+use super::error::{GraphError, Sink};
 use super::expand::Draft;
 use super::node::{Edge, Graph, Node, NodeIndex, Note};
 
+/// Of a longer loop the first edges are told.
+const MOST_TOLD: usize = 32;
+
 /// Orders the drafts: of the nodes that could come next, the first one of the manifest's text comes next.
-pub(super) fn order(drafts: Vec<Draft<'_>>, notes: Vec<Note>, problems: &mut Vec<GraphError>) -> Graph {
+pub(super) fn order(drafts: Vec<Draft<'_>>, notes: Vec<Note>, problems: &mut Sink) -> Graph {
     let dependants = dependants(&drafts);
     let mut waiting: Vec<usize> = drafts.iter().map(|draft| draft.node.inputs.len()).collect();
     let mut ready: BinaryHeap<Reverse<usize>> =
@@ -76,7 +79,7 @@ fn renumbered(drafts: Vec<Draft<'_>>, order: &[usize], notes: Vec<Note>) -> Grap
 
 /// Walks from each node that never became ready along inputs of the same sort; each has one. The walk ends in a loop,
 /// or where an earlier walk came along.
-fn report_loops(drafts: &[Draft<'_>], waiting: &[usize], problems: &mut Vec<GraphError>) {
+fn report_loops(drafts: &[Draft<'_>], waiting: &[usize], problems: &mut Sink) {
     let mut walk_of = vec![usize::MAX; drafts.len()];
     for start in (0..drafts.len()).filter(|index| waiting[*index] > 0) {
         let mut walk: Vec<(usize, &Edge)> = Vec::new();
@@ -97,11 +100,15 @@ fn report_loops(drafts: &[Draft<'_>], waiting: &[usize], problems: &mut Vec<Grap
 
 fn cycle(drafts: &[Draft<'_>], walk: &[(usize, &Edge)]) -> GraphError {
     let name = |index: usize| drafts[index].node.name.as_str();
-    let edges = walk.iter().map(|(node, edge)| {
+    let told = &walk[..walk.len().min(MOST_TOLD)];
+    let edges = told.iter().map(|(node, edge)| {
         let label = format!("`{}` reads `{}`", name(*node), name(edge.from.get()));
         LabeledSpan::new_with_span(Some(label), edge.span)
     });
-    let mut path: Vec<String> = walk.iter().map(|(node, _)| format!("`{}`", name(*node))).collect();
+    let mut path: Vec<String> = told.iter().map(|(node, _)| format!("`{}`", name(*node))).collect();
+    if told.len() < walk.len() {
+        path.push(format!("… ({} more)", walk.len() - told.len()));
+    }
     path.extend(path.first().cloned());
     GraphError::Cycle { path: path.join(" → "), edges: edges.collect() }
 }

@@ -7,7 +7,7 @@ use globset::{Glob, GlobSetBuilder};
 use miette::SourceSpan;
 
 use super::catalog::{Content, LocalFiles};
-use super::error::GraphError;
+use super::error::{GraphError, Sink};
 use super::expand::Draft;
 use super::node::{Node, Note};
 use crate::manifest::{At, Manifest, Spanned};
@@ -15,13 +15,11 @@ use crate::manifest::{At, Manifest, Spanned};
 /// Stands for `{profile}` when no profile is chosen.
 const NO_PROFILE: &str = "default";
 
+/// Linux opens no longer path, in bytes.
+const LONGEST: usize = 4_096;
+
 /// Fills in each draft's `out` and checks it.
-pub(super) fn resolve(
-    drafts: &mut [Draft<'_>],
-    manifest: &Manifest,
-    notes: &mut Vec<Note>,
-    problems: &mut Vec<GraphError>,
-) {
+pub(super) fn resolve(drafts: &mut [Draft<'_>], manifest: &Manifest, notes: &mut Vec<Note>, problems: &mut Sink) {
     for draft in drafts.iter_mut() {
         let Some(out) = &draft.declaration.out else { continue };
         let makes_bytes = draft.node.outputs.first().is_some_and(|output| output.content != Content::FIELDS);
@@ -45,6 +43,12 @@ pub(super) fn resolve(
 
 /// Returns the path with axes and profile filled in, normalised.
 fn path(node: &Node, out: &Spanned<String>, manifest: &Manifest) -> Result<String, Box<GraphError>> {
+    let refuse = |why: &str| {
+        Err(Box::new(GraphError::BadOut { node: node.declared.clone(), why: why.to_owned(), at: out.span }))
+    };
+    if out.value.len() > LONGEST {
+        return refuse("it is longer than any path");
+    }
     let mut path = out.value.clone();
     for (axis, value) in &node.axes {
         let placeholder = format!("{{{axis}}}");
@@ -55,9 +59,6 @@ fn path(node: &Node, out: &Spanned<String>, manifest: &Manifest) -> Result<Strin
         path = path.replace(&placeholder, value);
     }
     path = path.replace("{profile}", manifest.profile.as_deref().unwrap_or(NO_PROFILE));
-    let refuse = |why: &str| {
-        Err(Box::new(GraphError::BadOut { node: node.declared.clone(), why: why.to_owned(), at: out.span }))
-    };
     if path.contains(['{', '}']) {
         return refuse("only `{profile}` and the axes of the node's matrix are filled in");
     }
@@ -105,7 +106,7 @@ fn is_ours(parts: &[String], path: &str, manifest: &Manifest) -> bool {
 }
 
 /// Reports paths that two nodes write, or that lie within each other.
-fn check_unique(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
+fn check_unique(drafts: &[Draft<'_>], problems: &mut Sink) {
     let mut first: BTreeMap<&str, &Draft<'_>> = BTreeMap::new();
     for draft in drafts {
         let Some(path) = &draft.node.out else { continue };
@@ -139,7 +140,7 @@ fn out_span(draft: &Draft<'_>) -> SourceSpan {
 }
 
 /// Reports nodes that write what a node reads as a local file.
-fn check_not_read(drafts: &[Draft<'_>], problems: &mut Vec<GraphError>) {
+fn check_not_read(drafts: &[Draft<'_>], problems: &mut Sink) {
     let written: Vec<&Draft<'_>> = drafts.iter().filter(|draft| draft.node.out.is_some()).collect();
     if written.is_empty() {
         return;

@@ -2,6 +2,8 @@
 //!
 //! Doubled braces are no placeholder, so that chat templates pass as they are.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// A placeholder in a setting.
@@ -27,10 +29,9 @@ pub(super) fn find(settings: &Value) -> Vec<Placeholder> {
 fn walk(value: &Value, path: &mut Vec<String>, found: &mut Vec<Placeholder>) {
     match value {
         Value::String(text) => {
-            let mut in_text = in_text(text);
             // Once is enough of what is repeated over and over.
-            in_text.dedup();
-            for (whole, node, field) in in_text {
+            let mut seen = BTreeSet::new();
+            for (whole, node, field) in in_text(text).filter(|(whole, ..)| seen.insert(*whole)) {
                 let (text, node, field) = (whole.to_owned(), node.to_owned(), field.to_owned());
                 found.push(Placeholder { path: path.clone(), text, node, field });
             }
@@ -54,21 +55,14 @@ fn walk(value: &Value, path: &mut Vec<String>, found: &mut Vec<Placeholder>) {
 }
 
 /// Returns each placeholder of a text: the whole, the node, the field.
-fn in_text(text: &str) -> Vec<(&str, &str, &str)> {
-    let mut found = Vec::new();
-    for (open, _) in text.match_indices('{') {
+fn in_text(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    text.match_indices('{').filter_map(|(open, _)| {
         let inner = &text[open + 1..];
-        let Some(close) = inner.find(['{', '}']).filter(|close| inner[*close..].starts_with('}')) else { continue };
+        let close = inner.find(['{', '}']).filter(|close| inner[*close..].starts_with('}'))?;
         let doubled = text[..open].ends_with('{') || inner[close + 1..].starts_with('}');
-        if let Some((node, field)) = inner[..close].rsplit_once('.')
-            && !doubled
-            && is_node(node)
-            && is_word(field)
-        {
-            found.push((&text[open..open + close + 2], node, field));
-        }
-    }
-    found
+        let (node, field) = inner[..close].rsplit_once('.').filter(|_| !doubled)?;
+        (is_node(node) && is_word(field)).then(|| (&text[open..open + close + 2], node, field))
+    })
 }
 
 fn is_word(text: &str) -> bool {
@@ -89,6 +83,7 @@ mod tests {
 
     #[test]
     fn only_single_braces_around_node_and_field_are_placeholders() {
+        let in_text = |text| in_text(text).collect::<Vec<_>>();
         assert_eq!(in_text("{ollama.tag}"), [("{ollama.tag}", "ollama", "tag")]);
         assert_eq!(in_text("a {x.y} b {expert@rank=8.loss}").len(), 2);
         assert_eq!(in_text("{expert@rate=0.5.loss}"), [("{expert@rate=0.5.loss}", "expert@rate=0.5", "loss")]);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use miette::SourceSpan;
 
 use super::catalog::{Content, KindFacts};
-use super::error::GraphError;
+use super::error::{GraphError, Sink};
 use super::expand::{Draft, Names};
 use super::node::{Edge, NodeIndex, Reference, Role};
 use super::placeholder;
@@ -14,14 +14,19 @@ use crate::manifest::{At, Declaration, Family, Input, Selector, Spanned, suggest
 /// More edges are refused.
 const MOST_EDGES: usize = 4_000_000;
 /// Names are suggested for so many problems: a search through all names for each of thousands would take minutes.
-pub(super) const MOST_SUGGESTED: usize = 100;
+const MOST_SUGGESTED: usize = 100;
+/// So many names are compared in all.
+const MOST_COMPARED: usize = 1_000_000;
 /// More nodes of a matrix are not listed in a help text.
 const MOST_LISTED: usize = 8;
 
 /// Resolves the edges of all drafts.
-pub(super) fn resolve(drafts: &mut [Draft<'_>], names: &Names<'_>, problems: &mut Vec<GraphError>) {
+pub(super) fn resolve(drafts: &mut [Draft<'_>], names: &Names<'_>, problems: &mut Sink) {
     let mut total = 0usize;
     for index in 0..drafts.len() {
+        if problems.stops() {
+            return;
+        }
         let resolver = Resolver { drafts, names };
         let draft = &drafts[index];
         let mut edges = Vec::new();
@@ -45,13 +50,18 @@ pub(super) fn resolve(drafts: &mut [Draft<'_>], names: &Names<'_>, problems: &mu
     }
 }
 
+/// Returns whether the next problem suggests one of so many names.
+pub(super) fn suggests(problems: &Sink, names: usize) -> bool {
+    problems.len() < MOST_SUGGESTED && problems.len().saturating_mul(names) <= MOST_COMPARED
+}
+
 struct Resolver<'d, 'a> {
     drafts: &'d [Draft<'a>],
     names: &'d Names<'a>,
 }
 
 impl Resolver<'_, '_> {
-    fn from(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Vec<GraphError>) {
+    fn from(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Sink) {
         let Some(kind) = draft.kind else { return };
         let declaration = draft.declaration;
         let reads = kind.inputs();
@@ -64,6 +74,9 @@ impl Resolver<'_, '_> {
             }),
             Some(entries) if !entries.value.is_empty() => {
                 for entry in &entries.value {
+                    if problems.stops() {
+                        return;
+                    }
                     self.entry(draft, &reads, entry, edges, problems);
                 }
             }
@@ -85,7 +98,7 @@ impl Resolver<'_, '_> {
         reads: &[Content],
         entry: &Spanned<Input>,
         edges: &mut Vec<Edge>,
-        problems: &mut Vec<GraphError>,
+        problems: &mut Sink,
     ) {
         let node = draft.declaration.name.value.clone();
         let selected = match self.select(&entry.value, entry.span) {
@@ -165,8 +178,8 @@ impl Resolver<'_, '_> {
     }
 
     /// Suggests a name like `word`, never the node itself.
-    fn suggest(&self, word: &str, except: &Declaration, problems: &[GraphError]) -> Option<String> {
-        if problems.len() >= MOST_SUGGESTED {
+    fn suggest(&self, word: &str, except: &Declaration, problems: &Sink) -> Option<String> {
+        if !suggests(problems, self.names.len()) {
             return None;
         }
         let names = self.names.keys().copied().filter(|name| *name != except.name.value);
@@ -174,9 +187,9 @@ impl Resolver<'_, '_> {
     }
 
     /// Names the nodes that have what a kind reads, as the end of a sentence.
-    fn nodes_with(&self, reader: &Draft<'_>, reads: &[Content], problems: &[GraphError]) -> String {
+    fn nodes_with(&self, reader: &Draft<'_>, reads: &[Content], problems: &Sink) -> String {
         let mut found: Vec<String> = Vec::new();
-        if problems.len() >= MOST_SUGGESTED {
+        if !suggests(problems, self.drafts.len()) {
             return String::new();
         }
         let others = |draft: &&Draft<'_>| draft.valid && !std::ptr::eq(draft.declaration, reader.declaration);
@@ -197,7 +210,7 @@ impl Resolver<'_, '_> {
         if found.is_empty() { String::new() } else { format!(", which {}{more} would give", found.join(", ")) }
     }
 
-    fn model(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Vec<GraphError>) {
+    fn model(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Sink) {
         if !draft.kind.is_some_and(|kind| kind.weights(&draft.node.settings)) {
             return;
         }
@@ -213,10 +226,13 @@ impl Resolver<'_, '_> {
     }
 
     /// Resolves `{node.field}` placeholders, and the fields that the kind reads in its own way.
-    fn fields(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Vec<GraphError>) -> Vec<Reference> {
+    fn fields(&self, draft: &Draft<'_>, edges: &mut Vec<Edge>, problems: &mut Sink) -> Vec<Reference> {
         let Some(kind) = draft.kind.filter(|_| draft.valid) else { return Vec::new() };
         let mut references = Vec::new();
         for found in placeholder::find(&draft.node.settings) {
+            if problems.stops() {
+                break;
+            }
             let at = draft.declaration.locate(&found.path, At::Value);
             if let Some(node) = self.field(draft, &found.node, &found.field, at, edges, problems) {
                 references.push(Reference { path: found.path, placeholder: found.text, node, field: found.field });
@@ -236,7 +252,7 @@ impl Resolver<'_, '_> {
         field: &str,
         at: SourceSpan,
         edges: &mut Vec<Edge>,
-        problems: &mut Vec<GraphError>,
+        problems: &mut Sink,
     ) -> Option<NodeIndex> {
         let input = Input::parse(name).filter(|input| input.output.is_none() && input.selector != Selector::All);
         let selected = match input.map(|input| self.select(&input, at)) {
@@ -268,7 +284,7 @@ impl Resolver<'_, '_> {
         Some(draft_index(*index))
     }
 
-    fn gate(&self, draft: &Draft<'_>, problems: &mut Vec<GraphError>) -> Option<Edge> {
+    fn gate(&self, draft: &Draft<'_>, problems: &mut Sink) -> Option<Edge> {
         let gate = draft.declaration.gate.as_ref()?;
         if draft.declaration.family != Family::Export {
             let (node, at) = (draft.declaration.name.value.clone(), gate.span);
@@ -289,7 +305,7 @@ impl Resolver<'_, '_> {
                 Some(edge(Role::Gate, *index, String::new(), gate.span))
             }
             _ => {
-                let suggests = problems.len() < MOST_SUGGESTED;
+                let suggests = suggests(problems, self.drafts.len());
                 let gates = self.drafts.iter().filter(|draft| suggests && draft.kind.is_some_and(KindFacts::gate));
                 let help = suggest::help(&gate.value, gates.map(|draft| draft.node.name.as_str()), "gates here")
                     .or_else(|| {
@@ -303,7 +319,7 @@ impl Resolver<'_, '_> {
     }
 }
 
-fn check_field(kind: &dyn KindFacts, input: &str, field: &str, at: SourceSpan, problems: &mut Vec<GraphError>) {
+fn check_field(kind: &dyn KindFacts, input: &str, field: &str, at: SourceSpan, problems: &mut Sink) {
     let fields = kind.fields();
     if fields.contains(&field) || fields.contains(&"*") {
         return;

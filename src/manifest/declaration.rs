@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use miette::SourceSpan;
 
+use super::size;
 use super::value::{Spanned, Table, Value};
 
 /// The table that a node stands in.
@@ -176,6 +177,11 @@ pub(crate) fn is_axis_value(text: &str) -> bool {
 }
 
 impl Declaration {
+    /// Returns about how many bytes the settings take.
+    pub(crate) fn weight(&self) -> usize {
+        size::weight(&self.settings)
+    }
+
     /// Returns the place of a problem with a setting: the key for an unknown one, else the value; when there is no
     /// such setting, the deepest thing on the way to it, at last the node's name.
     pub fn locate(&self, path: &[String], at: At) -> SourceSpan {

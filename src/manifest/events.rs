@@ -29,6 +29,13 @@ pub(super) enum Sort {
     Error,
 }
 
+impl Sort {
+    /// Whether it opens a table, or may be a step into one that is not there yet.
+    pub(super) fn makes_a_table(self) -> bool {
+        matches!(self, Self::TableOpen | Self::TablesOpen | Self::InlineOpen | Self::KeySeparator)
+    }
+}
+
 /// A sort of thing and its place; whitespace and comments are left out. A manifest's offsets fit 32 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {

@@ -6,10 +6,11 @@ use miette::SourceSpan;
 
 use super::Family;
 use super::error::ManifestError;
+use super::problems::Gathered;
 use super::value::{Data, Spanned, Table, Value};
 
 /// Where problems go.
-pub(super) type Sink = Vec<ManifestError>;
+pub(super) type Sink = Gathered<ManifestError>;
 
 /// Returns the value as a string.
 pub(super) fn string(key: &str, value: &Value, problems: &mut Sink) -> Option<Spanned<String>> {

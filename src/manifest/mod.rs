@@ -17,6 +17,7 @@ mod read;
 mod run;
 mod secret;
 mod section;
+mod size;
 mod source;
 mod syntax;
 mod tree;
@@ -26,7 +27,7 @@ pub(crate) use crate::suggest;
 pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
 pub use error::ManifestError;
 pub use overlay::Overlays;
-pub use problems::{MOST_KEPT, Problem, Problems};
+pub use problems::{Gathered, MOST_KEPT, Others, Problem, Problems};
 pub use run::{CacheSettings, RunOptions, RunSettings};
 pub use section::Section;
 pub use source::{Position, Sources};
@@ -53,8 +54,10 @@ pub struct Manifest {
     /// The names of all profiles.
     pub profiles: Vec<Spanned<String>>,
     /// What is wrong so far. Whoever judges the declarations further adds to it; while there is a problem, the rest of
-    /// the manifest is what could be read.
+    /// the manifest is what could be read. At most [`MOST_KEPT`], the first ones by place.
     pub problems: Vec<ManifestError>,
+    /// What else is wrong.
+    pub other_problems: Others,
     /// Whether the text was TOML at all, so that it makes sense to judge it further.
     pub readable: bool,
 }
@@ -70,9 +73,10 @@ impl Manifest {
     /// Reads a manifest's text; `name` is what reports call it, such as `pipeline.toml`.
     pub fn parse(name: &str, text: &str, overlays: &Overlays) -> Self {
         let mut manifest = Self { file: name.to_owned(), profile: overlays.profile.clone(), ..Self::default() };
-        let mut problems = Vec::new();
+        let mut problems = field::Sink::default();
         let start = manifest.sources.add(name, text);
         let mut document = syntax::document(text, start, &mut problems);
+        size::check(&document, &mut problems);
         manifest.readable = problems.is_empty();
         if manifest.readable {
             overlay::apply(&mut document, overlays, &mut manifest.sources, &mut problems);
@@ -81,19 +85,23 @@ impl Manifest {
         } else {
             secret::mask_text(text, start, &mut manifest.sources);
         }
-        manifest.problems = problems;
+        (manifest.problems, manifest.other_problems) = problems.into_parts();
         manifest
     }
 
-    /// Returns the first problems in order of place, at most [`MOST_KEPT`], and how many more there are.
-    pub fn first_problems(&self) -> (Vec<&ManifestError>, usize) {
-        let mut problems: Vec<&ManifestError> = self.problems.iter().collect();
-        if problems.len() > MOST_KEPT {
-            problems.sort_by_cached_key(|problem| error::place(*problem));
-        }
-        let others = problems.len().saturating_sub(MOST_KEPT);
-        problems.truncate(MOST_KEPT);
-        (problems, others)
+    /// Returns what is wrong so far, together with its texts. Under a flood of problems nobody mends what the
+    /// declarations would show beyond it: then they count as not read.
+    pub fn problems_so_far(&self) -> Problems {
+        let list = self.problems.iter().map(|problem| Box::new(problem.clone()) as Problem).collect();
+        let mut problems = Problems::new(self.sources.clone(), list);
+        let stopped = self.is_flooded() && !self.declarations.is_empty();
+        problems.count_others(Others { stopped, ..self.other_problems });
+        problems
+    }
+
+    /// Returns whether there are more problems than are kept.
+    pub fn is_flooded(&self) -> bool {
+        self.other_problems.count > 0
     }
 
     /// Returns the manifest's file name, such as `pipeline.toml`.

@@ -8,6 +8,8 @@ use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanConten
 
 /// Longer lines are not shown, in bytes: a hundred reports would repeat them.
 const LONGEST_SHOWN: usize = 2_000;
+/// Longer places are not shown, in bytes, for the same reason.
+const LONGEST_PLACE: usize = 20_000;
 /// Lines that a report shows before and after its place.
 const CONTEXT: usize = 1;
 
@@ -55,13 +57,16 @@ impl Sources {
         }
     }
 
-    /// Returns whether the text around `offset` can be shown: a report cannot point into endless lines.
-    pub(crate) fn can_show(&self, offset: usize) -> bool {
+    /// Returns whether the text around a place can be shown: a report cannot point into endless lines, nor at thousands
+    /// of them.
+    pub(crate) fn can_show(&self, span: SourceSpan) -> bool {
+        let offset = span.offset();
         let text = self.texts.iter().find(|text| text.start <= offset && offset <= text.end());
-        text.is_some_and(|text| {
-            let around = text.lines_around(offset - text.start..offset - text.start, CONTEXT);
-            text.content[around].lines().all(|line| line.len() <= LONGEST_SHOWN)
-        })
+        span.len() <= LONGEST_PLACE
+            && text.is_some_and(|text| {
+                let around = text.lines_around(offset - text.start..offset - text.start, CONTEXT);
+                text.content[around].lines().all(|line| line.len() <= LONGEST_SHOWN)
+            })
     }
 
     /// Returns line and column of an offset.

@@ -4,6 +4,7 @@ use toml_parser::{Expected, ParseError, Source};
 
 use super::error::{ManifestError, place};
 use super::events::{self, Errors, MOST_TOKENS};
+use super::field::Sink;
 use super::tree::Tree;
 use super::value::{Data, Table, Value};
 
@@ -11,11 +12,13 @@ use super::value::{Data, Table, Value};
 pub const MOST_BYTES: usize = 8 << 20;
 /// Of a larger text only the first mistake of syntax is told: a flood of them would take gigabytes.
 const MOST_RECOVERED: usize = 1 << 18;
+/// More tables, and dots in keys that may make one, are refused: 100,000 nodes of four dotted keys have fewer.
+const MOST_TABLES: usize = 600_000;
 /// Deeper values are refused, in tables and arrays within each other.
 const MOST_DEPTH: usize = 32;
 
 /// Reads a document that starts at `start` of the sources.
-pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Table {
+pub(super) fn document(text: &str, start: usize, problems: &mut Sink) -> Table {
     let too_large = |what, found, limit| ManifestError::TooLarge { what, found, limit, at: (start, 0).into() };
     if text.len() > MOST_BYTES {
         problems.push(too_large("bytes", text.len(), MOST_BYTES));
@@ -32,24 +35,30 @@ pub(super) fn document(text: &str, start: usize, problems: &mut Vec<ManifestErro
         problems.push(syntax_problem(&errors.list[0], text, start));
         return Table::default();
     }
+    let steps = events.iter().filter(|event| event.sort.makes_a_table()).count();
+    if steps > MOST_TABLES {
+        problems.push(too_large("tables and steps of keys", steps, MOST_TABLES));
+        return Table::default();
+    }
     let mut tree = Tree::new(source, start, events, &mut errors);
     let mut table = tree.document();
     let bad_numbers = std::mem::take(&mut tree.bad_numbers);
     if errors.list.is_empty() {
-        problems.extend(bad_numbers);
+        problems.absorb(bad_numbers);
         table.settle(MOST_DEPTH, &mut |at| problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at }));
         return table;
     }
-    problems.extend(errors.list.iter().map(|error| syntax_problem(error, text, start)));
-    problems.sort_by_key(|problem| place(problem));
-    if let (2.., Some(ManifestError::Syntax { help, .. })) = (problems.len(), problems.first_mut()) {
+    let mut mistakes: Vec<_> = errors.list.iter().map(|error| syntax_problem(error, text, start)).collect();
+    mistakes.sort_by_key(|problem| place(problem));
+    if let (2.., Some(ManifestError::Syntax { help, .. })) = (mistakes.len(), mistakes.first_mut()) {
         help.get_or_insert_with(|| "mend this one first: the others may follow from it".into());
     }
+    problems.extend(mistakes);
     Table::default()
 }
 
 /// Reads one value that starts at `start` of the sources; `None` when it is no TOML value.
-pub(super) fn value(text: &str, start: usize, problems: &mut Vec<ManifestError>) -> Option<Value> {
+pub(super) fn value(text: &str, start: usize, problems: &mut Sink) -> Option<Value> {
     let source = Source::new(text);
     let mut errors = Errors::new(false);
     let events = events::of_value(source, &mut errors);
@@ -60,7 +69,7 @@ pub(super) fn value(text: &str, start: usize, problems: &mut Vec<ManifestError>)
         return None;
     }
     let is_number = bad_numbers.is_empty();
-    problems.extend(bad_numbers);
+    problems.absorb(bad_numbers);
     let is_flat =
         value.settle(MOST_DEPTH + 1, &mut |at| problems.push(ManifestError::TooDeep { limit: MOST_DEPTH, at }));
     (is_number && is_flat).then_some(value)

@@ -10,6 +10,7 @@ use toml_parser::{ErrorSink as _, ParseError, Raw, Source, Span};
 
 use super::error::ManifestError;
 use super::events::{Errors, Event, MOST_NESTED, Sort};
+use super::field::Sink;
 use super::value::{Data, Entry, Form, Spanned, Table, Value};
 
 type Key = Spanned<String>;
@@ -22,7 +23,7 @@ pub(super) struct Tree<'t> {
     events: std::vec::IntoIter<Event>,
     errors: &'t mut Errors,
     /// Numbers that are TOML and no values of a manifest.
-    pub(super) bad_numbers: Vec<ManifestError>,
+    pub(super) bad_numbers: Sink,
 }
 
 /// `[path.key]` or `[[path.key]]`
@@ -35,7 +36,7 @@ struct Header {
 
 impl<'t> Tree<'t> {
     pub(super) fn new(source: Source<'t>, start: usize, events: Vec<Event>, errors: &'t mut Errors) -> Self {
-        Self { source, start, events: events.into_iter(), errors, bad_numbers: Vec::new() }
+        Self { source, start, events: events.into_iter(), errors, bad_numbers: Sink::default() }
     }
 
     /// Reads a document.

@@ -41,9 +41,9 @@ fn json_of(value: &DeValue<'_>) -> Json {
 
 /// Reads a text as a manifest is read.
 fn ours(text: &str) -> Read {
-    let mut problems = Vec::new();
+    let mut problems = super::field::Sink::default();
     let table = syntax::document(text, 0, &mut problems);
-    let complaints = problems.into_iter().map(|problem| match problem {
+    let complaints = problems.into_parts().0.into_iter().map(|problem| match problem {
         ManifestError::Syntax { message, at, .. } => (message, at.offset(), at.len()),
         other => panic!("{other:?}"),
     });

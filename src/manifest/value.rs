@@ -47,15 +47,20 @@ pub enum Data {
 const MANY_ENTRIES: usize = 16;
 
 /// Entries in the order of the text; keys are unique.
+///
+/// What is in it lies elsewhere: most values are no tables, and each value has the size of the largest one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table(Box<Inner>);
+
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+struct Inner {
     entries: Vec<Entry>,
     /// Where each key is, once somebody looked for one.
     index: OnceLock<BTreeMap<Box<str>, u32>>,
     form: Form,
 }
 
-impl PartialEq for Table {
+impl PartialEq for Inner {
     fn eq(&self, other: &Self) -> bool {
         self.entries == other.entries
     }
@@ -170,48 +175,48 @@ impl Value {
 
 impl Table {
     pub(super) fn of(form: Form) -> Self {
-        Self { form, ..Self::default() }
+        Self(Box::new(Inner { form, ..Inner::default() }))
     }
 
     pub(super) fn form(&self) -> Form {
-        self.form
+        self.0.form
     }
 
     pub(super) fn set_form(&mut self, form: Form) {
-        self.form = form;
+        self.0.form = form;
     }
 
     pub(super) fn with_form(mut self, form: Form) -> Self {
-        self.form = form;
+        self.0.form = form;
         self
     }
 
     /// Adds an entry whose key is not there yet.
     pub(super) fn push(&mut self, entry: Entry) {
-        if self.entries.capacity() == 0 {
+        if self.0.entries.capacity() == 0 {
             // Most tables on the way to another one have one entry.
-            self.entries.reserve_exact(1);
+            self.0.entries.reserve_exact(1);
         }
-        if let Some(index) = self.index.get_mut() {
-            index.insert(entry.key.value.as_str().into(), self.entries.len() as u32);
+        if let Some(index) = self.0.index.get_mut() {
+            index.insert(entry.key.value.as_str().into(), self.0.entries.len() as u32);
         }
-        self.entries.push(entry);
+        self.0.entries.push(entry);
     }
 
     /// Puts the entries, and those of the tables within, in the order of the text, and takes out what lies deeper than
     /// `most` levels: `too_deep` is told where.
     pub(super) fn settle(&mut self, most: usize, too_deep: &mut dyn FnMut(SourceSpan)) {
-        self.index.take();
-        self.entries.sort_by_key(|entry| entry.key.span.offset());
-        self.entries.retain_mut(|entry| entry.value.settle(most, too_deep));
+        self.0.index.take();
+        self.0.entries.sort_by_key(|entry| entry.key.span.offset());
+        self.0.entries.retain_mut(|entry| entry.value.settle(most, too_deep));
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        if self.entries.len() <= MANY_ENTRIES {
-            return self.entries.iter().position(|entry| entry.key.value == key);
+        if self.0.entries.len() <= MANY_ENTRIES {
+            return self.0.entries.iter().position(|entry| entry.key.value == key);
         }
-        let index = self.index.get_or_init(|| {
-            let keys = self.entries.iter().map(|entry| entry.key.value.as_str().into());
+        let index = self.0.index.get_or_init(|| {
+            let keys = self.0.entries.iter().map(|entry| entry.key.value.as_str().into());
             keys.zip(0..).collect()
         });
         index.get(key).map(|position| *position as usize)
@@ -219,27 +224,27 @@ impl Table {
 
     /// Returns the entries in the order of the text; what overlays added comes last.
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.0.entries
     }
 
     /// Gives the entries, in the same order.
     pub(crate) fn into_entries(self) -> Vec<Entry> {
-        self.entries
+        self.0.entries
     }
 
     /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.0.entries.is_empty()
     }
 
     /// Returns the entry with this key.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.position(key).map(|position| &self.entries[position])
+        self.position(key).map(|position| &self.0.entries[position])
     }
 
     /// Returns the entry with this key, to change its value.
     pub(super) fn entry_mut(&mut self, key: &str) -> Option<&mut Entry> {
-        self.position(key).map(|position| &mut self.entries[position])
+        self.position(key).map(|position| &mut self.0.entries[position])
     }
 
     /// Returns the value with this key.
@@ -253,14 +258,14 @@ impl Table {
 
     /// Goes through keys and values.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value)> {
-        self.entries.iter_mut().map(|entry| (entry.key.value.as_str(), &mut entry.value))
+        self.0.entries.iter_mut().map(|entry| (entry.key.value.as_str(), &mut entry.value))
     }
 
     /// Takes the entry with this key out.
     pub(crate) fn take(&mut self, key: &str) -> Option<Entry> {
-        let position = self.entries.iter().position(|entry| entry.key.value == key)?;
-        self.index.take();
-        Some(self.entries.remove(position))
+        let position = self.0.entries.iter().position(|entry| entry.key.value == key)?;
+        self.0.index.take();
+        Some(self.0.entries.remove(position))
     }
 
     /// Sets a value in place of the one that may be there.
@@ -274,7 +279,7 @@ impl Table {
     /// Returns the table as JSON.
     pub fn to_json(&self) -> Json {
         let map: BTreeMap<&str, Json> =
-            self.entries.iter().map(|entry| (entry.key.value.as_str(), entry.value.to_json())).collect();
+            self.0.entries.iter().map(|entry| (entry.key.value.as_str(), entry.value.to_json())).collect();
         map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 

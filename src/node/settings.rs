@@ -118,10 +118,13 @@ pub fn out_of_range(path: &[&str], range: &str) -> SettingProblem {
     }
 }
 
-/// Returns the problems of a list of globs under `key`.
+/// Returns the problems of a list of globs under `key`, the first hundred.
 pub fn glob_problems(key: &str, globs: &Value) -> Vec<SettingProblem> {
     let globs = globs.as_array().into_iter().flatten().filter_map(Value::as_str).enumerate();
-    globs.filter_map(|(at, glob)| glob_problem(vec![key.to_owned(), at.to_string()], glob)).collect()
+    globs
+        .filter_map(|(at, glob)| glob_problem(vec![key.to_owned(), at.to_string()], glob))
+        .take(MOST_PROBLEMS)
+        .collect()
 }
 
 /// Returns what is wrong with a glob, which stands at `path`.

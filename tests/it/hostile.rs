@@ -110,6 +110,53 @@ fn floods_of_tables_are_refused_in_little_memory() {
     refused_in_little_memory(&format!("schema = 1\n{missing}"), "100000 problems; the first 100 are shown");
 }
 
+#[test]
+fn one_node_is_no_place_for_data() {
+    let source = "schema = 1\n[source.a]\ntype = \"command\"\n";
+    let names = lines("\"n#\", ", 600_000);
+    refused_in_little_memory(
+        &format!("schema = 1\n[filter.a]\ntype = \"split\"\nfrom = [{names}]"),
+        "more than 100000",
+    );
+    refused_in_little_memory(&format!("{source}argv = ['''{}''']", "x\n".repeat(4_000_000)), "more than 2097152");
+    refused_in_little_memory(&format!("{source}{}", lines("k#.a = 1\n", 150_000)), "more than 10000");
+    let tables = lines(&format!("[source.a#{}]\n", ".b".repeat(28)), 30_000);
+    refused_in_little_memory(&format!("schema = 1\n{tables}"), "more than 600000");
+}
+
+#[test]
+fn a_flood_of_problems_is_not_made_but_its_beginning() {
+    let flood = |text: &str, count: usize| {
+        refused_in_little_memory(&format!("schema = 1\n{}", lines(text, count)), "problems; the first 100 are shown");
+    };
+    flood("[source.a#]\ntype = \"jsonl\"\npath = 1\n", 110_000);
+    flood("[source.a#]\ntype = \"jsonl\"\npath = \"x\"\nfoo = 1\nbar = 2\n", 80_000);
+    flood("[source.a#]\ntype = \"jsonl\"\ntoken = \"open sesame\"\n", 80_000);
+    flood("[source.a#]\ntype = \"jsonl\"\n[filter.a#]\ntype = \"split\"\n", 75_000);
+    let globs = lines("\"*a#*[\", ", 90_000);
+    let folder = format!("[source.a]\ntype = \"markdown\"\npath = \".\"\ninclude = [{globs}]\n");
+    refused_in_little_memory(&format!("schema = 1\n{folder}"), "is not a glob");
+}
+
+#[test]
+fn the_beginning_of_an_endless_loop_is_told() {
+    let mut nodes = "schema = 1\n".to_owned();
+    for number in 0..20_000 {
+        let before = (number + 19_999) % 20_000;
+        writeln!(nodes, "[filter.n{number}]\ntype = \"dedup\"\nfrom = [\"n{before}\"]").unwrap();
+    }
+    refused_in_little_memory(&nodes, "(19968 more)");
+}
+
+#[test]
+fn a_matrix_does_not_repeat_long_settings() {
+    let words = lines("\"word #\", ", 10_000);
+    let values = lines("#, ", 1_000);
+    let manifest =
+        format!("schema = 1\n[source.a]\ntype = \"command\"\nargv = [{words}]\nmatrix = {{ x = [{values}] }}");
+    refused_in_little_memory(&manifest, "bytes of settings");
+}
+
 fn builds(folder: &Path) -> Ran {
     let ran = tunesmith(folder, &["build"]);
     assert!(!ran.err.contains("bug"), "{}", ran.err);
