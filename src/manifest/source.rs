@@ -126,7 +126,7 @@ impl SourceCode for Sources {
             shown,
             lines_before + contents.line(),
             contents.column(),
-            contents.line_count(),
+            lines_before + contents.line_count(),
         )))
     }
 }

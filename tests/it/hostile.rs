@@ -113,7 +113,7 @@ fn floods_of_tables_are_refused_in_little_memory() {
 #[test]
 fn one_node_is_no_place_for_data() {
     let source = "schema = 1\n[source.a]\ntype = \"command\"\n";
-    let names = lines("\"n#\", ", 600_000);
+    let names = lines("\"#\", ", 150_000);
     refused_in_little_memory(
         &format!("schema = 1\n[filter.a]\ntype = \"split\"\nfrom = [{names}]"),
         "more than 100000",
