@@ -66,7 +66,9 @@ impl Size {
             Data::String(text) => self.bytes += text.len(),
             Data::Array(items) => {
                 self.items += items.len();
-                items.iter().for_each(|item| self.add(item));
+                for item in items {
+                    self.add(item);
+                }
             }
             Data::Table(table) => self.add_all(table),
             _ => {}
