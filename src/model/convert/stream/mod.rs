@@ -32,12 +32,12 @@ pub struct Target<'a> {
 }
 
 /// Writes `source`, with the adapter merged into it, as a GGUF at `output`, quantised as `llama-quantize` does from the
-/// file that [`super::merge`] would write: the bytes are the same.
+/// file that [`merge()`](super::merge()) would write: the bytes are the same.
 ///
 /// Returns nothing, and writes nothing, for a model or a file type that [`Rules`] leaves to llama.cpp.
 ///
 /// # Errors
-/// Those of [`super::merge`]; [`ConvertError::NeedsImportance`].
+/// Those of [`merge()`](super::merge()); [`ConvertError::NeedsImportance`].
 pub fn merge_quantised(
     source: &dyn Source,
     output: &Path,

@@ -104,7 +104,7 @@ struct ReplacedValue {
     new: String,
 }
 
-/// Changes a text by [`yaml::set`] and tries to break it, for the fuzz target: the result is a text of the same nodes but
+/// Changes a text by `yaml::set` and tries to break it, for the fuzz target: the result is a text of the same nodes but
 /// for the one value, and putting the value back gives the text of before.
 ///
 /// # Panics
