@@ -9,9 +9,7 @@ use super::prepare::Prepared;
 use super::resolve::snapshot_key;
 use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, child, worker};
 use crate::graph::Node;
-use crate::node::{
-    Cancel, Determinism, Event, Events, Grant, JOB_FORMAT, Job, Kind, NodeError, Outcome, Secrets, Weight,
-};
+use crate::node::{Cancel, Determinism, Event, Events, Grant, Kind, NodeError, Outcome, Secrets, Weight};
 use crate::store::{ActionRecord, Artifact, Digest, FileLock, Provenance, Store, StoreError};
 
 /// What runs have in common.
@@ -155,25 +153,7 @@ impl Executor<'_> {
     fn one_try(&self, node: &Node, kind: &dyn Kind, prepared: &Prepared) -> Result<Outcome, Failure> {
         let store = self.resolver.store;
         let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(store.root().join("scratch"))?;
-        let job = Job {
-            format: JOB_FORMAT,
-            node: node.name.clone(),
-            kind: node.kind_name.clone(),
-            kind_version: kind.info().version,
-            key: prepared.key,
-            settings: prepared.settings.clone(),
-            inputs: prepared.inputs.clone(),
-            files: prepared.files.clone(),
-            store: store.root().to_owned(),
-            remote: store.remote_root().map(Path::to_owned),
-            scratch: scratch.path().to_owned(),
-            previous: prepared.previous.clone(),
-            grant: Grant {
-                threads: node.run.threads.unwrap_or(self.grant.threads),
-                memory: node.run.memory.or(self.grant.memory),
-            },
-            outside: kind.is_effect(&prepared.settings).then(|| self.resolver.outside(&node.name)),
-        };
+        let job = self.resolver.job(node, kind, prepared, self.grant, scratch.path());
         let events = Forward { node: &node.name, observer: self.observer };
         let result = with_timeout(node.run.timeout, self.cancel, |cancel| match (kind.info().weight, self.worker) {
             (Weight::Heavy, Some(program)) => {

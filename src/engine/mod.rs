@@ -17,6 +17,7 @@ mod events;
 mod exclusions;
 mod execute;
 mod explain;
+mod job;
 mod keep;
 mod lineage;
 mod lockfile;

@@ -34,6 +34,8 @@ pub mod tokenizer;
 #[cfg(feature = "train")]
 pub mod transformer;
 #[cfg(feature = "train")]
+mod vectors;
+#[cfg(feature = "train")]
 pub mod weights;
 
 #[cfg(feature = "train")]

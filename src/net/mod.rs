@@ -41,4 +41,6 @@ pub use url::Url;
 pub type Result<T> = std::result::Result<T, NetError>;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -158,6 +158,14 @@ pub struct SettingProblem {
     pub help: Option<String>,
 }
 
+impl SettingProblem {
+    /// Makes the problem of what stands at `path`.
+    pub fn new(path: &[&str], code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let path = path.iter().map(|&key| key.to_owned()).collect();
+        Self { path, code, message: message.into(), label: "here".into(), help: Some(help.into()) }
+    }
+}
+
 /// A field of another node that a setting reads otherwise than by `{node.field}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldReference {

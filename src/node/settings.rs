@@ -109,13 +109,16 @@ fn described(settings: &Value, path: Vec<String>, message: &str) -> SettingProbl
 
 /// Returns the problem of a value out of its range; `range` says which values are in it.
 pub fn out_of_range(path: &[&str], range: &str) -> SettingProblem {
-    SettingProblem {
-        path: path.iter().map(|step| (*step).to_owned()).collect(),
-        code: "settings::out_of_range",
-        message: format!("`{}` is out of its range", path.last().unwrap_or(&"")),
-        label: "here".into(),
-        help: Some(format!("give {range}")),
-    }
+    let message = format!("`{}` is out of its range", path.last().unwrap_or(&""));
+    SettingProblem::new(path, "settings::out_of_range", message, format!("give {range}"))
+}
+
+/// Returns the problem of a `token` that is no reference such as `example`. Its value may be a real token, so it stands
+/// in no message.
+pub fn literal_secret(example: &str) -> SettingProblem {
+    let message = "the token is no reference to an environment variable";
+    let help = format!("write `token = \"{example}\"` and set that variable; revoke a token that was committed");
+    SettingProblem::new(&["token"], "settings::literal_secret", message, help)
 }
 
 /// Returns the problems of a list of globs under `key`, the first hundred.
@@ -130,13 +133,9 @@ pub fn glob_problems(key: &str, globs: &Value) -> Vec<SettingProblem> {
 /// Returns what is wrong with a glob, which stands at `path`.
 pub fn glob_problem(path: Vec<String>, glob: &str) -> Option<SettingProblem> {
     let error = Glob::new(glob).err()?;
-    Some(SettingProblem {
-        path,
-        code: "settings::bad_glob",
-        message: format!("`{glob}` is not a glob: {}", error.kind()),
-        label: "here".into(),
-        help: Some("globs are like `**/*.md`, `docs/{a,b}/*.md`".into()),
-    })
+    let message = format!("`{glob}` is not a glob: {}", error.kind());
+    let help = "globs are like `**/*.md`, `docs/{a,b}/*.md`";
+    Some(SettingProblem { path, ..SettingProblem::new(&[], "settings::bad_glob", message, help) })
 }
 
 /// Returns serde's words for a type in the manifest's.

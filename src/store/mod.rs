@@ -47,7 +47,7 @@ use warm::Warm;
 
 pub use action::{ActionRecord, Known, Provenance};
 pub use artifact::{Artifact, FileRef, RecordsRef};
-pub use digest::{Digest, ParseDigestError};
+pub use digest::{Digest, ParseDigestError, hexadecimal};
 pub use error::StoreError;
 pub use files::write_atomically;
 pub use gc::{Alone, Collected, Roots, StoreStat, Verified};

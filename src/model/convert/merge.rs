@@ -1,11 +1,8 @@
 //! The merge itself.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 
-use super::stream::merge_floats;
-use super::{Adapter, ConvertError, Source, SourceTensor};
+use super::{Adapter, ConvertError, SourceTensor};
 use crate::model::config::Architecture;
 use crate::model::gguf::{FileType, Value};
 use crate::model::lora::{PeftModule, length};
@@ -32,14 +29,6 @@ pub struct Merged {
     pub changed: usize,
     /// Numbers in all.
     pub parameters: u64,
-}
-
-/// Writes `source`, with the adapter merged into it, as a GGUF at `output`.
-///
-/// # Errors
-/// An adapter that does not fit the base; numbers that the target cannot hold; files that cannot be read or written.
-pub fn merge(source: &dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
-    merge_floats(source, output, how)
 }
 
 pub(super) fn fits(adapter: &Adapter, tensors: &[SourceTensor]) -> Result<(), ConvertError> {

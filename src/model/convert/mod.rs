@@ -22,9 +22,9 @@ mod vocabulary;
 pub use adapter::Adapter;
 pub use error::ConvertError;
 pub use folder::FolderSource;
-pub use merge::{Merge, Merged, merge};
+pub use merge::{Merge, Merged};
 pub use source::{GgufSource, Source, SourceTensor};
-pub use stream::{Target, merge_quantised};
+pub use stream::{Target, merge, merge_quantised};
 
 #[cfg(test)]
 mod tests;

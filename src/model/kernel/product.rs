@@ -8,6 +8,7 @@ use super::LANES;
 use super::operand::{BAND, Operand, Strides};
 #[cfg(target_arch = "x86_64")]
 use super::x86;
+use crate::model::vectors::Vectors;
 
 /// Features that are multiplied before the next rows are taken: two panels of them stay in the first cache, also when
 /// two threads share it. A multiple of [`BAND`], so that a block of a transposed matrix begins with a band.
@@ -53,7 +54,7 @@ pub(in crate::model) fn multiply(
         }
         return;
     }
-    let product = Product { kernel: Kernel::best(), a, x_stride, out_stride, mode };
+    let product = Product { vectors: Vectors::best(), a, x_stride, out_stride, mode };
     for columns in blocks(a.columns, COLUMN_BLOCK) {
         for rows in blocks(a.rows, ROW_BLOCK) {
             for pair in blocks(panels, 2) {
@@ -69,7 +70,7 @@ pub(in crate::model) fn multiply(
 /// A product whose parts are computed one after the other. The order of parts with different rows or panels changes no
 /// number; those with different columns come in their order.
 struct Product<'a> {
-    kernel: Kernel,
+    vectors: Vectors,
     a: Operand<'a>,
     x_stride: usize,
     out_stride: usize,
@@ -89,7 +90,7 @@ impl Product<'_> {
         };
         let x = &x[pair.start * self.x_stride + depth.start * LANES..];
         let out = &mut out[pair.start * self.out_stride + rows.start * LANES..];
-        self.kernel.run(&block, (x, self.x_stride), (out, self.out_stride), pair.len());
+        run(self.vectors, &block, (x, self.x_stride), (out, self.out_stride), pair.len());
     }
 }
 
@@ -107,44 +108,14 @@ pub(super) struct Block<'a> {
     pub(super) fresh: bool,
 }
 
-/// The instruction sets that there is a micro-kernel for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kernel {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Kernel {
-    /// Returns all that this machine can run, the best last.
-    fn available() -> impl DoubleEndedIterator<Item = Self> {
-        [
-            Some(Self::Portable),
-            #[cfg(target_arch = "x86_64")]
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self::Avx2),
-            #[cfg(target_arch = "x86_64")]
-            is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
-    /// Returns the best that this machine can run.
-    fn best() -> Self {
-        Self::available().next_back().unwrap_or(Self::Portable)
-    }
-
-    /// Multiplies one block with one or two panels.
-    fn run(self, block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
-        match self {
-            Self::Portable => portable::run(block, x, out, panels),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => x86::run_avx2(block, x, out, panels),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => x86::run_avx512(block, x, out, panels),
-        }
+/// Multiplies one block with one or two panels.
+fn run(vectors: Vectors, block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
+    match vectors {
+        Vectors::Portable => portable::run(block, x, out, panels),
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => x86::run_avx2(block, x, out, panels),
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => x86::run_avx512(block, x, out, panels),
     }
 }
 
@@ -203,14 +174,14 @@ mod tests {
                 for fresh in [true, false] {
                     let block = Block { a: a.data, rows: a.rows, depth: a.columns, strides: a.strides, fresh };
                     let x = numbers(2 * a.columns * LANES, 2);
-                    let results = Kernel::available().map(|kernel| {
+                    let results = Vectors::available().map(|vectors| {
                         let mut out = numbers(2 * a.rows * LANES, 3);
-                        kernel.run(&block, (&x, a.columns * LANES), (&mut out, a.rows * LANES), 2);
+                        run(vectors, &block, (&x, a.columns * LANES), (&mut out, a.rows * LANES), 2);
                         out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                     });
                     let results: Vec<_> = results.collect();
                     let same = results.iter().all(|result| *result == results[0]);
-                    assert!(same, "of {:?}", Kernel::available().collect::<Vec<_>>());
+                    assert!(same, "of {:?}", Vectors::available().collect::<Vec<_>>());
                 }
             });
         }

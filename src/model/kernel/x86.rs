@@ -152,7 +152,7 @@ pub(super) fn run_avx512(
     let mut row = 0;
     while row < block.rows {
         let place = place.below(block, row);
-        // SAFETY: the machine has AVX-512, as `Kernel::available` saw; `multiply` has checked that the slices hold
+        // SAFETY: the machine has AVX-512, as `Vectors::available` saw; `multiply` has checked that the slices hold
         // the shapes of the block; a tile ends at the block's last row.
         row += unsafe {
             match (panels, block.rows - row) {

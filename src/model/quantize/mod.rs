@@ -24,6 +24,7 @@ mod search;
 pub use plan::{Rules, Unplanned, file_order};
 
 use crate::model::gguf::TensorType;
+use crate::model::vectors::Vectors;
 use lanes::Lanes;
 
 /// Rows of floats that become blocks.
@@ -61,78 +62,48 @@ fn scales(kind: TensorType) -> Option<&'static [usize]> {
 /// When [`makes`] does not hold of the type, or when the slices are not as long as each other says.
 #[must_use]
 pub fn quantize(kind: TensorType, numbers: &[f32], columns: usize, importance: Option<&[f32]>, out: &mut [u8]) -> bool {
-    Machine::best().quantize(kind, numbers, columns, importance, out)
+    quantize_by(Vectors::best(), kind, numbers, columns, importance, out)
 }
 
-/// The instruction sets that there are vectors for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Machine {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Machine {
-    /// Returns all that this machine can run, the best last.
-    fn available() -> impl DoubleEndedIterator<Item = Self> {
-        [
-            Some(Self::Portable),
-            #[cfg(target_arch = "x86_64")]
-            is_x86_feature_detected!("avx2").then_some(Self::Avx2),
-            #[cfg(target_arch = "x86_64")]
-            is_x86_feature_detected!("avx512f").then_some(Self::Avx512),
-        ]
-        .into_iter()
-        .flatten()
+/// Quantises with the code for certain vectors.
+fn quantize_by(
+    vectors: Vectors,
+    kind: TensorType,
+    numbers: &[f32],
+    columns: usize,
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) -> bool {
+    let scales = scales(kind).unwrap_or_else(|| panic!("{kind} is not made here"));
+    let bytes = kind.bytes(numbers.len() as u64);
+    assert_eq!(bytes, Some(out.len() as u64), "numbers and bytes are not of the same blocks");
+    if !numbers.iter().all(|number| number.is_finite()) {
+        return false;
     }
-
-    /// Returns the best that this machine can run.
-    fn best() -> Self {
-        Self::available().next_back().unwrap_or(Self::Portable)
-    }
-
-    fn quantize(
-        self,
-        kind: TensorType,
-        numbers: &[f32],
-        columns: usize,
-        importance: Option<&[f32]>,
-        out: &mut [u8],
-    ) -> bool {
-        let scales = scales(kind).unwrap_or_else(|| panic!("{kind} is not made here"));
-        let bytes = kind.bytes(numbers.len() as u64);
-        assert_eq!(bytes, Some(out.len() as u64), "numbers and bytes are not of the same blocks");
-        if !numbers.iter().all(|number| number.is_finite()) {
-            return false;
-        }
-        match importance {
-            None => self.run(kind, Rows { numbers, importance: None }, out),
-            Some(importance) => {
-                assert_eq!(importance.len(), columns, "there is one importance a column");
-                let row_bytes = out.len() / (numbers.len() / columns).max(1);
-                for (numbers, out) in numbers.chunks_exact(columns).zip(out.chunks_exact_mut(row_bytes)) {
-                    self.run(kind, Rows { numbers, importance: Some(importance) }, out);
-                }
+    match importance {
+        None => run(vectors, kind, Rows { numbers, importance: None }, out),
+        Some(importance) => {
+            assert_eq!(importance.len(), columns, "there is one importance a column");
+            let row_bytes = out.len() / (numbers.len() / columns).max(1);
+            for (numbers, out) in numbers.chunks_exact(columns).zip(out.chunks_exact_mut(row_bytes)) {
+                run(vectors, kind, Rows { numbers, importance: Some(importance) }, out);
             }
         }
-        let is_finite = |at: &[u8]| half::f16::from_le_bytes([at[0], at[1]]).is_finite();
-        out.chunks_exact(kind.block_bytes() as usize)
-            .all(|block| scales.iter().all(|&at| is_finite(&block[at..at + 2])))
     }
+    let is_finite = |at: &[u8]| half::f16::from_le_bytes([at[0], at[1]]).is_finite();
+    out.chunks_exact(kind.block_bytes() as usize).all(|block| scales.iter().all(|&at| is_finite(&block[at..at + 2])))
+}
 
-    #[expect(unsafe_code, reason = "calls code for instructions that the machine was seen to have")]
-    fn run(self, kind: TensorType, rows: Rows<'_>, out: &mut [u8]) {
-        match self {
-            Self::Portable => blocks::<f32>(kind, rows, out),
-            // SAFETY: the machine has AVX2, as `available` saw.
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2(kind, rows, out) },
-            // SAFETY: the machine has AVX-512, as `available` saw.
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512(kind, rows, out) },
-        }
+#[expect(unsafe_code, reason = "calls code for instructions that the machine was seen to have")]
+fn run(vectors: Vectors, kind: TensorType, rows: Rows<'_>, out: &mut [u8]) {
+    match vectors {
+        Vectors::Portable => blocks::<f32>(kind, rows, out),
+        // SAFETY: the machine has AVX2, as `available` saw.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => unsafe { avx2(kind, rows, out) },
+        // SAFETY: the machine has AVX-512, as `available` saw.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 => unsafe { avx512(kind, rows, out) },
     }
 }
 

@@ -51,19 +51,19 @@ fn compare(kind: TensorType, numbers: &[f32], columns: usize, importance: Option
     let accepted = if *SEPARATE {
         quantize_rows(kind.id(), numbers, columns, importance, &mut expected).is_ok()
     } else {
-        Machine::Portable.quantize(kind, numbers, columns, importance, &mut expected)
+        quantize_by(Vectors::Portable, kind, numbers, columns, importance, &mut expected)
     };
-    for machine in Machine::available() {
+    for vectors in Vectors::available() {
         let mut found = vec![0x55; bytes];
-        if machine.quantize(kind, numbers, columns, importance, &mut found) != accepted {
-            return Err(format!("{kind} on {machine:?}: llama.cpp accepts it: {accepted}"));
+        if quantize_by(vectors, kind, numbers, columns, importance, &mut found) != accepted {
+            return Err(format!("{kind} on {vectors:?}: llama.cpp accepts it: {accepted}"));
         }
         let block = kind.block_bytes() as usize;
         let other = found.chunks(block).zip(expected.chunks(block)).position(|(found, expected)| found != expected);
         if let (true, Some(at)) = (accepted, other) {
             let elements = kind.block_elements() as usize;
             return Err(format!(
-                "{kind} on {machine:?}: block {at} of {:?}\n{:?}\nis not\n{:?}",
+                "{kind} on {vectors:?}: block {at} of {:?}\n{:?}\nis not\n{:?}",
                 &numbers[at * elements..][..elements],
                 &found[at * block..][..block],
                 &expected[at * block..][..block],
@@ -197,9 +197,9 @@ fn numbers_that_are_not_finite_are_refused() {
         let mut numbers = gaussian(6, COLUMNS, 0.02);
         numbers[200] = number;
         for kind in types() {
-            for machine in Machine::available() {
+            for vectors in Vectors::available() {
                 let mut out = vec![0; kind.bytes(COLUMNS as u64).unwrap() as usize];
-                assert!(!machine.quantize(kind, &numbers, COLUMNS, None, &mut out), "{kind} with {number}");
+                assert!(!quantize_by(vectors, kind, &numbers, COLUMNS, None, &mut out), "{kind} with {number}");
             }
         }
     }

@@ -180,6 +180,21 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; SUPER]) {
     }
 }
 
+/// The quantised types that a base may have.
+#[cfg(test)]
+pub(super) const QUANTISED: [GgmlDType; 10] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q2K,
+    GgmlDType::Q3K,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+];
+
 #[cfg(test)]
 mod tests {
     use candle_core::Tensor;
@@ -190,21 +205,7 @@ mod tests {
     #[test]
     fn every_type_has_the_bits_that_candle_gives_it() {
         // Whatever the bytes: all scales, all bits, also of halves that are no numbers.
-        let types = [
-            GgmlDType::F16,
-            GgmlDType::BF16,
-            GgmlDType::Q4_0,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q5_1,
-            GgmlDType::Q8_0,
-            GgmlDType::Q2K,
-            GgmlDType::Q3K,
-            GgmlDType::Q4K,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
-        ];
-        for dtype in types {
+        for dtype in [GgmlDType::F16, GgmlDType::BF16].into_iter().chain(QUANTISED) {
             let numbers = 64 * SUPER;
             let bytes: Vec<u8> = (0..byte_len(dtype, numbers) as u64)
                 .map(|place| crate::model::lora::random::mix(&[7, place]).to_le_bytes()[3])

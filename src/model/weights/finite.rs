@@ -38,27 +38,16 @@ fn is_finite_half(bytes: [u8; 2]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::quantized::GgmlDType;
     use candle_core::quantized::ggml_file::qtensor_from_ggml;
     use candle_core::{Device, Tensor};
 
     use super::*;
     use crate::model::gguf::TensorType;
+    use crate::model::weights::blocks::QUANTISED;
 
     #[test]
     fn what_is_found_is_what_dequantises_to_no_number() {
-        for kind in [
-            GgmlDType::Q4_0,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q5_1,
-            GgmlDType::Q8_0,
-            GgmlDType::Q2K,
-            GgmlDType::Q3K,
-            GgmlDType::Q4K,
-            GgmlDType::Q5K,
-            GgmlDType::Q6K,
-        ] {
+        for kind in QUANTISED {
             let name = format!("{kind:?}").replace('K', "_K");
             let (size, width) = (kind.type_size(), kind.block_size());
             let is_finite = |bytes: &[u8]| {

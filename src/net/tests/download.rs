@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::net::testing::breaking;
 
 /// A file that is fetched.
 fn content() -> Vec<u8> {
@@ -61,39 +62,6 @@ fn cut(request: &Asked, content: &[u8], count: usize) -> Told {
     head.headers.insert("content-length", (content.len() - start).into());
     let sent = content[start..(start + count).min(content.len())].to_vec();
     Told::from_parts(head, breaking(sent))
-}
-
-/// A body that breaks after these bytes.
-fn breaking(sent: Vec<u8>) -> Body {
-    let parts: Vec<std::io::Result<Vec<u8>>> =
-        vec![Ok(sent), Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "gone"))];
-    Body::from_stream(Parts { items: parts.into_iter(), has_waited: false })
-}
-
-/// What is sent, then a break: after a while, so that the server has sent it by then.
-struct Parts {
-    items: std::vec::IntoIter<std::io::Result<Vec<u8>>>,
-    has_waited: bool,
-}
-
-impl futures_core::Stream for Parts {
-    type Item = std::io::Result<Vec<u8>>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        if self.items.len() == 1 && !self.has_waited {
-            self.has_waited = true;
-            let waker = context.waker().clone();
-            std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(20));
-                waker.wake();
-            });
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(self.items.next())
-    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) fn canonical(settings: &Value, family: Family) -> Result<Value, Vec<S
     let canonical = crate::node::settings::canonical::<Settings>(settings)?;
     let problems = match Settings::deserialize(&canonical) {
         Ok(settings) => settings.problems(family),
-        Err(error) => vec![problem(&[], error.to_string(), None)],
+        Err(error) => vec![wrong(&[], error.to_string(), "write the settings anew")],
     };
     if problems.is_empty() { Ok(canonical) } else { Err(problems) }
 }
@@ -121,17 +121,21 @@ impl Settings {
         let mut problems = Vec::new();
         if self.argv.first().is_none_or(String::is_empty) {
             let help = "write it as `argv = [\"PROGRAM\", \"ARGUMENT\", …]`";
-            problems.push(problem(&["argv"], "no program is named".into(), Some(help)));
+            problems.push(wrong(&["argv"], "no program is named", help));
         }
         self.check_files(&mut problems);
         self.check_outputs(family, &mut problems);
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 let message = format!("`{name}` can be no environment variable");
-                problems.push(problem(&["env", name], message, None));
+                problems.push(wrong(
+                    &["env", name],
+                    message,
+                    "names have letters, digits and `_`; values no zero byte",
+                ));
             } else if is_reference(value) && environment_name(value).is_none() {
                 let message = format!("`{}` names no variable", value.escape_debug());
-                problems.push(problem(&["env", name], message, Some("write it as `env:NAME`")));
+                problems.push(wrong(&["env", name], message, "write it as `env:NAME`"));
             }
         }
         if let Some(stdin) = &self.stdin
@@ -147,14 +151,13 @@ impl Settings {
         for (index, path) in self.files.iter().enumerate() {
             let at = index.to_string();
             match path.file_name() {
-                None => problems.push(problem(&["files", &at], format!("`{}` names no file", path.display()), None)),
+                None => {
+                    let message = format!("`{}` names no file", path.display());
+                    problems.push(wrong(&["files", &at], message, "write the path of a file"));
+                }
                 Some(name) if !names.insert(name) => {
                     let message = format!("two files have the name `{}`", name.display());
-                    problems.push(problem(
-                        &["files", &at],
-                        message,
-                        Some("they would lie in the same place: rename one"),
-                    ));
+                    problems.push(wrong(&["files", &at], message, "they would lie in the same place: rename one"));
                 }
                 Some(_) => {}
             }
@@ -164,17 +167,17 @@ impl Settings {
     fn check_outputs(&self, family: Family, problems: &mut Vec<SettingProblem>) {
         if self.effect && family != Family::Export {
             let help = "move the node to `[export.NAME]`, or leave `effect` out";
-            problems.push(problem(&["effect"], "only an export has effects".into(), Some(help)));
+            problems.push(wrong(&["effect"], "only an export has effects", help));
         }
         if self.outputs.is_empty() && !self.effect {
             let help = "write it as `outputs = { data = { path = \"data.jsonl\", as = \"rows\" } }`";
-            problems.push(problem(&[], "the command has no output".into(), Some(help)));
+            problems.push(wrong(&[], "the command has no output", help));
         }
         for (name, output) in &self.outputs {
             let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             if name.is_empty() || !fits {
                 let message = format!("`{name}` can be no output's name");
-                problems.push(problem(&["outputs", name], message, Some("use letters, digits, `-` and `_`")));
+                problems.push(wrong(&["outputs", name], message, "use letters, digits, `-` and `_`"));
             }
             if !stays_inside(&output.path) {
                 problems.push(outside(&["outputs", name, "path"], &output.path));
@@ -189,17 +192,11 @@ fn first_version() -> String {
 
 fn outside(path: &[&str], found: &Path) -> SettingProblem {
     let message = format!("`{}` is no path inside the command's folder", found.display());
-    problem(path, message, Some("write it relative to that folder, without `..`"))
+    wrong(path, message, "write it relative to that folder, without `..`")
 }
 
-fn problem(path: &[&str], message: String, help: Option<&str>) -> SettingProblem {
-    SettingProblem {
-        path: path.iter().map(|&key| key.to_owned()).collect(),
-        code: "settings::wrong_value",
-        message,
-        label: "here".into(),
-        help: help.map(str::to_owned),
-    }
+fn wrong(path: &[&str], message: impl Into<String>, help: &str) -> SettingProblem {
+    SettingProblem::new(path, "settings::wrong_value", message, help)
 }
 
 /// Returns whether a path has only plain parts, and at least one.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::condition::{Condition, Field, Operand};
 use super::error::EvalError;
-use crate::node::settings::canonical;
+use crate::node::settings::{accepted, canonical};
 use crate::node::{
     Content, Count, Determinism, FailureClass, Family, FieldReference, Kind, KindInfo, NodeError, Outcome, Run,
     SettingProblem, Weight,
@@ -55,16 +55,15 @@ impl Kind for Gate {
         let mut problems = Vec::new();
         for (index, text) in texts(&value).enumerate() {
             if let Err(message) = text.parse::<Condition>() {
-                let path = vec!["require".into(), index.to_string()];
                 let help = "write `NODE.FIELD >= 0.9`, or a field on both sides; comparisons: < <= > >= == !=";
-                problems.push(problem(path, message, help));
+                problems.push(problem(&["require", &index.to_string()], message, help));
             }
         }
         if texts(&value).next().is_none() {
             let help = "write a condition, such as `require = [\"questions.pass >= 0.9\"]`";
-            problems.push(problem(vec!["require".into()], "a gate without conditions is always open".into(), help));
+            problems.push(problem(&["require"], "a gate without conditions is always open", help));
         }
-        crate::node::settings::accepted(value, problems)
+        accepted(value, problems)
     }
 
     fn references(&self, settings: &Value) -> Vec<FieldReference> {
@@ -114,8 +113,8 @@ fn texts(settings: &Value) -> impl Iterator<Item = &str> {
     settings["require"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-fn problem(path: Vec<String>, message: String, help: &str) -> SettingProblem {
-    SettingProblem { path, code: "eval::bad_condition", message, label: "here".into(), help: Some(help.into()) }
+fn problem(path: &[&str], message: impl Into<String>, help: &str) -> SettingProblem {
+    SettingProblem::new(path, "eval::bad_condition", message, help)
 }
 
 /// Returns a field's number; true and false count as 1 and 0.

@@ -99,13 +99,8 @@ impl Kind for ExportCopy {
         if Path::new(value["to"].as_str().unwrap_or_default()).file_name().is_some() {
             return Ok(value);
         }
-        Err(vec![SettingProblem {
-            path: vec!["to".into()],
-            code: "settings::wrong_value",
-            message: "`to` ends with no name".into(),
-            label: "here".into(),
-            help: Some("write the path of the file itself, such as `to = \"/srv/models/expert.gguf\"`".into()),
-        }])
+        let help = "write the path of the file itself, such as `to = \"/srv/models/expert.gguf\"`";
+        Err(vec![SettingProblem::new(&["to"], "settings::wrong_value", "`to` ends with no name", help)])
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

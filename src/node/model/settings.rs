@@ -36,13 +36,8 @@ const fn default_max_tokens() -> u32 {
 
 /// Returns what settings say that no type can refuse.
 pub(super) fn problems(settings: &Settings) -> Vec<SettingProblem> {
-    let at = |key: &str, message: String, help: String| SettingProblem {
-        path: vec![key.into()],
-        code: "model::bad_setting",
-        message,
-        label: "here".into(),
-        help: Some(help),
-    };
+    let at =
+        |key: &str, message: String, help: String| SettingProblem::new(&[key], "model::bad_setting", message, help);
     let mut problems = Vec::new();
     let origin = settings.base.parse::<Origin>();
     let show = "publishers give it beside the file; `sha256sum FILE` prints it".to_owned();

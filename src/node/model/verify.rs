@@ -9,7 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::error::ModelError;
-use crate::store::Digest;
+use crate::store::{Digest, hexadecimal};
 
 /// A pinned digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +100,7 @@ fn hashed<H: sha2::Digest>(path: &Path, mut hasher: H) -> std::io::Result<String
         }
         hasher.update(&buffer[..read]);
     }
-    let mut digits = String::new();
-    for byte in hasher.finalize() {
-        digits.push_str(&format!("{byte:02x}"));
-    }
-    Ok(digits)
+    Ok(hexadecimal(&hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::net::{NetError, Policy, Secret, Url};
-use crate::node::settings::environment_name;
+use crate::node::settings::{environment_name, literal_secret};
 use crate::node::{Run, Secrets, SettingProblem};
 
 /// Requests that GitHub answers in an hour without a token.
@@ -36,19 +36,16 @@ impl<'s> Access<'s> {
     pub(super) fn problems(&self) -> Vec<SettingProblem> {
         let mut problems = Vec::new();
         if self.token.is_some() && self.token_name().is_none() {
-            // The value may be a real token: it must not enter a message.
-            let help =
-                format!("write `token = \"{EXAMPLE}\"` and set that variable; revoke a token that was committed");
-            let message = "the token is no reference to an environment variable".to_owned();
-            problems.push(problem(&["token"], "settings::literal_secret", message, &help));
+            problems.push(literal_secret(EXAMPLE));
         }
         if let Err(error) = Url::parse(self.api) {
             let help = "write it as `https://HOST/PATH`; credentials go into `token`";
-            problems.push(problem(&["api"], "settings::wrong_value", error.to_string(), help));
+            problems.push(SettingProblem::new(&["api"], "settings::wrong_value", error.to_string(), help));
         }
         if humantime::parse_duration(self.max_wait).is_err() {
             let message = format!("`{}` is no length of time", self.max_wait);
-            problems.push(problem(&["max-wait"], "settings::wrong_value", message, "write it as `90s` or `10m`"));
+            let help = "write it as `90s` or `10m`";
+            problems.push(SettingProblem::new(&["max-wait"], "settings::wrong_value", message, help));
         }
         problems
     }
@@ -90,10 +87,4 @@ impl<'s> Access<'s> {
     pub(super) fn max_wait(&self) -> Duration {
         humantime::parse_duration(self.max_wait).unwrap_or(Policy::default().max_wait)
     }
-}
-
-/// Makes a problem of a setting.
-pub(super) fn problem(path: &[&str], code: &'static str, message: String, help: &str) -> SettingProblem {
-    let path = path.iter().map(|&key| key.to_owned()).collect();
-    SettingProblem { path, code, message, label: "here".into(), help: Some(help.to_owned()) }
 }

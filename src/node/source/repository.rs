@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::access::problem;
 use crate::node::SettingProblem;
 
 /// Returns what is wrong with the setting `repos`: a list of different names, at least one.
@@ -10,7 +9,7 @@ pub(super) fn repository_problems(repos: &[String]) -> Vec<SettingProblem> {
     let mut problems = Vec::new();
     if repos.is_empty() {
         let help = "name at least one, as `OWNER/NAME`";
-        problems.push(problem(&["repos"], "settings::empty", "no repository is named".into(), help));
+        problems.push(SettingProblem::new(&["repos"], "settings::empty", "no repository is named", help));
     }
     let mut seen = BTreeSet::new();
     for (index, repo) in repos.iter().enumerate() {
@@ -18,10 +17,10 @@ pub(super) fn repository_problems(repos: &[String]) -> Vec<SettingProblem> {
         if !is_repository(repo) {
             let message = format!("`{repo}` is not the name of a repository");
             let help = "write it as `OWNER/NAME`, without `https://github.com/`";
-            problems.push(problem(&["repos", &at], "settings::wrong_value", message, help));
+            problems.push(SettingProblem::new(&["repos", &at], "settings::wrong_value", message, help));
         } else if !seen.insert(repo.to_ascii_lowercase()) {
             let message = format!("repository `{repo}` is named twice");
-            problems.push(problem(&["repos", &at], "settings::twice", message, "leave one out"));
+            problems.push(SettingProblem::new(&["repos", &at], "settings::twice", message, "leave one out"));
         }
     }
     problems

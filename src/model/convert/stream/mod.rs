@@ -70,8 +70,11 @@ pub fn merge_quantised(
     stream(source, output, how, &metadata, plan.collect()).map(Some)
 }
 
-/// Writes `source`, with the adapter merged into it, in plain floats.
-pub(super) fn merge_floats(source: &dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
+/// Writes `source`, with the adapter merged into it, as a GGUF of plain floats at `output`.
+///
+/// # Errors
+/// An adapter that does not fit the base; numbers that the target cannot hold; files that cannot be read or written.
+pub fn merge(source: &dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<Merged, ConvertError> {
     let mut metadata = source.metadata();
     metadata.push(("general.file_type".into(), Value::U32(how.float.id())));
     metadata.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));

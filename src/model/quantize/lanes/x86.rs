@@ -1,6 +1,6 @@
 //! Vectors of AVX2 and AVX-512.
 
-#![expect(unsafe_code, reason = "vector instructions; only `super::super::Machine` starts code that uses these types")]
+#![expect(unsafe_code, reason = "vector instructions; only `super::super::run` starts code that uses these types")]
 
 use std::arch::x86_64::{
     __m256, __m512, __mmask16, _CMP_LT_OQ, _CMP_NEQ_UQ, _mm_packus_epi16, _mm_packus_epi32, _mm_storel_epi64,

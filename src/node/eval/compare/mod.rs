@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::node::settings::canonical;
+use crate::node::settings::{accepted, canonical};
 use crate::node::{
     Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem,
     Weight,
@@ -83,13 +83,8 @@ impl Kind for Compare {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
-        let problem = |key: &str, message: &str, help: &str| SettingProblem {
-            path: vec![key.into()],
-            code: "eval::bad_setting",
-            message: message.into(),
-            label: "here".into(),
-            help: Some(help.into()),
-        };
+        let problem =
+            |key: &str, message: &str, help: &str| SettingProblem::new(&[key], "eval::bad_setting", message, help);
         let mut problems = Vec::new();
         if value["max-answer-tokens"] == 0 {
             problems.push(problem("max-answer-tokens", "no answer fits into 0 tokens", "128 is the default"));
@@ -97,7 +92,7 @@ impl Kind for Compare {
         if value["temperature"].as_f64().is_none_or(|temperature| !(0.0..=10.0).contains(&temperature)) {
             problems.push(problem("temperature", "a temperature is between 0 and 10", "0 is the default"));
         }
-        crate::node::settings::accepted(value, problems)
+        accepted(value, problems)
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {

@@ -47,25 +47,18 @@ struct TensorTypeSetting {
 impl Settings {
     /// Returns patterns and types.
     fn overrides(&self) -> Result<Vec<(Regex, TensorType)>, SettingProblem> {
-        let problem = |message, label: &str, help: &str| SettingProblem {
-            path: vec!["tensor-types".into()],
-            code: "export::tensor_types",
-            message,
-            label: label.into(),
-            help: Some(help.into()),
-        };
+        let problem =
+            |message: String, help: &str| SettingProblem::new(&["tensor-types"], "export::tensor_types", message, help);
         let one = |entry: &TensorTypeSetting| {
             let pattern = Regex::new(&entry.pattern).map_err(|error| {
-                problem(
-                    format!("`{}` is no regular expression", entry.pattern),
-                    &error.to_string(),
-                    "names look like `blk.0.attn_v.weight`",
-                )
+                let message = format!("`{}` is no regular expression", entry.pattern);
+                let problem = problem(message, "names look like `blk.0.attn_v.weight`");
+                SettingProblem { label: error.to_string(), ..problem }
             })?;
             let kind = TensorType::from_name(&entry.kind).filter(|kind| TENSOR_TYPES.contains(&kind.name()));
             let unknown = || {
                 let known = format!("types: {}", TENSOR_TYPES.join(", "));
-                problem(format!("a tensor cannot be stored as `{}`", entry.kind), "here", &known)
+                problem(format!("a tensor cannot be stored as `{}`", entry.kind), &known)
             };
             Ok((pattern, kind.ok_or_else(unknown)?))
         };
@@ -114,8 +107,7 @@ impl Kind for ExportGguf {
         match FileType::from_name(name) {
             Some(found) if found.needs_importance() => Err(vec![problem(
                 format!("llama.cpp makes `{found}` only with an importance matrix"),
-                "types without one, from small to large: Q2_K, IQ3_S, Q3_K_M, IQ4_XS, Q4_K_M, Q5_K_M, Q6_K, Q8_0"
-                    .into(),
+                "types without one, from small to large: Q2_K, IQ3_S, Q3_K_M, IQ4_XS, Q4_K_M, Q5_K_M, Q6_K, Q8_0",
             )]),
             Some(found) => {
                 value["quantization"] = found.name().into();
@@ -145,9 +137,8 @@ impl Kind for ExportGguf {
     }
 }
 
-fn problem(message: String, help: String) -> SettingProblem {
-    let path = vec!["quantization".into()];
-    SettingProblem { path, code: "export::quantization", message, label: "here".into(), help: Some(help) }
+fn problem(message: String, help: impl Into<String>) -> SettingProblem {
+    SettingProblem::new(&["quantization"], "export::quantization", message, help)
 }
 
 fn suggestion(name: &str) -> String {

@@ -34,32 +34,32 @@ pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> 
     let value = settings::canonical::<Settings>(settings)?;
     let mut problems = Vec::new();
     if value["file"].as_str().is_none_or(str::is_empty) {
-        problems.push(problem(&["file"], "no file is named".into(), "write it as `file = \"helm/app/values.yaml\"`"));
+        problems.push(wrong(&["file"], "no file is named", "write it as `file = \"helm/app/values.yaml\"`"));
     }
     let set = value["set"].as_object();
     if set.is_none_or(serde_json::Map::is_empty) {
         let help = "write it as `set = { \"ollama.model\" = \"{NODE.tag}\" }`";
-        problems.push(problem(&["set"], "no value is named".into(), help));
+        problems.push(wrong(&["set"], "no value is named", help));
     }
     for (path, wanted) in set.into_iter().flatten() {
         if let Err(error) = path.parse::<ValuePath>() {
             let help = miette::Diagnostic::help(&error).map(|help| help.to_string()).unwrap_or_default();
-            problems.push(problem(&["set", path], error.to_string(), &help));
+            problems.push(wrong(&["set", path], error.to_string(), &help));
         }
         if scalar(wanted).is_none() {
             let message = format!("`{path}` is to become more than a single value");
-            problems.push(problem(&["set", path], message, "give a text, a number, `true` or `false`"));
+            problems.push(wrong(&["set", path], message, "give a text, a number, `true` or `false`"));
         }
     }
     if value["upgrade"].as_array().is_some_and(|argv| argv.first().and_then(Value::as_str).is_none_or(str::is_empty)) {
         let help = "write it as `upgrade = [\"helm\", \"upgrade\", \"RELEASE\", \"CHART\"]`";
-        problems.push(problem(&["upgrade"], "no program is named".into(), help));
+        problems.push(wrong(&["upgrade"], "no program is named", help));
     }
     if value["commit"].as_str().is_some_and(|message| message.trim().is_empty()) {
         let help = "write a message, or leave `commit` out";
-        problems.push(problem(&["commit"], "the commit's message is empty".into(), help));
+        problems.push(wrong(&["commit"], "the commit's message is empty", help));
     }
-    if problems.is_empty() { Ok(value) } else { Err(problems) }
+    settings::accepted(value, problems)
 }
 
 /// Returns a setting as a value to write.
@@ -71,12 +71,6 @@ pub(super) fn scalar(value: &Value) -> Option<Scalar> {
     }
 }
 
-fn problem(path: &[&str], message: String, help: &str) -> SettingProblem {
-    SettingProblem {
-        path: path.iter().map(|&key| key.to_owned()).collect(),
-        code: "settings::wrong_value",
-        message,
-        label: "here".into(),
-        help: Some(help.to_owned()),
-    }
+fn wrong(path: &[&str], message: impl Into<String>, help: &str) -> SettingProblem {
+    SettingProblem::new(path, "settings::wrong_value", message, help)
 }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::node::settings::canonical;
+use crate::node::settings::{accepted, canonical};
 use crate::node::{
     Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
@@ -88,15 +88,10 @@ impl Kind for Modelfile {
         let value = canonical::<Settings>(settings)?;
         let mut problems = parameter_problems(&value["parameters"]);
         if value["gguf"].as_str().is_none_or(|name| name.is_empty() || name.contains(['\n', '"'])) {
-            problems.push(SettingProblem {
-                path: vec!["gguf".into()],
-                code: "export::file_name",
-                message: "this is no file name".into(),
-                label: "here".into(),
-                help: Some("write the name that `out` of the `gguf` node ends with".into()),
-            });
+            let help = "write the name that `out` of the `gguf` node ends with";
+            problems.push(SettingProblem::new(&["gguf"], "export::file_name", "this is no file name", help));
         }
-        crate::node::settings::accepted(value, problems)
+        accepted(value, problems)
     }
 
     #[cfg(feature = "train")]
@@ -115,9 +110,7 @@ pub(super) fn parameter_problems(parameters: &Value) -> Vec<SettingProblem> {
     let mut problems = Vec::new();
     for (name, parameter) in parameters.as_object().into_iter().flatten() {
         if let Some((message, help)) = bad_parameter(name, parameter) {
-            let path = vec!["parameters".into(), name.clone()];
-            let code = "export::parameter";
-            problems.push(SettingProblem { path, code, message, label: "here".into(), help: Some(help) });
+            problems.push(SettingProblem::new(&["parameters", name], "export::parameter", message, help));
         }
     }
     problems

@@ -12,7 +12,7 @@ use super::error::OllamaError;
 use super::settings::Settings;
 use crate::model::gguf::Header;
 use crate::node::{NodeError, Run};
-use crate::store::{Artifact, FileRef};
+use crate::store::{Artifact, FileRef, hexadecimal};
 
 /// Digits of the digest in a tag: 48 bits.
 const DIGITS: usize = 12;
@@ -100,7 +100,7 @@ impl Recipe {
     pub(super) fn digits(&self) -> String {
         // Keys are sorted, so the text is one for one recipe.
         let text = self.body().to_string();
-        hex(&Sha256::digest(text.as_bytes()))[..DIGITS].to_owned()
+        hexadecimal(&Sha256::digest(text.as_bytes()))[..DIGITS].to_owned()
     }
 
     /// Returns all files.
@@ -129,17 +129,9 @@ fn sha256(run: &Run<'_>, file: &FileRef) -> Result<String, NodeError> {
         done += count as u64;
         run.progress(done, Some(file.size), "bytes", "SHA-256");
     }
-    let digest = hex(&hasher.finalize());
+    let digest = hexadecimal(&hasher.finalize());
     run.store.put_state(&memo, &digest)?;
     Ok(digest)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 /// Returns the Go template and the stops of a model.

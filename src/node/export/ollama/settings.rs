@@ -10,7 +10,7 @@ use super::host;
 use super::name::ModelName;
 use crate::node::SettingProblem;
 use crate::node::export::modelfile::parameter_problems;
-use crate::node::settings::{canonical as checked, environment_name};
+use crate::node::settings::{accepted, canonical as checked, environment_name, literal_secret};
 
 /// Settings of `export.ollama`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -56,29 +56,18 @@ pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> 
             && name.parse::<ModelName>().is_err()
         {
             let help = "write it as `NAME:TAG` of letters, digits, `-`, `_` and `.`, such as `expert:8b`";
-            problems.push(problem(key, format!("`{name}` can be no model's name"), help));
+            let message = format!("`{name}` can be no model's name");
+            problems.push(SettingProblem::new(&[key], "settings::wrong_value", message, help));
         }
     }
     if let Some(host) = value["host"].as_str()
         && let Err(error) = host::address(host)
     {
-        problems.push(problem("host", error.to_string(), "write it as `http://HOST:11434`"));
+        let help = "write it as `http://HOST:11434`";
+        problems.push(SettingProblem::new(&["host"], "settings::wrong_value", error.to_string(), help));
     }
     if value["token"].as_str().is_some_and(|token| environment_name(token).is_none()) {
-        // The value may be a real token: it must not enter a message.
-        let message = "the token is no reference to an environment variable".to_owned();
-        let problem = problem("token", message, "write `token = \"env:NAME\"` and set that variable");
-        problems.push(SettingProblem { code: "settings::literal_secret", ..problem });
+        problems.push(literal_secret("env:NAME"));
     }
-    if problems.is_empty() { Ok(value) } else { Err(problems) }
-}
-
-fn problem(key: &str, message: String, help: &str) -> SettingProblem {
-    SettingProblem {
-        path: vec![key.to_owned()],
-        code: "settings::wrong_value",
-        message,
-        label: "here".into(),
-        help: Some(help.to_owned()),
-    }
+    accepted(value, problems)
 }

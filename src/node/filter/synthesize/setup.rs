@@ -119,44 +119,34 @@ pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> 
     let canonical = settings::canonical::<Settings>(settings)?;
     let problems = match Settings::deserialize(&canonical) {
         Ok(settings) => settings.problems(),
-        Err(error) => vec![problem("endpoint", error.to_string(), "write the settings anew")],
+        Err(error) => vec![wrong("endpoint", error.to_string(), "write the settings anew")],
     };
-    if problems.is_empty() { Ok(canonical) } else { Err(problems) }
+    settings::accepted(canonical, problems)
 }
 
-fn problem(key: &str, message: String, help: &str) -> SettingProblem {
-    SettingProblem {
-        path: vec![key.to_owned()],
-        code: "settings::wrong_value",
-        message,
-        label: "here".into(),
-        help: Some(help.to_owned()),
-    }
+fn wrong(key: &str, message: impl Into<String>, help: &str) -> SettingProblem {
+    SettingProblem::new(&[key], "settings::wrong_value", message, help)
 }
 
 impl Settings {
     fn problems(&self) -> Vec<SettingProblem> {
         let mut problems = Vec::new();
         if let Err(error) = Url::parse(&self.endpoint) {
-            problems.push(problem("endpoint", error.to_string(), "write it as `http://HOST:PORT/v1`"));
+            problems.push(wrong("endpoint", error.to_string(), "write it as `http://HOST:PORT/v1`"));
         }
         if self.model.trim().is_empty() {
-            problems.push(problem("model", "`model` is empty".into(), "`ENDPOINT/models` lists what the endpoint has"));
+            problems.push(wrong("model", "`model` is empty", "`ENDPOINT/models` lists what the endpoint has"));
         }
         if self.token.as_deref().is_some_and(|token| settings::environment_name(token).is_none()) {
-            // The value may be a real token: it must not enter a message.
-            let message = "the token is no reference to an environment variable".to_owned();
-            let problem = problem("token", message, "write `token = \"env:NAME\"` and set that variable");
-            problems.push(SettingProblem { code: "settings::literal_secret", ..problem });
+            problems.push(settings::literal_secret("env:NAME"));
         }
         if !self.prompt.contains("{text}") {
-            let message = "`prompt` has no `{text}`, so the model would not see the record".to_owned();
-            problems.push(problem("prompt", message, "put `{text}` where the record's text belongs"));
+            let message = "`prompt` has no `{text}`, so the model would not see the record";
+            problems.push(wrong("prompt", message, "put `{text}` where the record's text belongs"));
         }
         let mut bounds = |key: &str, is_within: bool, range: &str| {
             if !is_within {
-                let problem = problem(key, format!("`{key}` is {range}"), &format!("write a number {range}"));
-                problems.push(SettingProblem { code: "settings::out_of_range", ..problem });
+                problems.push(settings::out_of_range(&[key], &format!("a number {range}")));
             }
         };
         bounds("per-record", (1..=50).contains(&self.per_record), "from 1 to 50");
@@ -166,7 +156,7 @@ impl Settings {
         bounds("parallel", (1..=256).contains(&self.parallel), "from 1 to 256");
         if humantime::parse_duration(&self.timeout).is_err() {
             let message = format!("`{}` is no length of time", self.timeout);
-            problems.push(problem("timeout", message, "write it as `90s` or `10m`"));
+            problems.push(wrong("timeout", message, "write it as `90s` or `10m`"));
         }
         problems
     }

@@ -10,6 +10,7 @@ use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 
 use super::*;
+use crate::net::testing::breaking;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const TOKEN: &str = "hf_verysecret";
@@ -104,39 +105,10 @@ impl Served {
             _ => builder.header("content-range", format!("bytes {start}-{}/{}", content.len() - 1, content.len())),
         };
         if self.habit == Habit::BreaksOff && rest.len() > 2_000 {
-            let parts = vec![Ok(rest[..2_000].to_vec()), Err(std::io::Error::other("gone"))];
-            return builder
-                .header("content-length", rest.len())
-                .body(Body::from_stream(Parts { items: parts.into_iter(), has_waited: false }))
-                .unwrap();
+            let body = breaking(rest[..2_000].to_vec());
+            return builder.header("content-length", rest.len()).body(body).unwrap();
         }
         builder.body(Body::from(rest)).unwrap()
-    }
-}
-
-/// What is sent, then a break: after a while, so that the server has sent it by then.
-struct Parts {
-    items: std::vec::IntoIter<std::io::Result<Vec<u8>>>,
-    has_waited: bool,
-}
-
-impl futures_core::Stream for Parts {
-    type Item = std::io::Result<Vec<u8>>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        if self.items.len() == 1 && !self.has_waited {
-            self.has_waited = true;
-            let waker = context.waker().clone();
-            std::thread::spawn(move || {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                waker.wake();
-            });
-            return std::task::Poll::Pending;
-        }
-        std::task::Poll::Ready(self.items.next())
     }
 }
 

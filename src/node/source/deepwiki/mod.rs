@@ -130,23 +130,13 @@ impl Settings {
         let mut problems = repository_problems(&self.repos);
         for (key, address) in [("mcp", &self.mcp), ("site", &self.site)] {
             if let Err(error) = Url::parse(address) {
-                problems.push(SettingProblem {
-                    path: vec![key.to_owned()],
-                    code: "settings::wrong_value",
-                    message: error.to_string(),
-                    label: "here".into(),
-                    help: Some("leave it out for DeepWiki's own, or write it as `https://HOST/PATH`".into()),
-                });
+                let help = "leave it out for DeepWiki's own, or write it as `https://HOST/PATH`";
+                problems.push(SettingProblem::new(&[key], "settings::wrong_value", error.to_string(), help));
             }
         }
         if self.max_bytes == 0 {
-            problems.push(SettingProblem {
-                path: vec!["max-bytes".to_owned()],
-                code: "settings::wrong_value",
-                message: "`max-bytes` must be at least 1".into(),
-                label: "here".into(),
-                help: Some(format!("leave it out for {MAX_BYTES}")),
-            });
+            let (message, help) = ("`max-bytes` must be at least 1", format!("leave it out for {MAX_BYTES}"));
+            problems.push(SettingProblem::new(&["max-bytes"], "settings::wrong_value", message, help));
         }
         problems
     }

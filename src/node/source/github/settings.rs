@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::subject::Subject;
-use crate::node::source::access::{Access, EXAMPLE, an_hour, github, problem};
+use crate::node::source::access::{Access, EXAMPLE, an_hour, github};
 use crate::node::source::repository::repository_problems;
 use crate::node::{SettingProblem, settings};
 
@@ -123,9 +123,9 @@ pub(super) fn canonical(subject: Subject, written: &Value) -> Result<Value, Vec<
     };
     let problems = match Settings::deserialize(&canonical) {
         Ok(settings) => settings.problems(),
-        Err(error) => vec![problem(&[], "settings::wrong_value", error.to_string(), "see the schema")],
+        Err(error) => vec![SettingProblem::new(&[], "settings::wrong_value", error.to_string(), "see the schema")],
     };
-    if problems.is_empty() { Ok(canonical) } else { Err(problems) }
+    settings::accepted(canonical, problems)
 }
 
 impl Settings {
@@ -135,17 +135,17 @@ impl Settings {
         if self.sweep().is_none() {
             let message = format!("`{}` is no length of time", self.sweep);
             let help = "write it as `30d`, `always` or `never`";
-            problems.push(problem(&["sweep"], "settings::wrong_value", message, help));
+            problems.push(SettingProblem::new(&["sweep"], "settings::wrong_value", message, help));
         }
         if self.via == Via::Graphql && self.token.is_none() {
             let help = format!("add `token = \"{EXAMPLE}\"`, or leave `via` out");
             let message = "GitHub answers GraphQL only with a token".to_owned();
-            problems.push(problem(&["via"], "settings::needs_token", message, &help));
+            problems.push(SettingProblem::new(&["via"], "settings::needs_token", message, &help));
         }
         if self.via == Via::Graphql && self.seed.is_some() {
             let help = "leave `via` out: what a file has is compared with the list that REST gives";
             let message = "`seed` goes with REST only".to_owned();
-            problems.push(problem(&["via"], "settings::wrong_value", message, help));
+            problems.push(SettingProblem::new(&["via"], "settings::wrong_value", message, help));
         }
         problems
     }

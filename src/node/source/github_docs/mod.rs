@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use self::access::{client, failure, website};
 use self::fetch::Fetch;
 use self::repository::Repository;
-use crate::node::source::access::{AN_HOUR, Access, an_hour, github, problem};
+use crate::node::source::access::{AN_HOUR, Access, an_hour, github};
 use crate::node::source::globs::Selection;
 use crate::node::{
     Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
@@ -106,7 +106,9 @@ impl Kind for GithubDocs {
             ["include", "exclude"].iter().flat_map(|key| settings::glob_problems(key, &canonical[*key])).collect();
         match Settings::deserialize(&canonical) {
             Ok(settings) => problems.extend(settings.problems()),
-            Err(error) => problems.push(problem(&[], "settings::wrong_value", error.to_string(), "see the schema")),
+            Err(error) => {
+                problems.push(SettingProblem::new(&[], "settings::wrong_value", error.to_string(), "see the schema"));
+            }
         }
         if problems.is_empty() { Ok(canonical) } else { Err(problems) }
     }
@@ -176,7 +178,7 @@ impl Settings {
             ("include", &self.include, "name at least one glob, such as `**/*.md`"),
         ] {
             if list.is_empty() {
-                problems.push(problem(&[key], "settings::empty", format!("`{key}` is empty"), help));
+                problems.push(SettingProblem::new(&[key], "settings::empty", format!("`{key}` is empty"), help));
             }
         }
         let mut seen = BTreeSet::new();
@@ -185,12 +187,17 @@ impl Settings {
             match Repository::parse(repo) {
                 Err(what) => {
                     let help = "write it as `OWNER/NAME` or `OWNER/NAME@REF`, without `https://github.com/`";
-                    problems.push(problem(&["repos", &at], "settings::wrong_value", format!("`{repo}` {what}"), help));
+                    problems.push(SettingProblem::new(
+                        &["repos", &at],
+                        "settings::wrong_value",
+                        format!("`{repo}` {what}"),
+                        help,
+                    ));
                 }
                 Ok(parsed) if !seen.insert(parsed.name.to_ascii_lowercase()) => {
                     let message = format!("repository `{}` is named twice", parsed.name);
                     let help = "leave one out; for two branches of it make two nodes";
-                    problems.push(problem(&["repos", &at], "settings::twice", message, help));
+                    problems.push(SettingProblem::new(&["repos", &at], "settings::twice", message, help));
                 }
                 Ok(_) => {}
             }
@@ -198,7 +205,7 @@ impl Settings {
         if self.max_bytes == 0 {
             let help = "write a number of bytes, such as `max-bytes = 1000000`";
             let message = "`max-bytes` leaves every file out".to_owned();
-            problems.push(problem(&["max-bytes"], "settings::wrong_value", message, help));
+            problems.push(SettingProblem::new(&["max-bytes"], "settings::wrong_value", message, help));
         }
         problems
     }

@@ -151,12 +151,10 @@ impl Settings {
             Form::Documents => "documents have `repo`, `path`, `title`, `content`, `url`",
             _ => "`map` serves `as = \"rows\"` and `as = \"documents\"`",
         };
-        let problem = |field: &str| SettingProblem {
-            path: vec!["map".to_owned(), field.to_owned()],
-            code: "settings::unused_field",
-            message: format!("what this file holds has no field `{field}`"),
-            label: "serves nothing".into(),
-            help: Some(help.to_owned()),
+        let problem = |field: &str| {
+            let message = format!("what this file holds has no field `{field}`");
+            let problem = SettingProblem::new(&["map", field], "settings::unused_field", message, help);
+            SettingProblem { label: "serves nothing".into(), ..problem }
         };
         unused.into_iter().map(problem).collect()
     }

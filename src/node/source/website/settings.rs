@@ -93,7 +93,7 @@ impl Settings {
         let mut problems = Vec::new();
         if self.start.is_empty() && self.sitemap.is_empty() {
             let help = "name a page in `start`, as `[\"https://HOST/docs/\"]`, or a sitemap in `sitemap`";
-            problems.push(problem(&[], "settings::empty", "no page to start from is named".into(), help));
+            problems.push(SettingProblem::new(&[], "settings::empty", "no page to start from is named", help));
         }
         for (key, addresses) in [("start", &self.start), ("sitemap", &self.sitemap), ("prefix", &self.prefix)] {
             for (index, text) in addresses.iter().enumerate() {
@@ -101,7 +101,12 @@ impl Settings {
                     // The value may hold a password: it must not enter a message.
                     let message = format!("`{key}` has what is no address of a page");
                     let help = "write it as `https://HOST/PATH`, without credentials";
-                    problems.push(problem(&[key, &index.to_string()], "settings::wrong_value", message, help));
+                    problems.push(SettingProblem::new(
+                        &[key, &index.to_string()],
+                        "settings::wrong_value",
+                        message,
+                        help,
+                    ));
                 }
             }
         }
@@ -110,24 +115,34 @@ impl Settings {
                 if let Err(error) = glob(text) {
                     let message = format!("`{text}` is not a glob: {}", error.kind());
                     let help = "globs are like `docs/**`, `docs/{a,b}/*`";
-                    problems.push(problem(&[key, &index.to_string()], "settings::bad_glob", message, help));
+                    problems.push(SettingProblem::new(&[key, &index.to_string()], "settings::bad_glob", message, help));
                 }
             }
         }
         for (key, value) in [("delay", &self.delay), ("max-wait", &self.max_wait)] {
             if humantime::parse_duration(value).is_err() {
                 let message = format!("`{value}` is no length of time");
-                problems.push(problem(&[key], "settings::wrong_value", message, "write it as `500ms` or `10m`"));
+                problems.push(SettingProblem::new(
+                    &[key],
+                    "settings::wrong_value",
+                    message,
+                    "write it as `500ms` or `10m`",
+                ));
             }
         }
         if self.max_pages == 0 {
             let message = "`max-pages` must be at least 1".to_owned();
-            problems.push(problem(&["max-pages"], "settings::wrong_value", message, "leave it out for 1,000"));
+            problems.push(SettingProblem::new(
+                &["max-pages"],
+                "settings::wrong_value",
+                message,
+                "leave it out for 1,000",
+            ));
         }
         if !(self.repeated > 0.0 && self.repeated <= 1.0) {
             let message = format!("`repeated` must be a share above 0 and up to 1, not {}", self.repeated);
             let help = "leave it out for 0.6; 1 keeps all but what stands on every page";
-            problems.push(problem(&["repeated"], "settings::wrong_value", message, help));
+            problems.push(SettingProblem::new(&["repeated"], "settings::wrong_value", message, help));
         }
         problems
     }
@@ -179,9 +194,4 @@ fn globs(texts: &[String]) -> GlobSet {
         set.add(glob);
     }
     set.build().unwrap_or_default()
-}
-
-fn problem(path: &[&str], code: &'static str, message: String, help: &str) -> SettingProblem {
-    let path = path.iter().map(|&key| key.to_owned()).collect();
-    SettingProblem { path, code, message, label: "here".into(), help: Some(help.to_owned()) }
 }

@@ -51,29 +51,25 @@ pub(super) fn problems(settings: &AdapterSettings) -> Vec<SettingProblem> {
     problems.extend(target_problems("targets", &settings.targets));
     problems.extend(settings.exclude.iter().flat_map(|exclude| target_problems("exclude", exclude)));
     if settings.layers.as_ref().is_some_and(Vec::is_empty) {
-        problems.push(problem(&["layers"], "`layers` names no block", "give blocks from 0, or leave it out"));
+        problems.push(wrong(&["layers"], "`layers` names no block", "give blocks from 0, or leave it out"));
     }
     if settings.layers.is_some() && matches!(settings.targets, TargetModules::Pattern(_)) {
         let help = r"write the blocks into the pattern, such as `model\.layers\.(0|1)\..*`";
-        problems.push(problem(&["layers"], "`layers` and a pattern as `targets` both choose blocks", help));
+        problems.push(wrong(&["layers"], "`layers` and a pattern as `targets` both choose blocks", help));
     }
     if settings.pissa_niter.is_some() && settings.init != Start::Pissa {
-        problems.push(problem(
-            &["pissa-niter"],
-            "`pissa-niter` says something without PiSSA",
-            "add `init = \"pissa\"`",
-        ));
+        problems.push(wrong(&["pissa-niter"], "`pissa-niter` says something without PiSSA", "add `init = \"pissa\"`"));
     }
     for (pattern, rank) in &settings.rank_pattern {
         if !(1..=LARGEST_RANK).contains(rank) {
             let message = format!("the rank of `{pattern}` is out of its range");
-            problems.push(problem(&["rank-pattern", pattern], &message, "give a whole number from 1 to 1024"));
+            problems.push(wrong(&["rank-pattern", pattern], message, "give a whole number from 1 to 1024"));
         }
     }
     for (pattern, alpha) in &settings.alpha_pattern {
         if !(alpha.is_finite() && *alpha > 0.0) {
             let message = format!("the alpha of `{pattern}` is out of its range");
-            problems.push(problem(&["alpha-pattern", pattern], &message, "give a number above 0"));
+            problems.push(wrong(&["alpha-pattern", pattern], message, "give a number above 0"));
         }
     }
     let patterns = settings.rank_pattern.keys().map(|pattern| ("rank-pattern", pattern));
@@ -89,7 +85,7 @@ fn target_problems(key: &str, targets: &TargetModules) -> Vec<SettingProblem> {
         TargetModules::AllLinear => Vec::new(),
         TargetModules::Pattern(pattern) => pattern_problem(&[key], pattern).into_iter().collect(),
         TargetModules::Names(names) if names.is_empty() => {
-            vec![problem(&[key], &format!("`{key}` names no module"), &name_help(""))]
+            vec![wrong(&[key], format!("`{key}` names no module"), &name_help(""))]
         }
         TargetModules::Names(names) => {
             let unknown = |name: &str| {
@@ -106,22 +102,16 @@ fn name_problem(key: &str, at: usize, name: &str) -> SettingProblem {
     let message = format!("`{key}` cannot be `{name}`");
     SettingProblem {
         label: "no module has this name".into(),
-        ..problem(&[key, &at.to_string()], &message, &name_help(name))
+        ..wrong(&[key, &at.to_string()], message, &name_help(name))
     }
 }
 
 fn pattern_problem(path: &[&str], pattern: &str) -> Option<SettingProblem> {
     let error = TargetModules::Pattern(pattern.to_owned()).problem()?;
     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    Some(problem(path, &error.to_string(), &cause))
+    Some(wrong(path, error.to_string(), &cause))
 }
 
-fn problem(path: &[&str], message: &str, help: &str) -> SettingProblem {
-    SettingProblem {
-        path: path.iter().map(|step| (*step).to_owned()).collect(),
-        code: "settings::wrong_value",
-        message: message.to_owned(),
-        label: "here".into(),
-        help: Some(help.to_owned()),
-    }
+fn wrong(path: &[&str], message: impl Into<String>, help: &str) -> SettingProblem {
+    SettingProblem::new(path, "settings::wrong_value", message, help)
 }
