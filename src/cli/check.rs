@@ -1,6 +1,7 @@
 //! `tunesmith check`: everything that is wrong with the manifest, absent local files and all profiles included.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use miette::{Diagnostic, SourceSpan};
@@ -73,31 +74,27 @@ fn judge(root: &Path, manifest: &Manifest, context: &Context<'_>) -> Result<Grap
         return Err(manifest.problems_so_far());
     }
     let mut told: Vec<Problem> = Vec::new();
-    let mut others = 0;
-    Graph::local_files(manifest, catalog, &mut |files| {
-        match is_wrong(root, &files) {
+    let mut stopped = false;
+    let built = Graph::build_with_files(manifest, catalog, &mut |files| {
+        if is_wrong(root, &files) {
             // Each costs a look into a folder.
-            true if told.len() < MOST_KEPT => told.push(Box::new(file_problem(root, &files))),
-            true => others += 1,
-            false => {}
-        }
-    });
-    let mut problems = if others > 0 {
-        // Nobody mends what a graph would show before these, and that of a flood takes memory.
-        let mut problems = manifest.problems_so_far();
-        problems.extend(told);
-        problems
-    } else {
-        match Graph::build(manifest, catalog) {
-            Ok(graph) if told.is_empty() => return Ok(graph),
-            Ok(_) => Problems::new(manifest.sources.clone(), told),
-            Err(mut problems) => {
-                problems.extend(told);
-                problems
+            stopped = told.len() >= MOST_KEPT;
+            if stopped {
+                return ControlFlow::Break(());
             }
+            told.push(Box::new(file_problem(root, &files)));
+        }
+        ControlFlow::Continue(())
+    });
+    let mut problems = match built {
+        Ok(graph) if told.is_empty() => return Ok(graph),
+        Ok(_) => Problems::new(manifest.sources.clone(), told),
+        Err(mut problems) => {
+            problems.extend(told);
+            problems
         }
     };
-    problems.count_others(Others { count: others, ..Others::default() });
+    problems.count_others(Others { count: usize::from(stopped), stopped });
     Err(problems)
 }
 

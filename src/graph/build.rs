@@ -1,10 +1,11 @@
 //! A manifest to a checked graph, or everything that is wrong with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use super::catalog::Catalog;
 use super::error::{GraphError, Sink};
-use super::expand::{self, Draft};
+use super::expand::{self, Draft, Look};
 use super::node::{Graph, RunLimits};
 use super::{order, out, resolve};
 use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
@@ -15,9 +16,18 @@ impl Graph {
     /// # Errors
     /// Everything that is wrong with the manifest, what [`Manifest::parse`] found included.
     pub fn build(manifest: &Manifest, catalog: &dyn Catalog) -> Result<Self, Problems> {
+        Self::build_with_files(manifest, catalog, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Self::build`], and hands the local files of all nodes with valid settings to `look`, whatever else is wrong
+    /// with the manifest. A break ends the work: nobody mends what a graph would show before these files.
+    ///
+    /// # Errors
+    /// Those of [`Self::build`].
+    pub fn build_with_files(manifest: &Manifest, catalog: &dyn Catalog, look: Look<'_>) -> Result<Self, Problems> {
         let mut found = Sink::default();
         let makes_sense = manifest.readable && !manifest.is_flooded();
-        let graph = if makes_sense { checked(manifest, catalog, &mut found) } else { Self::default() };
+        let graph = if makes_sense { checked(manifest, catalog, look, &mut found) } else { Self::default() };
         if manifest.problems.is_empty() && found.is_empty() {
             return Ok(graph);
         }
@@ -29,9 +39,9 @@ impl Graph {
     }
 }
 
-fn checked(manifest: &Manifest, catalog: &dyn Catalog, problems: &mut Sink) -> Graph {
+fn checked(manifest: &Manifest, catalog: &dyn Catalog, look: Look<'_>, problems: &mut Sink) -> Graph {
     let mut notes = Vec::new();
-    let Some((mut drafts, names)) = expand::expand(manifest, catalog, problems) else { return Graph::default() };
+    let Some((mut drafts, names)) = expand::expand(manifest, catalog, look, problems) else { return Graph::default() };
     resolve::resolve(&mut drafts, &names, problems);
     if problems.stops() {
         return Graph::default();

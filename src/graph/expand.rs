@@ -1,7 +1,7 @@
 //! Declarations to drafts of nodes: matrices unfolded, settings canonical.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use miette::SourceSpan;
 use rayon::prelude::*;
@@ -9,11 +9,9 @@ use serde_json::{Map, Value};
 
 use super::catalog::{Catalog, KindFacts, LocalFiles, Refusal};
 use super::error::{GraphError, RefusedSetting, Sink};
-use super::node::{Graph, Node, RunLimits};
-use crate::manifest::{At, Axis, Declaration, Family, MOST_KEPT, Manifest, suggest};
+use super::node::{Node, RunLimits};
+use crate::manifest::{At, Axis, Declaration, Family, MOST_KEPT, MOST_NODES, Manifest, suggest};
 
-/// More nodes are refused before any is made.
-const MOST_NODES: usize = 120_000;
 /// Each node of a matrix has all its settings: more bytes of them are refused.
 const MOST_REPEATED: usize = 64 << 20;
 /// From so many declarations on, threads share the work.
@@ -32,10 +30,25 @@ pub(super) struct Draft<'a> {
 /// Where the drafts of each declaration are, by its name.
 pub(super) type Names<'a> = BTreeMap<&'a str, Range<usize>>;
 
+/// Looks at the local files that a node names; a break ends the work.
+pub type Look<'l> = &'l mut dyn FnMut(NamedFiles) -> ControlFlow<()>;
+
+/// Local files that a node of the manifest names, with their place.
+#[derive(Clone, Debug)]
+pub struct NamedFiles {
+    /// The node's name.
+    pub node: String,
+    /// The files.
+    pub files: LocalFiles,
+    /// The place of the setting that names them.
+    pub at: SourceSpan,
+}
+
 /// Unfolds all declarations; `None` where so much is wrong with them that there is no sense in a graph.
 pub(super) fn expand<'a>(
     manifest: &'a Manifest,
     catalog: &'a dyn Catalog,
+    look: Look<'_>,
     problems: &mut Sink,
 ) -> Option<(Vec<Draft<'a>>, Names<'a>)> {
     let mut drafts = Vec::new();
@@ -44,7 +57,8 @@ pub(super) fn expand<'a>(
         problems.push(problem);
         return None;
     }
-    unfold(manifest, catalog, problems, &mut |declaration, unfolded, found| {
+    let looked = unfold(manifest, catalog, problems, &mut |declaration, unfolded, found| {
+        files(declaration, &unfolded, look)?;
         if found > MOST_KEPT {
             drafts = Vec::new();
             names = Names::new();
@@ -52,8 +66,19 @@ pub(super) fn expand<'a>(
             names.insert(declaration.name.value.as_str(), drafts.len()..drafts.len() + unfolded.len());
             drafts.extend(unfolded);
         }
+        ControlFlow::Continue(())
     });
-    (problems.len() <= MOST_KEPT).then_some((drafts, names))
+    (looked.is_continue() && problems.len() <= MOST_KEPT).then_some((drafts, names))
+}
+
+fn files(declaration: &Declaration, drafts: &[Draft<'_>], look: Look<'_>) -> ControlFlow<()> {
+    for Draft { node, .. } in drafts {
+        for files in &node.files {
+            let at = declaration.locate(&[files.setting.to_owned()], At::Value);
+            look(NamedFiles { node: node.name.clone(), files: files.clone(), at })?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 /// Makes the drafts of one declaration after the other. `take` gets them with the number of problems so far.
@@ -61,8 +86,8 @@ fn unfold<'a>(
     manifest: &'a Manifest,
     catalog: &'a dyn Catalog,
     problems: &mut Sink,
-    take: &mut dyn FnMut(&'a Declaration, Vec<Draft<'a>>, usize),
-) {
+    take: &mut dyn FnMut(&'a Declaration, Vec<Draft<'a>>, usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let model = Shared::of(manifest, catalog);
     let unfold = |declaration: &'a Declaration| {
         let mut problems = Sink::default();
@@ -86,12 +111,13 @@ fn unfold<'a>(
         };
         for (declaration, (unfolded, found)) in some.iter().zip(unfolded) {
             problems.absorb(found);
-            take(declaration, unfolded, problems.len());
+            take(declaration, unfolded, problems.len())?;
         }
         if problems.stops() {
-            return;
+            break;
         }
     }
+    ControlFlow::Continue(())
 }
 
 /// Returns with which declaration a limit is passed.
@@ -260,34 +286,6 @@ fn settings(declaration: &Declaration, kind: &dyn KindFacts, values: &[usize], m
         }
     }
     Value::Object(settings)
-}
-
-/// Local files that a node of the manifest names, with their place.
-#[derive(Clone, Debug)]
-pub struct NamedFiles {
-    /// The node's name.
-    pub node: String,
-    /// The files.
-    pub files: LocalFiles,
-    /// The place of the setting that names them.
-    pub at: SourceSpan,
-}
-
-impl Graph {
-    /// Hands the local files that nodes with valid settings name to `take`, whatever else is wrong with the manifest.
-    pub fn local_files(manifest: &Manifest, catalog: &dyn Catalog, take: &mut dyn FnMut(NamedFiles)) {
-        if !manifest.readable || too_many(manifest).is_some() {
-            return;
-        }
-        unfold(manifest, catalog, &mut Sink::default(), &mut |declaration, drafts, _| {
-            for Draft { node, .. } in drafts {
-                for files in node.files {
-                    let at = declaration.locate(&[files.setting.to_owned()], At::Value);
-                    take(NamedFiles { node: node.name.clone(), files, at });
-                }
-            }
-        });
-    }
 }
 
 /// Finds where a refused setting stands: in the matrix, in `[model]`, or in the node's table.

@@ -22,7 +22,7 @@ mod select;
 pub use catalog::{Catalog, Content, FieldReference, KindFacts, LocalFiles, Output, Refusal};
 pub use draw::{Drawing, State};
 pub use error::{GraphError, RefusedSetting, UnknownTarget};
-pub use expand::NamedFiles;
+pub use expand::{Look, NamedFiles};
 pub use node::{Edge, Graph, Node, NodeIndex, Note, Reference, Role, RunLimits};
 
 #[cfg(test)]

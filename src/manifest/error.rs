@@ -32,6 +32,18 @@ pub enum ManifestError {
         #[label("not read")]
         at: SourceSpan,
     },
+    /// There are more nodes than a build could have.
+    #[error("the manifest has {found} nodes, more than {limit}")]
+    #[diagnostic(code(manifest::too_many_nodes), help("data belongs into files: one `source` node reads many records"))]
+    TooManyNodes {
+        /// How many up to the end of the table.
+        found: usize,
+        /// The limit.
+        limit: usize,
+        /// Where the table begins.
+        #[label("not read")]
+        at: SourceSpan,
+    },
     /// Tables and arrays are nested too deeply.
     #[error("values are nested more than {limit} deep")]
     #[diagnostic(code(manifest::too_deep), help("no setting needs this depth"))]

@@ -30,6 +30,7 @@ pub use overlay::Overlays;
 pub use problems::{Gathered, MOST_KEPT, Others, Problem, Problems};
 pub use run::{CacheSettings, RunOptions, RunSettings};
 pub use section::Section;
+pub(crate) use size::MOST_NODES;
 pub use source::{Position, Sources};
 pub use syntax::MOST_BYTES;
 pub use value::{Data, Entry, Located, Spanned, Table, Value};

@@ -1,9 +1,13 @@
-//! How much one node may hold: what a setting could want, and little enough that a node is read in no time.
+//! How many nodes there may be, and how much one may hold: what a setting could want, and little enough that a node is
+//! read in no time.
 
+use super::declaration::Family;
 use super::error::ManifestError;
 use super::field::Sink;
 use super::value::{Data, Table, Value};
 
+/// Nodes of a manifest, those that a matrix makes included: more are refused before any is made.
+pub(crate) const MOST_NODES: usize = 100_000;
 /// Bytes of all strings of a node: a hundred long prompts.
 const MOST_BYTES: usize = 2 << 20;
 /// Items of all arrays of a node: one node may read all others.
@@ -13,8 +17,12 @@ const MOST_KEYS: usize = 10_000;
 /// What a value takes beside the bytes of its string.
 const VALUE: usize = 64;
 
-/// Reports the first node, or table of another sort, that is no declaration but data.
+/// Reports too many nodes, and the first node, or table of another sort, that is no declaration but data.
 pub(super) fn check(document: &Table, problems: &mut Sink) {
+    if let Some(problem) = too_many(document) {
+        problems.push(problem);
+        return;
+    }
     for top in document.entries() {
         let found = match (&top.value.data, top.key.value.as_str()) {
             // Of each of their tables there are as many as there are nodes.
@@ -39,6 +47,21 @@ pub(super) fn weight(settings: &Table) -> usize {
     let mut size = Size::default();
     size.add_all(settings);
     size.bytes + (size.items + size.keys) * VALUE
+}
+
+/// Returns with which family the limit on nodes is passed.
+fn too_many(document: &Table) -> Option<ManifestError> {
+    let mut found = 0;
+    for top in document.entries() {
+        let is_family = Family::NAMED.iter().any(|family| family.as_str() == top.key.value);
+        let Some(nodes) = top.value.as_table().filter(|_| is_family) else { continue };
+        found += nodes.entries().len();
+        if found > MOST_NODES {
+            let at = (top.key.span.offset(), 0).into();
+            return Some(ManifestError::TooManyNodes { found, limit: MOST_NODES, at });
+        }
+    }
+    None
 }
 
 #[derive(Default)]

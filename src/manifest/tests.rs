@@ -836,6 +836,11 @@ fn limits_hold() {
     assert!(problems(&wide).contains("at pipeline.toml:3:8: expected a string"));
     let large = format!("schema = 1\n# {}\n", "x".repeat(8 << 20));
     assert!(problems(&large).contains("manifest::too_large"));
+    let mut nodes = "schema = 1\n".to_owned();
+    for number in 0..=100_000 {
+        nodes.push_str(&format!("[filter.a{number}]\n"));
+    }
+    assert!(problems(&nodes).contains("manifest::too_many_nodes"));
 }
 
 #[test]

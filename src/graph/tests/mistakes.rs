@@ -862,7 +862,7 @@ a6 = [1,2,3,4,5,6,7,8,9,10]
     assert_snapshot!(problems(toml), @r#"
     graph::too_large
 
-      × the manifest makes more than 120000 nodes
+      × the manifest makes more than 100000 nodes
        ╭─[pipeline.toml:2:9]
      1 │ schema = 1
      2 │ [source.docs]
