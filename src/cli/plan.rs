@@ -10,7 +10,7 @@ use super::settled::{Answer, Question};
 use super::{CliError, Context, Execute, Exit, Output, error, machine};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
-use crate::node::{Cost, Event, Events, Forecast, NodeError, Progress};
+use crate::node::{Cost, Event, Events, Forecast, NodeError, Outlook, Progress};
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,9 @@ impl Execute for PlanCommand {
             if !matches!(planned, Planned::Fresh(_)) {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
+                for warning in forecast.iter().flat_map(|forecast| &forecast.warnings) {
+                    context.output.note(format_args!("warning: `{}`: {warning}", node.name));
+                }
             }
             context.output.json(&entry(&session, *index, planned, &Told { word, why, forecast, cost }));
         }
@@ -191,7 +194,8 @@ fn forecast(
     let Planned::Run(prepared, _) = planned else { return Ok(None) };
     let kind = session.resolver().kind(&session.project.graph[index])?;
     let secrets = &context.surroundings.environment;
-    Ok(kind.forecast(&prepared.settings, &prepared.previous, secrets))
+    let store = session.resolver().store;
+    Ok(kind.forecast(&Outlook { settings: &prepared.settings, previous: &prepared.previous, store, secrets }))
 }
 
 /// Returns what a node that would run is going to take of this machine.

@@ -1,9 +1,27 @@
 //! What a run is going to ask of the network, told before it does.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
+
+use super::Secrets;
+use crate::store::{Artifact, Store};
+
+/// What a forecast is made of: what is known without asking anybody.
+#[derive(Clone, Copy)]
+pub struct Outlook<'a> {
+    /// The node's canonical settings.
+    pub settings: &'a Value,
+    /// The outputs of its last snapshot, by name.
+    pub previous: &'a BTreeMap<String, Artifact>,
+    /// What earlier runs kept.
+    pub store: &'a Store,
+    /// Tells which tokens are set.
+    pub secrets: &'a dyn Secrets,
+}
 
 /// What a run is going to ask of the network, from what is known without asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +35,9 @@ pub struct Forecast {
     pub seconds: Option<u64>,
     /// What it depends on, and what the user may change.
     pub note: String,
+    /// What is likely to be wrong with the result.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What a run is going to take of this machine.

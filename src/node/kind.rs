@@ -1,12 +1,10 @@
 //! What a kind of node is: facts for the graph and the engine, its settings, and its run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Cost, Forecast, NodeError, Outcome, Run, Secrets};
-use crate::store::Artifact;
+use super::{Cost, Forecast, NodeError, Outcome, Outlook, Run};
 
 /// The table of a manifest that a node stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,15 +280,9 @@ pub trait Kind: Sync {
         Vec::new()
     }
 
-    /// Returns what a run with canonical `settings` is going to ask of the network, from what the last snapshot had and
-    /// whether tokens are set. It opens no socket.
-    fn forecast(
-        &self,
-        settings: &Value,
-        previous: &BTreeMap<String, Artifact>,
-        secrets: &dyn Secrets,
-    ) -> Option<Forecast> {
-        let _ = (settings, previous, secrets);
+    /// Returns what a run is going to ask of the network. It opens no socket.
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        let _ = outlook;
         None
     }
 

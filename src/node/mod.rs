@@ -29,7 +29,7 @@ pub(crate) mod testing;
 
 pub use checkpoint::Checkpoint;
 pub use error::{FailureClass, NodeError};
-pub use forecast::{Cost, Forecast};
+pub use forecast::{Cost, Forecast, Outlook};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
 pub use kind::{
     Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,

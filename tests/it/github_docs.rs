@@ -242,6 +242,36 @@ fn globs_that_choose_nothing_are_told_with_what_is_there() {
 }
 
 #[test]
+fn a_plan_tells_what_the_globs_choose_of_the_last_tree_and_asks_nobody() {
+    let github = FakeRepository::small();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = |include: &str| {
+        let text = format!(
+            "schema = 1\n[source.docs]\ntype = \"github-docs\"\nrepos = [\"o/r\"]\napi = \"{}\"\n\
+             include = [\"{include}\"]\n",
+            github.address
+        );
+        write(folder.path(), &[("pipeline.toml", &text)]);
+    };
+    let planned = || tunesmith(folder.path(), &["plan"]).expect(0);
+    manifest("docs/**/*.md");
+    assert!(planned().out.contains("what the globs select of `o/r` is known when its tree was fetched"));
+    assert_eq!(github.log(), Vec::<String>::new());
+    tunesmith(folder.path(), &["build"]).expect(0);
+    github.log();
+    manifest("**/*.md");
+    let plan = planned();
+    assert!(plan.out.contains("the globs select 3 of 5 files of `o/r` as it was at "), "{}", plan.out);
+    assert!(!plan.err.contains("warning"), "{}", plan.err);
+    manifest("manual/*.rst");
+    let plan = planned();
+    assert!(plan.out.contains("the globs select 0 of 5 files"), "{}", plan.out);
+    let warning = "warning: `docs`: o/r gives no document: no file fits a glob of `include`; it has 5 files";
+    assert!(plan.err.contains(warning), "{}", plan.err);
+    assert_eq!(github.log(), Vec::<String>::new());
+}
+
+#[test]
 fn a_fetch_that_failed_goes_on_with_what_is_missing() {
     let project = Project::new();
     // Commit, tree, one blob; then nothing but failures.

@@ -26,7 +26,7 @@ use super::kept::Kept;
 use super::repository::repository_problems;
 use crate::net::{Client, Policy, Url};
 use crate::node::{
-    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
 use crate::record::{Document, Record, write};
@@ -112,11 +112,11 @@ impl Kind for Deepwiki {
         &["max-bytes"]
     }
 
-    fn forecast(&self, settings: &Value, _: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
-        let repos = Settings::deserialize(settings).ok()?.repos.len() as u64;
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        let repos = Settings::deserialize(outlook.settings).ok()?.repos.len() as u64;
         let note = "each wiki is read whole; one that the MCP server does not have takes one or two more".to_owned();
         // A session is opened, greeted, asked for the structure and the contents, and ended.
-        Some(Forecast { requests: Some(2 * repos + 3), seconds: None, note })
+        Some(Forecast { requests: Some(2 * repos + 3), seconds: None, note, warnings: Vec::new() })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

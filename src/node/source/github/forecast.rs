@@ -1,30 +1,25 @@
 //! What a fetch or a refresh is going to ask, from the last snapshot alone.
 
-use std::collections::BTreeMap;
-
 use super::rest::PAGE;
 use super::settings::{Settings, Sweep};
 use super::subject::Subject;
 use crate::node::source::access::AN_HOUR;
-use crate::node::{Forecast, Secrets};
+use crate::node::{Forecast, Outlook};
 use crate::store::Artifact;
 
 /// Requests in a second, a few of them at once: GitHub takes about half a second for a page.
 const A_SECOND: u64 = 4;
 
 /// Forecasts the requests of a run.
-pub(super) fn forecast(
-    subject: Subject,
-    settings: &Settings,
-    previous: &BTreeMap<String, Artifact>,
-    secrets: &dyn Secrets,
-) -> Forecast {
-    let advice = settings.access().advice(secrets);
+pub(super) fn forecast(subject: Subject, settings: &Settings, outlook: &Outlook<'_>) -> Forecast {
+    let previous = outlook.previous;
+    let advice = settings.access().advice(outlook.secrets);
     let has_token = advice.is_none();
     let advice = advice.unwrap_or_default();
     let join = |parts: [String; 2]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let (Some(Artifact::Records(records)), true) = (previous.get("records"), previous.contains_key("cursor")) else {
-        return Forecast { requests: None, seconds: None, note: join([first(subject, settings, has_token), advice]) };
+        let note = join([first(subject, settings, has_token), advice]);
+        return Forecast { requests: None, seconds: None, note, warnings: Vec::new() };
     };
     let repos = settings.repos.len() as u64;
     let lists = match subject {
@@ -45,7 +40,7 @@ pub(super) fn forecast(
     let seconds =
         if has_token { requests.div_ceil(A_SECOND) } else { hours(requests) * 3600 + requests.div_ceil(A_SECOND) };
     let advice = if requests > AN_HOUR { advice } else { String::new() };
-    Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]) }
+    Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]), warnings: Vec::new() }
 }
 
 /// Returns what can be said before anything was fetched.

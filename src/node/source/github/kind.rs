@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 use crate::net::{Client, NetError, Policy, Url};
 use crate::node::{
     Content, Count, Determinism, FailureClass, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome,
-    OutputInfo, Run, Secrets, SettingProblem, Weight,
+    Outlook, OutputInfo, Run, SettingProblem, Weight,
 };
 use crate::record::{upsert, write};
 use crate::store::{Artifact, RecordsRef};
@@ -112,14 +112,8 @@ impl Kind for Github {
         if self.subject == Subject::Discussions { &[] } else { &["seed"] }
     }
 
-    fn forecast(
-        &self,
-        settings: &Value,
-        previous: &BTreeMap<String, Artifact>,
-        secrets: &dyn Secrets,
-    ) -> Option<Forecast> {
-        let settings = Settings::deserialize(settings).ok()?;
-        Some(forecast::forecast(self.subject, &settings, previous, secrets))
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        Some(forecast::forecast(self.subject, &Settings::deserialize(outlook.settings).ok()?, outlook))
     }
 
     fn run(&self, run: &Run<'_>) -> std::result::Result<Outcome, NodeError> {

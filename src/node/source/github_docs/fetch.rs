@@ -7,13 +7,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::archive;
 use super::blobs::{Blobs, is_git_id};
+use super::chosen::choose;
 use super::error::GithubDocsError;
 use super::repository::Repository;
 use super::tree::File;
 use crate::net::{Client, NetError, Request, Response, Url, Watch};
 use crate::node::Run;
 use crate::node::source::document::document;
-use crate::node::source::globs::{Choice, Selection};
+use crate::node::source::globs::Selection;
 use crate::record::{Counts, Document};
 
 /// What an archive may take to arrive.
@@ -50,8 +51,13 @@ impl Fetch<'_, '_> {
         counts: &mut Counts,
     ) -> Result<String> {
         let commit = self.commit(repo)?;
-        let files = self.tree(&repo.name, &commit)?;
-        let chosen = self.chosen(repo, &files, counts);
+        let files = self.tree(repo, &commit)?;
+        let chosen = choose(&files, &self.selection, self.max_bytes);
+        counts.add_all(&chosen.left_out);
+        if let Some(nothing) = chosen.nothing(repo, &files) {
+            self.run.warn(nothing);
+        }
+        let chosen = chosen.files;
         let blobs = Blobs::of(self.run.store);
         self.fetch(repo, &commit, &files, &chosen, &blobs, counts)?;
         for file in chosen {
@@ -80,35 +86,6 @@ impl Fetch<'_, '_> {
             return Ok(commit.to_owned());
         }
         Err(GithubDocsError::NoCommit { repo: repo.to_string(), answer: commit.chars().take(80).collect() })
-    }
-
-    /// Returns the files that the settings choose. Where that is none, the user is told what was there.
-    fn chosen<'f>(&self, repo: &Repository, files: &'f [File], counts: &mut Counts) -> Vec<&'f File> {
-        let mut chosen = Vec::new();
-        let mut fitting = 0;
-        for file in files {
-            let reason = match self.selection.choose(&file.path) {
-                Choice::NotIncluded => "left out: no glob of `include` fits",
-                Choice::Excluded => "left out: a glob of `exclude` fits",
-                Choice::Taken if !file.is_regular => "left out: a symbolic link or a submodule",
-                Choice::Taken if file.size > self.max_bytes => "left out: larger than `max-bytes`",
-                Choice::Taken => {
-                    chosen.push(file);
-                    continue;
-                }
-            };
-            fitting += usize::from(self.selection.choose(&file.path) != Choice::NotIncluded);
-            counts.add(reason, 1);
-        }
-        if chosen.is_empty() {
-            let what = match fitting {
-                0 => "no file fits a glob of `include`".to_owned(),
-                1 => "1 file fits a glob of `include`, but it is left out".to_owned(),
-                n => format!("{n} files fit a glob of `include`, but all are left out"),
-            };
-            self.run.warn(format!("{repo} gives no document: {what}; it has {}", inventory(files)));
-        }
-        chosen
     }
 
     /// Fetches the bytes that no earlier fetch brought.
@@ -183,25 +160,4 @@ fn request<'a>(url: Url, accept: &str) -> Request<'a> {
 
 fn wrong_bytes(repo: &Repository, file: &File) -> GithubDocsError {
     GithubDocsError::WrongBytes { repo: repo.name.clone(), path: file.path.clone(), id: file.id.clone() }
-}
-
-/// Says in one phrase what files there are: `1,204 files: 812 .go, 90 .md, 20 others`.
-fn inventory(files: &[File]) -> String {
-    let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
-    for file in files {
-        let name = file.path.rsplit('/').next().unwrap_or(&file.path);
-        let ending = name.rfind('.').map_or(name, |at| &name[at..]);
-        *endings.entry(ending).or_default() += 1;
-    }
-    let mut endings: Vec<(&str, usize)> = endings.into_iter().collect();
-    endings.sort_by_key(|(ending, count)| (std::cmp::Reverse(*count), *ending));
-    let others: usize = endings.iter().skip(6).map(|(_, count)| count).sum();
-    let mut parts: Vec<String> = endings.iter().take(6).map(|(ending, count)| format!("{count} {ending}")).collect();
-    if others > 0 {
-        parts.push(format!("{others} others"));
-    }
-    if parts.is_empty() {
-        return "no file at all".to_owned();
-    }
-    format!("{} files: {}", files.len(), parts.join(", "))
 }

@@ -8,8 +8,10 @@
 mod access;
 mod archive;
 mod blobs;
+mod chosen;
 mod error;
 mod fetch;
+mod forecast;
 mod repository;
 mod tree;
 
@@ -22,10 +24,10 @@ use serde_json::{Value, json};
 use self::access::{client, failure, website};
 use self::fetch::Fetch;
 use self::repository::Repository;
-use crate::node::source::access::{AN_HOUR, Access, an_hour, github};
+use crate::node::source::access::{Access, an_hour, github};
 use crate::node::source::globs::Selection;
 use crate::node::{
-    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
 use crate::record::{Counts, Record, write};
@@ -117,29 +119,16 @@ impl Kind for GithubDocs {
         &["token", "max-wait"]
     }
 
-    fn forecast(
-        &self,
-        settings: &Value,
-        previous: &BTreeMap<String, Artifact>,
-        secrets: &dyn Secrets,
-    ) -> Option<Forecast> {
-        let settings = Settings::deserialize(settings).ok()?;
-        let repos = settings.repos.len() as u64;
-        let (requests, note) = if previous.contains_key("documents") {
-            (repos, "and for each repository that moved its tree, and what changed in it")
-        } else {
-            (4 * repos, "commit, tree and archive of each repository; what the globs select is known then")
-        };
-        let advice = settings.access().advice(secrets).filter(|_| requests > AN_HOUR);
-        let note = advice.map_or_else(|| note.to_owned(), |advice| format!("{note}; {advice}"));
-        Some(Forecast { requests: Some(requests), seconds: None, note })
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        let settings = Settings::deserialize(outlook.settings).ok()?;
+        Some(forecast::forecast(&settings, outlook))
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let selection = Selection::new(&settings.include, &settings.exclude).map_err(failure)?;
         let client = client(run, &settings).map_err(failure)?;
-        let (api, website) = (settings.api.trim_end_matches('/'), website(&settings.api));
+        let (api, website) = (settings.base(), website(&settings.api));
         let max_bytes = settings.max_bytes;
         let fetch = Fetch { run, client: &client, watch: run, api, website: website.as_deref(), selection, max_bytes };
         let mut counts = Counts::default();
@@ -162,6 +151,11 @@ impl Kind for GithubDocs {
 }
 
 impl Settings {
+    /// Returns the API's base address, without a slash at its end.
+    fn base(&self) -> &str {
+        self.api.trim_end_matches('/')
+    }
+
     fn repositories(&self) -> impl Iterator<Item = Repository> {
         self.repos.iter().filter_map(|repo| Repository::parse(repo).ok())
     }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::blobs::is_git_id;
 use super::error::GithubDocsError;
 use super::fetch::Fetch;
+use super::repository::Repository;
 use crate::net::Url;
-use crate::store::{Digest, MemoEntry};
+use crate::store::{Digest, MemoEntry, Store};
 
 /// So many folders within each other no repository has; a server that makes them up must not be followed for ever.
 const DEEPEST: usize = 100;
@@ -42,17 +43,36 @@ struct WireEntry {
     size: Option<u64>,
 }
 
+/// Returns the commit of a repository that was fetched last, and its files, as far as the store has them.
+pub(super) fn last_tree(store: &Store, api: &str, repo: &Repository) -> Option<(String, Vec<File>)> {
+    let commit: String = store.state(&last_commit(api, repo)).ok()??;
+    let (scope, input) = memo(api, &repo.name, &commit);
+    let files = serde_json::from_slice(&store.memo(&scope, &input).ok()??).ok()?;
+    is_git_id(&commit).then_some((commit, files))
+}
+
+/// The state that has the commit of the last fetch.
+fn last_commit(api: &str, repo: &Repository) -> String {
+    format!("github-docs/{api}/{repo}")
+}
+
+/// Scope and input of the memo of a commit's files.
+fn memo(api: &str, repo: &str, commit: &str) -> (Digest, Digest) {
+    let input = Digest::of(format!("{api} {repo} {commit}").as_bytes());
+    (Digest::of(b"source.github-docs trees 1"), input)
+}
+
 impl Fetch<'_, '_> {
     /// Returns the files of a commit, in order of their paths. A commit's tree never changes, so it is asked for once.
-    pub(super) fn tree(&self, repo: &str, commit: &str) -> Result<Vec<File>, GithubDocsError> {
-        let scope = Digest::of(b"source.github-docs trees 1");
-        let input = Digest::of(format!("{} {repo} {commit}", self.api).as_bytes());
+    pub(super) fn tree(&self, repo: &Repository, commit: &str) -> Result<Vec<File>, GithubDocsError> {
+        let (scope, input) = memo(self.api, &repo.name, commit);
+        self.run.store.put_state(&last_commit(self.api, repo), &commit)?;
         let known = self.run.store.memo(&scope, &input)?;
         if let Some(files) = known.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(files);
         }
         let mut files = Vec::new();
-        self.walk(repo, commit, "", &mut files)?;
+        self.walk(&repo.name, commit, "", &mut files)?;
         files.sort_by(|a: &File, b: &File| a.path.cmp(&b.path));
         files.dedup_by(|a, b| a.path == b.path);
         if let Ok(value) = serde_json::to_vec(&files) {

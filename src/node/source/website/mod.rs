@@ -37,7 +37,7 @@ use self::visit::Visitor;
 use super::kept::Kept;
 use crate::net::{Client, Policy};
 use crate::node::{
-    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, Secrets,
+    Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
     SettingProblem, Weight, settings as canonical_settings,
 };
 use crate::record::{Counts, Record, write};
@@ -88,21 +88,18 @@ impl Kind for Website {
         &["delay", "max-wait"]
     }
 
-    fn forecast(&self, settings: &Value, previous: &BTreeMap<String, Artifact>, _: &dyn Secrets) -> Option<Forecast> {
-        let settings = Settings::deserialize(settings).ok()?;
-        Some(match previous.get("documents") {
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        let settings = Settings::deserialize(outlook.settings).ok()?;
+        let (requests, seconds, note) = match outlook.previous.get("documents") {
             Some(Artifact::Records(documents)) => {
                 let requests = documents.count + 1 + settings.sitemap.len() as u64;
                 let pauses = settings.delay().as_secs_f64() * requests as f64;
                 let note = "pages that did not change are not sent again".to_owned();
-                Forecast { requests: Some(requests), seconds: Some(pauses.ceil() as u64), note }
+                (Some(requests), Some(pauses.ceil() as u64), note)
             }
-            _ => Forecast {
-                requests: None,
-                seconds: None,
-                note: format!("how many pages there are is known at the end: at most {}", settings.max_pages),
-            },
-        })
+            _ => (None, None, format!("how many pages there are is known at the end: at most {}", settings.max_pages)),
+        };
+        Some(Forecast { requests, seconds, note, warnings: Vec::new() })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
