@@ -118,5 +118,3 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tree_tests;

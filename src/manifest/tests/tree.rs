@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use toml::de::{DeTable, DeValue};
 
-use super::error::ManifestError;
-use super::syntax;
+use crate::manifest::error::ManifestError;
+use crate::manifest::syntax;
 
 /// A text's values, or its complaints with their places.
 type Read = Result<Json, Vec<(String, usize, usize)>>;
@@ -41,7 +41,7 @@ fn json_of(value: &DeValue<'_>) -> Json {
 
 /// Reads a text as a manifest is read.
 fn ours(text: &str) -> Read {
-    let mut problems = super::field::Sink::default();
+    let mut problems = crate::manifest::field::Sink::default();
     let table = syntax::document(text, 0, &mut problems);
     let complaints = problems.into_parts().0.into_iter().map(|problem| match problem {
         ManifestError::Syntax { message, at, .. } => (message, at.offset(), at.len()),
