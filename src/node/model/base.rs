@@ -17,7 +17,7 @@ use crate::node::{
     Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight,
 };
-use crate::store::Artifact;
+use crate::store::{Artifact, FileRef};
 
 /// The kind `base` of the family `model`.
 pub(super) struct Base;
@@ -155,10 +155,17 @@ fn repository(run: &Run<'_>, settings: &Settings, snapshot: &hub::Snapshot) -> R
     let fetched = snapshot.folder(run)?;
     let paths = fetched.iter().map(|(name, path)| (name.clone(), path.as_path())).collect();
     let facts = inspect::folder(&settings.base, &paths)?;
+    // Adopting a file takes it away from where it was.
+    let mut adopted: BTreeMap<&Path, FileRef> = BTreeMap::new();
     let mut files = BTreeMap::new();
     for (name, path) in &fetched {
         run.check_cancelled()?;
-        files.insert(name.clone(), run.store.adopt(path)?);
+        let file = match adopted.get(path.as_path()) {
+            Some(file) => *file,
+            None => run.store.adopt(path)?,
+        };
+        adopted.insert(path, file);
+        files.insert(name.clone(), file);
     }
     Ok((Artifact::Folder { files }, facts))
 }

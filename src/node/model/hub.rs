@@ -115,7 +115,8 @@ impl Snapshot {
         &self.name
     }
 
-    /// Fetches the files of a model's folder: what configures it, its tokenizer, and the weights that count.
+    /// Fetches the files of a model's folder: what configures it, its tokenizer, and the weights that count. Files of the
+    /// same content may be one file.
     ///
     /// # Errors
     /// Those of the network; [`ModelError::IncompleteFolder`] for a repository without safetensors.
@@ -149,7 +150,6 @@ impl Snapshot {
         let mut done = 0;
         for file in wanted {
             let path = self.file(run, file, (done, total))?;
-            let path = own_path(run, path, &found).map_err(ModelError::Io)?;
             found.insert(file.rfilename.clone(), path);
             done += file.bytes().unwrap_or(0);
         }
@@ -224,17 +224,6 @@ fn refusal(name: &HubName, status: u16, has_token: bool) -> String {
         (403, _) => format!("open {page} and accept its licence with the account that HF_TOKEN belongs to"),
         _ => format!("check name and revision at {page}"),
     }
-}
-
-/// Returns a path that no other file has: those of the same content are fetched to the same one, and the store takes each
-/// away.
-fn own_path(run: &Run<'_>, path: PathBuf, found: &BTreeMap<String, PathBuf>) -> std::io::Result<PathBuf> {
-    if found.values().all(|other| *other != path) {
-        return Ok(path);
-    }
-    let copy = run.scratch().join(format!("copy-{}", found.len()));
-    reflink_copy::reflink_or_copy(&path, &copy)?;
-    Ok(copy)
 }
 
 /// Returns whether a file belongs to a model's folder: those at the top that a folder is read with.
