@@ -22,6 +22,8 @@ mod layers;
 mod mistakes;
 mod purge;
 mod secrets;
+#[cfg(feature = "llama")]
+mod ship;
 mod space;
 mod support;
 mod synthesize;
