@@ -10,6 +10,10 @@ use super::node::{Graph, RunLimits};
 use super::{order, out, resolve};
 use crate::manifest::{Manifest, Problem, Problems, RunOptions, suggest};
 
+/// From so many declarations on a loop is looked for before the nodes are made, which take time and memory; of fewer,
+/// what else is wrong is told together with it.
+const MANY: usize = 10_000;
+
 impl Graph {
     /// Checks the declarations of `manifest` against the kinds of `catalog` and makes the graph.
     ///
@@ -40,6 +44,12 @@ impl Graph {
 }
 
 fn checked(manifest: &Manifest, catalog: &dyn Catalog, look: Look<'_>, problems: &mut Sink) -> Graph {
+    if manifest.declarations.len() > MANY {
+        order::report_loops_of_declarations(&manifest.declarations, problems);
+        if !problems.is_empty() {
+            return Graph::default();
+        }
+    }
     let mut notes = Vec::new();
     let Some((mut drafts, names)) = expand::expand(manifest, catalog, look, problems) else { return Graph::default() };
     resolve::resolve(&mut drafts, &names, problems);
