@@ -26,7 +26,7 @@ pub trait KindFacts: Sync {
     /// Returns the settings of `[model]` that are copied into this kind's settings.
     fn model_settings(&self) -> &'static [&'static str];
 
-    /// Returns the fields that others may read; `*` stands for any.
+    /// Returns the fields that others may read; `*` stands for any, `*.kl` for any that ends so.
     fn fields(&self) -> &'static [&'static str];
 
     /// Returns whether the result of a node with these canonical settings is a snapshot of something remote.

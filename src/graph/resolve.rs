@@ -321,7 +321,8 @@ impl Resolver<'_, '_> {
 
 fn check_field(kind: &dyn KindFacts, input: &str, field: &str, at: SourceSpan, problems: &mut Sink) {
     let fields = kind.fields();
-    if fields.contains(&field) || fields.contains(&"*") {
+    let is_of = |known: &&str| known.strip_prefix('*').map_or(*known == field, |end| field.ends_with(end));
+    if fields.iter().any(is_of) {
         return;
     }
     let help = suggest::help(field, fields.iter().copied(), &format!("fields of `{input}`"))

@@ -75,8 +75,26 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`LlamaError::TooLong`], [`LlamaError::UnknownToken`], [`LlamaError::Interrupted`], [`LlamaError::Compute`].
     pub fn log_probabilities(&mut self, tokens: &[Token], wanted: &[bool]) -> Result<Vec<f64>, LlamaError> {
-        self.keep(0);
         let mut result = Vec::new();
+        self.predictions(tokens, wanted, |token, logits| {
+            result.push(log_probability(logits, token as usize));
+            Ok::<_, LlamaError>(())
+        })?;
+        Ok(result)
+    }
+
+    /// Gives `each` the wanted tokens with the logits that predict them, in their order; `wanted` is as in
+    /// [`Self::log_probabilities`].
+    ///
+    /// # Errors
+    /// As [`Self::log_probabilities`]; those of `each`.
+    pub fn predictions<E: From<LlamaError>>(
+        &mut self,
+        tokens: &[Token],
+        wanted: &[bool],
+        mut each: impl FnMut(Token, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.keep(0);
         // The logits at one position say what comes next: position i is needed when token i + 1 is wanted.
         let needed: Vec<bool> = (1..=tokens.len()).map(|next| wanted.get(next).copied().unwrap_or(false)).collect();
         for (start, chunk) in (0..).step_by(BATCH).zip(tokens.chunks(BATCH)) {
@@ -84,10 +102,10 @@ impl<'a> Context<'a> {
             for at in (0..chunk.len()).filter(|at| needed[start + at]) {
                 let next = tokens[start + at + 1];
                 self.check(next)?;
-                result.push(log_probability(self.logits(at)?, next as usize));
+                each(next, self.logits(at)?)?;
             }
         }
-        Ok(result)
+        Ok(())
     }
 
     /// Returns the logits after every token: one row of the vocabulary's size for each.

@@ -35,12 +35,25 @@ impl Model {
     /// # Errors
     /// [`LlamaError::Load`] with llama.cpp's reason.
     pub fn load(path: &Path) -> Result<Self, LlamaError> {
+        Self::read(path, false)
+    }
+
+    /// Loads only the vocabulary and the chat template of the GGUF at `path`: no context can be made of it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_vocabulary(path: &Path) -> Result<Self, LlamaError> {
+        Self::read(path, true)
+    }
+
+    fn read(path: &Path, vocab_only: bool) -> Result<Self, LlamaError> {
         log::start();
         let name = log::c_path(path)?;
         // SAFETY: the parameters are llama.cpp's own defaults, and the name lives through the call.
         let pointer = unsafe {
             let mut parameters = sys::llama_model_default_params();
             parameters.n_gpu_layers = 0;
+            parameters.vocab_only = vocab_only;
             sys::llama_model_load_from_file(name.as_ptr(), parameters)
         };
         let failed = || LlamaError::Load { path: path.to_owned(), said: log::last_words() };
@@ -88,15 +101,51 @@ impl Model {
             && unsafe { sys::llama_vocab_is_eog(self.vocabulary.as_ptr(), token) }
     }
 
+    /// Returns the token that begins a text and the one that ends it, as they are written.
+    pub fn ends_of_text(&self) -> [Option<String>; 2] {
+        let vocabulary = self.vocabulary.as_ptr();
+        // SAFETY: the vocabulary lives as long as `self`; a text is asked for only of a token that it has.
+        unsafe { [sys::llama_vocab_bos(vocabulary), sys::llama_vocab_eos(vocabulary)] }.map(|token| {
+            (0..self.vocabulary_size()).contains(&token).then(|| {
+                // SAFETY: as above; the text is terminated and lives as long as the vocabulary.
+                let text = unsafe { CStr::from_ptr(sys::llama_vocab_get_text(vocabulary, token)) };
+                text.to_string_lossy().into_owned()
+            })
+        })
+    }
+
     /// Returns the tokens of `text`, with no token added in front or behind.
     ///
     /// # Errors
     /// [`LlamaError::Tokenize`] when the text is too long for llama.cpp.
     pub fn tokenize(&self, text: &str, markers: Markers) -> Result<Vec<Token>, LlamaError> {
+        self.tokens(text, false, markers == Markers::Parsed)
+    }
+
+    /// Returns the tokens of a rendered conversation as llama.cpp's server makes them: where the vocabulary asks for a
+    /// token that begins a text it is put in front, and not once more where the template wrote it.
+    ///
+    /// # Errors
+    /// As [`Self::tokenize`].
+    pub fn tokenize_served(&self, text: &str) -> Result<Vec<Token>, LlamaError> {
+        let [begin, end] = self.ends_of_text();
+        // SAFETY: the vocabulary lives as long as `self`.
+        let (adds_begin, adds_end) = unsafe {
+            let vocabulary = self.vocabulary.as_ptr();
+            (sys::llama_vocab_get_add_bos(vocabulary), sys::llama_vocab_get_add_eos(vocabulary))
+        };
+        let begin = begin.filter(|begin| adds_begin && !begin.is_empty());
+        let end = end.filter(|end| adds_end && !end.is_empty());
+        let text = begin.and_then(|begin| text.strip_prefix(&begin)).unwrap_or(text);
+        let text = end.and_then(|end| text.strip_suffix(&end)).unwrap_or(text);
+        self.tokens(text, true, true)
+    }
+
+    fn tokens(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<Token>, LlamaError> {
         let failed = || LlamaError::Tokenize { bytes: text.len() };
         let length = i32::try_from(text.len()).map_err(|_| failed())?;
-        // No tokenizer makes more tokens than bytes, but for the space that some put in front.
-        let mut tokens: Vec<Token> = vec![0; text.len() + 2];
+        // No tokenizer makes more tokens than bytes, but for the space that some put in front and the ends of a text.
+        let mut tokens: Vec<Token> = vec![0; text.len() + 4];
         let room = i32::try_from(tokens.len()).map_err(|_| failed())?;
         // SAFETY: both buffers are as long as they are said to be.
         let count = unsafe {
@@ -106,8 +155,8 @@ impl Model {
                 length,
                 tokens.as_mut_ptr(),
                 room,
-                false,
-                markers == Markers::Parsed,
+                add_special,
+                parse_special,
             )
         };
         tokens.truncate(usize::try_from(count).map_err(|_| failed())?);

@@ -118,7 +118,7 @@ pub struct KindInfo {
     pub inputs: &'static [Content],
     /// The outputs; the first is the one that `NODE` alone means.
     pub outputs: &'static [OutputInfo],
-    /// Fields that `{node.field}` and gates may read.
+    /// Fields that `{node.field}` and gates may read; `*.kl` stands for all that end so.
     pub fields: &'static [&'static str],
     /// How far two runs of one key agree.
     pub determinism: Determinism,

@@ -15,9 +15,11 @@ use crate::support::program::{tunesmith, write};
 use crate::support::tiny;
 
 /// Kinds whose bytes are not the same everywhere, or that have none.
-const WITHOUT: [(&str, &str); 8] = [
+const WITHOUT: [(&str, &str); 10] = [
     ("eval.compare", "llama.cpp's sums depend on the processor"),
     ("eval.gate", "it has fields and no bytes"),
+    ("eval.ladder", "llama.cpp's sums depend on the processor"),
+    ("eval.stops", "llama.cpp's sums depend on the processor"),
     ("export.copy", "an effect: what it writes are its input's bytes"),
     ("export.helm-values", "an effect without outputs"),
     ("export.ollama", "an effect without outputs"),
@@ -71,6 +73,9 @@ sources = { "*" = { max = 3, weight = 2.0 } }
 [export.modelfile]
 type = "modelfile"
 from = ["gguf"]
+[eval.parity]
+type = "parity"
+from = ["gguf", "all"]
 [export.packed]
 type = "command"
 from = ["gguf"]
@@ -81,7 +86,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 18] = [
+const NODES: [&str; 19] = [
     "model",
     "rows",
     "docs",
@@ -99,6 +104,7 @@ const NODES: [&str; 18] = [
     "expert",
     "gguf",
     "modelfile",
+    "parity",
     "packed",
 ];
 

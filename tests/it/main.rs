@@ -20,6 +20,8 @@ mod interruption;
 mod layers;
 #[cfg(feature = "llama")]
 mod mistakes;
+#[cfg(feature = "llama")]
+mod proofs;
 mod purge;
 mod secrets;
 #[cfg(feature = "llama")]

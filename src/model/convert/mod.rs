@@ -23,7 +23,7 @@ pub use adapter::Adapter;
 pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};
-pub use source::{GgufSource, Source, SourceTensor};
+pub use source::{GgufSource, Source, SourceTensor, open};
 pub use stream::{Target, merge, merge_quantised};
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use half::slice::HalfFloatSliceExt as _;
 use half::vec::HalfBitsVecExt as _;
 use half::{bf16, f16};
 
-use super::ConvertError;
+use super::{ConvertError, FolderSource};
 use crate::llama::dequantize;
 use crate::model::config::Architecture;
 use crate::model::gguf::{Header, TensorType, Value};
+use crate::model::weights::WeightFiles;
 
 /// A base model, as rows of 32-bit floats, which several threads read at once.
 pub trait Source: Sync {
@@ -46,6 +47,17 @@ impl SourceTensor {
     pub fn rows(&self) -> u64 {
         self.dimensions.iter().skip(1).product()
     }
+}
+
+/// Opens a base model.
+///
+/// # Errors
+/// Those of [`GgufSource::open`] and [`FolderSource::open`].
+pub fn open(files: &WeightFiles) -> Result<Box<dyn Source>, ConvertError> {
+    Ok(match files {
+        WeightFiles::Gguf(path) => Box::new(GgufSource::open(path)?),
+        WeightFiles::Folder(files) => Box::new(FolderSource::open(files)?),
+    })
 }
 
 /// A base that is a GGUF, quantised or not.

@@ -52,17 +52,28 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option
     (losses.iter().sum(), back)
 }
 
-/// Returns the logits of each of the first `tokens` tokens.
-pub(super) fn logits(head: &Matrix, x: &Panels, tokens: usize) -> Vec<Vec<f32>> {
-    let logits_len = head.rows() * LANES;
-    let mut logits = Numbers::zeros(x.panels() * logits_len);
-    project(head, x.data(), &mut logits);
-    (0..tokens)
-        .map(|token| {
+/// Gives `each` the logits of each of the first `tokens` tokens, in their order.
+pub(super) fn each_logits<E>(
+    head: &Matrix,
+    x: &Panels,
+    tokens: usize,
+    mut each: impl FnMut(usize, &[f32]) -> Result<(), E>,
+) -> Result<(), E> {
+    let (x_len, logits_len) = (x.panel_len(), head.rows() * LANES);
+    let mut logits = Numbers::zeros(logits_len * CHUNK_PANELS.min(x.panels()));
+    let mut one = vec![0.0; head.rows()];
+    for (first, x) in (0..).step_by(CHUNK_PANELS * LANES).zip(x.data().chunks(x_len * CHUNK_PANELS)) {
+        let panels = x.len() / x_len;
+        project(head, x, &mut logits[..panels * logits_len]);
+        for token in 0..(panels * LANES).min(tokens.saturating_sub(first)) {
             let panel = &logits[token / LANES * logits_len..][..logits_len];
-            panel.iter().skip(token % LANES).step_by(LANES).copied().collect()
-        })
-        .collect()
+            for (one, logit) in one.iter_mut().zip(panel.iter().skip(token % LANES).step_by(LANES)) {
+                *one = *logit;
+            }
+            each(first + token, &one)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the logits of all panels of `x`.

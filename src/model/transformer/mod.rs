@@ -159,7 +159,33 @@ impl Transformer {
             x = block.forward(&pass, x).1;
         }
         let last = norm::forward(&x, &self.norm, self.epsilon).0;
-        Ok(head::logits(self.head(), &last, batch.tokens()))
+        let mut all = Vec::with_capacity(batch.tokens());
+        let one = |_: usize, logits: &[f32]| {
+            all.push(logits.to_vec());
+            Ok::<_, ModelError>(())
+        };
+        head::each_logits(self.head(), &last, batch.tokens(), one)?;
+        Ok(all)
+    }
+
+    /// Gives `each` the trained tokens of `batch` with the logits that predict them, row after row.
+    ///
+    /// # Errors
+    /// [`ModelError::Adapter`] for a token outside the vocabulary; those of `each`.
+    pub fn predictions<E: From<ModelError>>(
+        &self,
+        adapter: Option<&Adapter>,
+        batch: &Batch,
+        mut each: impl FnMut(u32, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut x = self.embed(batch, None)?;
+        let pass = self.pass(adapter, batch, None);
+        for block in &self.blocks {
+            x = block.forward(&pass, x).1;
+        }
+        let (targets, positions) = batch.targets();
+        let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
+        head::each_logits(self.head(), &last, targets.len(), |at, logits| each(targets[at], logits))
     }
 
     /// Returns how many blocks' intermediate results are kept.

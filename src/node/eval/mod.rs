@@ -1,11 +1,19 @@
 //! Kinds of the family `eval`.
 
+#[cfg(feature = "llama")]
+mod candidate;
 mod compare;
 mod condition;
 mod error;
 mod gate;
+mod ladder;
+mod parity;
+mod stops;
+#[cfg(feature = "llama")]
+mod voice;
 
 use super::Kind;
 
 /// The kinds of this family.
-pub(super) const KINDS: &[&dyn Kind] = &[&compare::Compare, &gate::Gate];
+pub(super) const KINDS: &[&dyn Kind] =
+    &[&compare::Compare, &ladder::Ladder, &parity::Parity, &stops::Stops, &gate::Gate];

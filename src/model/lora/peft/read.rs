@@ -114,7 +114,15 @@ impl Adapter {
     /// [`LoraError`] when it was made for another model, or is of a kind that is not read; file system.
     pub fn from_peft(base: &ModelConfig, config: &Path, tensors: &Path) -> Result<Self> {
         let files = [(CONFIG, config), (TENSORS, tensors)].map(|(name, path)| (name.to_owned(), path.to_owned()));
-        Ok(Self::of_peft(base, &PeftAdapter::read(&files.into())?)?)
+        Self::from_files(base, &files.into())
+    }
+
+    /// Reads an adapter for a base model from its files by name.
+    ///
+    /// # Errors
+    /// As [`Self::from_peft`].
+    pub fn from_files(base: &ModelConfig, files: &BTreeMap<String, PathBuf>) -> Result<Self> {
+        Ok(Self::of_peft(base, &PeftAdapter::read(files)?)?)
     }
 
     /// Takes PEFT's adapter for a base model.

@@ -1,8 +1,6 @@
 //! `eval.compare`: the tuned model beside the base, on questions and on held-out rows.
 
 #[cfg(feature = "llama")]
-mod candidate;
-#[cfg(feature = "llama")]
 mod error;
 #[cfg(feature = "llama")]
 mod report;

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::candidate::{self, Exam};
+use super::super::voice::{Voice, conversations};
 use super::Settings;
-use super::candidate::{self, Exam, Voice};
 use super::error::CompareError;
-use crate::llama::Generated;
+use crate::llama::{Generated, Generation};
 use crate::model::convert::{FolderSource, Merge, merge};
 use crate::model::gguf::FileType;
+use crate::model::weights::WeightFiles;
 use crate::node::questions::{self, Question};
 use crate::node::{Count, NodeError, Outcome, Run};
-use crate::record::{Record, RecordSet};
 use crate::store::Artifact;
 
 /// One line of `answers`.
@@ -51,15 +52,21 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
     if !given_away.is_empty() {
         run.warn(format!("questions that hold their own answer prove nothing: {}", given_away.join(" · ")));
     }
-    let voice = Voice::of(&tuned)?;
+    let voice = Voice::of(&WeightFiles::Gguf(tuned.clone()))?;
     let (exam, mut report) = exam(run, settings, &voice, &questions)?;
     let total = 2 * (exam.rows.len() + exam.prompts.len()) as u64;
     if total == 0 {
         return Err(CompareError::NothingToCompare.into());
     }
+    let how = Generation {
+        tokens: settings.max_answer_tokens as usize,
+        temperature: settings.temperature,
+        seed: settings.seed,
+        stop: Vec::new(),
+    };
     let mut done = 0;
     let mut results = [("base", &base), ("tuned", &tuned)].into_iter().map(|(who, path)| {
-        candidate::sit(run, path, &exam, settings, || {
+        candidate::sit(run, path, &exam, &how, || {
             done += 1;
             run.progress(done, Some(total), "answers and rows", who);
         })
@@ -144,20 +151,16 @@ fn exam(
 ) -> Result<(Exam, Vec<Count>), NodeError> {
     let mut exam = Exam::default();
     let mut remarks = BTreeMap::new();
-    for input in run.inputs() {
-        let Artifact::Records(records) = &input.artifact else { continue };
-        for record in RecordSet::open(run.store, records)?.records() {
-            run.check_cancelled()?;
-            let Record::Row(conversation) = record? else { continue };
-            let (row, remark) = voice.row(&conversation, settings.max_tokens)?;
-            exam.rows.extend(row);
-            if let Some(remark) = remark {
-                *remarks.entry(remark.to_string()).or_insert(0) += 1;
-            }
+    for conversation in conversations(run)? {
+        run.check_cancelled()?;
+        let (row, remark) = voice.row(&conversation, settings.max_tokens as usize)?;
+        exam.rows.extend(row);
+        if let Some(remark) = remark {
+            *remarks.entry(remark.to_string()).or_insert(0) += 1;
         }
     }
     for question in questions {
-        exam.prompts.push(voice.prompt(&settings.system, &question.ask)?);
+        exam.prompts.push(voice.question(&settings.system, &question.ask)?);
     }
     let mut report: Vec<Count> = remarks.into_iter().map(|(what, count)| Count { what, count }).collect();
     if !exam.rows.is_empty() {

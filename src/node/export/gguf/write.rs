@@ -9,9 +9,7 @@ use serde_json::json;
 
 use super::error::ExportError;
 use crate::llama::{LlamaError, quantize, quantized_tensors};
-use crate::model::convert::{
-    Adapter, ConvertError, FolderSource, GgufSource, Merge, Merged, Source, Target, merge, merge_quantised,
-};
+use crate::model::convert::{Adapter, ConvertError, Merge, Merged, Target, merge, merge_quantised, open};
 use crate::model::gguf::{FileType, GgufError, Header, TensorType};
 use crate::node::{NodeError, Outcome, Run};
 use crate::store::Artifact;
@@ -30,7 +28,7 @@ pub(super) fn export(run: &Run<'_>, target: FileType, overrides: &[(Regex, Tenso
         return Err(run.bad_job("its adapter is no folder".into()));
     };
     let adapter = Adapter::read(&run.store.paths(files)?).map_err(of_convert)?;
-    let source = source(run)?;
+    let source = open(&run.weight_files()?).map_err(of_convert)?;
     let written = run.scratch().join("model.gguf");
     let merged = |float: FileType, output: &Path, quantised: Option<&Target<'_>>| {
         let doing = if quantised.is_some() { "merging and quantising" } else { "merging" };
@@ -74,14 +72,6 @@ pub(super) fn export(run: &Run<'_>, target: FileType, overrides: &[(Regex, Tenso
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         report: Vec::new(),
     })
-}
-
-fn source(run: &Run<'_>) -> Result<Box<dyn Source>, NodeError> {
-    match &run.model()?.artifact {
-        Artifact::File(file) => Ok(Box::new(GgufSource::open(&run.store.path(file)?).map_err(of_convert)?)),
-        Artifact::Folder { files } => Ok(Box::new(FolderSource::open(&run.store.paths(files)?).map_err(of_convert)?)),
-        Artifact::Records(_) => Err(run.bad_job("its model is a record set".into())),
-    }
 }
 
 /// Has llama.cpp quantise a file in 16 bits, for models whose rules are llama.cpp's alone.
