@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::glance;
+use super::quoted;
 use super::types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};
 
 /// Results of writing and reading JSON.
@@ -37,7 +38,7 @@ pub(super) fn read(json: &str) -> Result<Record> {
     fn of<T: DeserializeOwned>(json: &str, record: fn(T) -> Record) -> Result<Record> {
         serde_json::from_str(json).map(record)
     }
-    let kind = match only_type(json) {
+    let kind = match glance::kind(json) {
         Some(kind) => Cow::Borrowed(kind),
         None => serde_json::from_str::<Tagged<'_>>(json)?.kind,
     };
@@ -50,18 +51,6 @@ pub(super) fn read(json: &str) -> Result<Record> {
         // Corrections are few, and serde says what is wrong with an unknown type.
         _ => serde_json::from_str(json),
     }
-}
-
-/// Returns the value of the one key `type` in JSON; nothing where there are more or none. A quote in a string has a
-/// backslash before it, so that these bytes are a key, and the canonical form has it at the top alone.
-fn only_type(json: &str) -> Option<&str> {
-    const KEY: &[u8] = b"\"type\":\"";
-    let mut places = memmem::find_iter(json.as_bytes(), KEY);
-    let (Some(at), None) = (places.next(), places.next()) else { return None };
-    let value = json.get(at + KEY.len()..)?;
-    let value = &value[..value.find('"')?];
-    // One that is escaped is none of those known.
-    (!value.contains('\\')).then_some(value)
 }
 
 /// An object that is being written, its keys in order.
@@ -85,7 +74,7 @@ impl<'o> Object<'o> {
     }
 
     fn text(&mut self, key: &str, text: &str) -> Result<()> {
-        serde_json::to_writer(self.key(key), text)
+        quoted::write(text, self.key(key))
     }
 
     fn text_if(&mut self, key: &str, text: Option<&String>) -> Result<()> {
@@ -124,7 +113,7 @@ fn list<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>) -> R
 }
 
 fn texts(texts: &[String], out: &mut Vec<u8>) -> Result<()> {
-    list(texts, out, |text, out| serde_json::to_writer(out, text))
+    list(texts, out, |text, out| quoted::write(text, out))
 }
 
 fn write_thread(thread: &Thread, kind: &str, out: &mut Vec<u8>) -> Result<()> {

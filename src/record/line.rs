@@ -7,14 +7,25 @@
 //! JSON has no raw tab, so the first one ends the id, and lines are compared, moved and counted without parsing JSON.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+
+use memchr::memchr;
 
 use super::canonical;
 use super::error::{RecordError, Result};
+use super::glance;
+use super::quoted;
+use super::room::room;
 use super::types::Record;
 use crate::store::Digest;
 
 /// Bytes that a chunk is expected to have.
 const CHUNK: u128 = 64 << 10;
+
+thread_local! {
+    /// The memory that a thread's digests are made in.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One record in its stored form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +42,8 @@ impl Line<'static> {
     pub fn of(record: &Record) -> Result<Self> {
         let id = record.id();
         let unwritable = |cause| RecordError::Unwritable { id: id.to_owned(), cause };
-        let mut text = serde_json::to_vec(id).map_err(unwritable)?;
+        let mut text = Vec::with_capacity(id.len() + 4 + room(record));
+        quoted::write(id, &mut text).map_err(unwritable)?;
         text.push(b'\t');
         canonical::write(record, &mut text).map_err(unwritable)?;
         text.push(b'\n');
@@ -40,10 +52,29 @@ impl Line<'static> {
     }
 }
 
+impl Record {
+    /// Returns the digest of the record's canonical JSON, as its line has it.
+    ///
+    /// # Errors
+    /// [`RecordError::Unwritable`] when JSON has no form for it.
+    pub fn digest(&self) -> Result<Digest> {
+        digest(self)
+    }
+}
+
+fn digest(record: &Record) -> Result<Digest> {
+    TEXT.with_borrow_mut(|text| {
+        text.clear();
+        canonical::write(record, text)
+            .map_err(|cause| RecordError::Unwritable { id: record.id().to_owned(), cause })?;
+        Ok(Digest::of(text))
+    })
+}
+
 impl<'a> Line<'a> {
     /// Reads one line with its line feed; nothing when it has another form.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (quoted, json) = text.split_once('\t')?;
+        let (quoted, json) = text.split_at_checked(memchr(b'\t', text.as_bytes())?)?;
         let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
         let id =
             if inner.contains('\\') { Cow::Owned(serde_json::from_str(quoted).ok()?) } else { Cow::Borrowed(inner) };
@@ -62,7 +93,8 @@ impl<'a> Line<'a> {
 
     /// Returns the record's canonical JSON.
     pub fn json(&self) -> &str {
-        self.text.split_once('\t').map_or("", |(_, json)| json.trim_end_matches('\n'))
+        let start = memchr(b'\t', self.text.as_bytes()).map_or(self.text.len(), |tab| tab + 1);
+        self.text[start..].trim_end_matches('\n')
     }
 
     /// Returns the digest of the record's canonical JSON.
@@ -76,6 +108,11 @@ impl<'a> Line<'a> {
     /// [`RecordError::Unreadable`].
     pub fn record(&self) -> Result<Record> {
         canonical::read(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
+    }
+
+    /// Returns the thread of a row; nothing where only reading the whole record tells it.
+    pub fn thread(&self) -> Option<&str> {
+        glance::thread(self.json())
     }
 
     /// Returns the line with its own memory.
@@ -106,6 +143,7 @@ mod tests {
         let back = Line::parse(line.text()).unwrap();
         assert_eq!(back.id(), id);
         assert_eq!(back.record().unwrap(), record);
+        assert_eq!(back.digest(), record.digest().unwrap());
         assert_eq!(
             back.json(),
             "{\"content\":\"\",\"id\":\"a \\\"quoted\\\"\\tid\\n\u{e9}\",\"path\":\"p\",\"repo\":\"\",\"title\":\"\",\"type\":\"document\"}"

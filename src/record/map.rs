@@ -18,6 +18,8 @@ use super::error::{RecordError, Result};
 use super::line::Line;
 use super::recall::{are_complete, is_gone, nearest, recall, remember};
 use super::set::RecordSet;
+use super::tree::ChunkRef;
+use super::turns::in_turns;
 use super::types::Record;
 use crate::store::{Digest, RecordsRef, Store};
 
@@ -162,40 +164,54 @@ where
     let mut writers: [SetWriter<'_>; N] = std::array::from_fn(|_| SetWriter::new(store));
     let mut held: [Vec<Line<'static>>; N] = std::array::from_fn(|_| Vec::new());
     let mut counts = Counts::default();
-    let mut batches = set.chunks().chunks(BATCH).peekable();
-    while let Some(batch) = batches.next() {
-        let mapped = batch.par_iter().map(|entry| {
-            let mut all = Mapped::<N>::default();
-            for line in &Chunk::read(store, entry)?.lines()? {
-                let one = checked(f, line)?;
-                all.counts.add_all(&one.counts);
-                for (all, rows) in all.rows.iter_mut().zip(one.rows) {
-                    all.extend(rows);
+    let batches: Vec<&[ChunkRef]> = set.chunks().chunks(BATCH).collect();
+    // A row's id starts with its record's id, so no later row comes before the next batch's first record.
+    let nexts = batches.iter().skip(1).map(|batch| Some(batch[0].first.as_str())).chain([None]);
+    in_turns::<_, _, E>(
+        batches.iter().zip(nexts),
+        |(batch, next)| {
+            let mapped = batch.par_iter().map(|entry| of_chunk(store, entry, f));
+            Ok((mapped.collect::<std::result::Result<Vec<_>, E>>()?, next))
+        },
+        |(mapped, next)| {
+            for mapped in mapped {
+                counts.add_all(&mapped.counts);
+                for (held, rows) in held.iter_mut().zip(mapped.rows) {
+                    held.extend(rows);
                 }
             }
-            Ok(all)
-        });
-        for mapped in mapped.collect::<std::result::Result<Vec<_>, E>>()? {
-            counts.add_all(&mapped.counts);
-            for (held, rows) in held.iter_mut().zip(mapped.rows) {
-                held.extend(rows);
+            for (writer, held) in writers.iter_mut().zip(&mut held) {
+                held.sort_by(|a, b| a.id().cmp(b.id()));
+                let ready = next.map_or(held.len(), |next| held.partition_point(|line| line.id() < next));
+                for line in held.drain(..ready) {
+                    writer.push(&line)?;
+                }
             }
-        }
-        // A row's id starts with its record's id, so no later row comes before the next batch's first record.
-        let next = batches.peek().and_then(|batch| batch.first()).map(|entry| entry.first.as_str());
-        for (writer, held) in writers.iter_mut().zip(&mut held) {
-            held.sort_by(|a, b| a.id().cmp(b.id()));
-            let ready = next.map_or(held.len(), |next| held.partition_point(|line| line.id() < next));
-            for line in held.drain(..ready) {
-                writer.push(&line)?;
-            }
-        }
-    }
+            Ok(())
+        },
+    )?;
     let mut outputs = [*input; N];
     for (output, writer) in outputs.iter_mut().zip(writers) {
         *output = writer.finish()?;
     }
     Ok(MapOutput { outputs, counts, processed: set.count() })
+}
+
+/// Maps the records of a chunk.
+fn of_chunk<const N: usize, E, F>(store: &Store, entry: &ChunkRef, f: &F) -> std::result::Result<Mapped<N>, E>
+where
+    E: From<RecordError>,
+    F: Fn(&Line<'_>) -> std::result::Result<Mapped<N>, E>,
+{
+    let mut all = Mapped::<N>::default();
+    for line in &Chunk::read(store, entry)?.lines()? {
+        let one = checked(f, line)?;
+        all.counts.add_all(&one.counts);
+        for (all, rows) in all.rows.iter_mut().zip(one.rows) {
+            all.extend(rows);
+        }
+    }
+    Ok(all)
 }
 
 /// Runs the filter on a record and checks the ids of its rows.

@@ -16,16 +16,20 @@ mod counts;
 mod diff;
 mod edit;
 mod error;
+mod glance;
 mod jsonl;
 mod line;
 mod map;
 mod merge;
 mod naming;
 mod neutral;
+mod quoted;
 mod recall;
 mod reduce;
+mod room;
 mod set;
 mod tree;
+mod turns;
 mod types;
 
 pub use chunk::{Chunk, SetWriter};
@@ -43,6 +47,7 @@ pub(crate) use recall::{is_whole, recall, remember};
 pub use reduce::{Verdict, reduce, summarize};
 pub use set::{RecordSet, write, write_lines};
 pub use tree::ChunkRef;
+pub(crate) use turns::in_turns;
 pub use types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};
 
 #[cfg(test)]

@@ -77,8 +77,7 @@ static MARKER: LazyLock<Regex> = LazyLock::new(|| {
 /// Returns the text without power, and what was changed. Markers that `kept` lists stay as they are.
 pub fn neutralised<'t>(text: &'t str, kept: &[String]) -> (Cow<'t, str>, Neutralised) {
     let mut changed = Neutralised::default();
-    let is_plain = text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~'));
-    let mut text = if is_plain || text.chars().all(is_ordinary) {
+    let mut text = if is_plain(text) || text.chars().all(is_ordinary) {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(visible(text, &mut changed))
@@ -98,6 +97,13 @@ pub fn neutralised<'t>(text: &'t str, kept: &[String]) -> (Cow<'t, str>, Neutral
         text = Cow::Owned(marked);
     }
     (text, changed)
+}
+
+/// Returns whether a text has nothing but ASCII that is seen: of each piece all bytes are looked at, which the compiler makes
+/// vectors of.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: &u8| matches!(*byte, b'\n' | b'\t' | b' '..=b'~');
+    text.as_bytes().chunks(128).all(|piece| piece.iter().fold(true, |all, byte| all & is_plain(byte)))
 }
 
 /// Returns whether [`MARKER`] may fit somewhere, at a tenth of its cost: something that opens a marker, and what closes one

@@ -1,15 +1,16 @@
 //! Times pull requests to rows in memory, beside a script with the same rules: `cargo bench --bench format -- FILE [PEER]`.
 //!
 //! FILE is an uncompressed `raw_pull_requests.jsonl`. From the open file to rows without repetitions: reading, parsing,
-//! the rules of `filter.conversations`, the digest by which a row names its record, and exact duplicates; writing is left
-//! out. Once with the rules that the script has, so with one wording of the question, and once as a node has them that sets
-//! nothing. PEER is a Python script that takes the same file and an output, and prints `{"rows": …, "seconds": …}` for its
-//! part of that. The fastest of several runs counts, for all, and they take turns. Prints one JSON object a line.
+//! the rules of `filter.conversations`, the digest by which a row names its record, and exact duplicates by their words;
+//! writing is left out. Once with the rules that the script has, so with one wording of the question, and once as a node
+//! has them that sets nothing. PEER is a Python script that takes the same file and an output, and prints
+//! `{"rows": …, "seconds": …}` for its part of that. The fastest of several runs counts, for all, and they take turns. Prints one JSON object a line.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
-use std::io::Read as _;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -20,12 +21,11 @@ use serde_json::{Value, json};
 use tunesmith::node::filter::Converter;
 use tunesmith::node::{self, Family};
 use tunesmith::record::{Conversation, Form, Record, Role, import};
-use tunesmith::store::Digest;
 
 /// Runs of each side.
 const RUNS: usize = 7;
 /// Bytes that a thread takes at a time.
-const PIECE: usize = 128 << 10;
+const PIECE: u64 = 64 << 10;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -78,55 +78,66 @@ fn converter(settings: &Value) -> Converter {
 }
 
 fn format(path: &Path, converter: &Converter) -> Measured {
-    let mut file = fs_err::File::open(path).unwrap();
     let start = Instant::now();
-    let mut text = Vec::new();
-    file.read_to_end(&mut text).unwrap();
-    let made = pieces(&text).into_par_iter().map(|lines| {
-        let ends = memchr_iter(b'\n', lines).chain([lines.len()]);
-        let lines = ends.scan(0, |start, end| Some(&lines[std::mem::replace(start, end + 1)..end]));
+    let file = fs_err::File::open(path).unwrap().into_file();
+    let length = file.metadata().unwrap().len();
+    let pieces = (0..length.div_ceil(PIECE)).into_par_iter().map(|piece| {
+        let (text, first) = lines(&file, piece * PIECE, length);
+        let text = &text[first..];
+        let ends = memchr_iter(b'\n', text).chain([text.len()]);
+        let lines = ends.scan(0, |start, end| Some(&text[std::mem::replace(start, end + 1)..end]));
         lines.filter(|line| !line.is_empty()).flat_map(|line| rows(line, converter)).collect()
     });
-    let mut rows: Vec<(Digest, Conversation)> = made.collect::<Vec<Vec<_>>>().into_iter().flatten().collect();
-    // The first of equal ones stays.
-    rows.par_sort_by(|a, b| a.0.cmp(&b.0));
-    rows.dedup_by(|a, b| a.0 == b.0);
+    let pieces: Vec<Vec<Conversation>> = pieces.collect();
+    let rows = pieces.iter().flatten();
+    let mut rows: Vec<(usize, &Conversation)> =
+        rows.map(|row| (words(row).map(|(_, text)| text.len()).sum(), row)).collect();
+    // Of equal ones, which have the same length, the first stays.
+    rows.par_sort_by(|(long, a), (other, b)| long.cmp(other).then_with(|| words(a).cmp(words(b))));
+    rows.dedup_by(|(long, a), (other, b)| long == other && words(a).eq(words(b)));
     let seconds = start.elapsed().as_secs_f64();
     Measured { rows: rows.len() as u64, seconds: Some(seconds) }
 }
 
-/// Cuts a text between lines.
-fn pieces(mut text: &[u8]) -> Vec<&[u8]> {
-    let mut pieces = Vec::new();
-    while text.len() > PIECE {
-        let end = memchr(b'\n', &text[PIECE..]).map_or(text.len(), |feed| PIECE + feed);
-        let (piece, rest) = text.split_at(end);
-        pieces.push(piece);
-        text = rest.strip_prefix(b"\n").unwrap_or(rest);
+/// Reads the lines of a file that start within the piece from `start`, and returns where the first of them is in what was
+/// read.
+fn lines(file: &File, start: u64, length: u64) -> (Vec<u8>, usize) {
+    let mut text = Vec::with_capacity((PIECE + PIECE / 8) as usize);
+    let read = |from: u64, most: u64, text: &mut Vec<u8>| {
+        let old = text.len();
+        text.resize(old + most.min(length - from) as usize, 0);
+        file.read_exact_at(&mut text[old..], from).unwrap();
+    };
+    // The byte before tells whether a line starts with the piece.
+    let from = start.saturating_sub(1);
+    read(from, start - from + PIECE, &mut text);
+    let first = if start > 0 { memchr(b'\n', &text).map_or(text.len(), |feed| feed + 1) } else { 0 };
+    // The last line goes on behind the piece, if one starts in it.
+    let mut end = start + PIECE;
+    while first < text.len() && end < length && !text.ends_with(b"\n") {
+        let old = text.len();
+        read(end, PIECE / 32, &mut text);
+        end += PIECE / 32;
+        let feed = memchr(b'\n', &text[old..]).map(|feed| old + feed + 1);
+        text.truncate(feed.unwrap_or(text.len()));
     }
-    pieces.push(text);
-    pieces
+    (text, first)
 }
 
-/// Returns the rows of one line of the file, each with the digest of its words.
-fn rows(line: &[u8], converter: &Converter) -> Vec<(Digest, Conversation)> {
+/// Returns the rows of one line of the file.
+fn rows(line: &[u8], converter: &Converter) -> Vec<Conversation> {
     let record = import(Form::Pulls, line, None).unwrap();
     let (rows, _) = converter.rows(&record).unwrap();
-    let with_words = rows.into_iter().map(|row| {
-        let Record::Row(row) = row else { unreachable!("the filter makes rows of pull requests") };
-        (words(&row), row)
+    let rows = rows.into_iter().map(|row| match row {
+        Record::Row(row) => row,
+        _ => unreachable!("the filter makes rows of pull requests"),
     });
-    with_words.collect()
+    rows.collect()
 }
 
-/// Returns the digest of who says what.
-fn words(row: &Conversation) -> Digest {
-    let mut text = String::with_capacity(row.turns.iter().map(|turn| turn.text.len() + 1).sum());
-    for turn in &row.turns {
-        text.push(if turn.role == Role::User { '\u{1}' } else { '\u{2}' });
-        text.push_str(&turn.text);
-    }
-    Digest::of(text.as_bytes())
+/// Returns who says what.
+fn words(row: &Conversation) -> impl Iterator<Item = (bool, &str)> {
+    row.turns.iter().map(|turn| (turn.role == Role::User, turn.text.as_str()))
 }
 
 fn run(peer: &str, file: &Path) -> Measured {

@@ -120,19 +120,11 @@ impl Kind for Split {
     }
 }
 
-/// All that a split reads of a row.
-#[derive(Deserialize)]
-struct Threaded {
-    #[serde(default)]
-    thread: String,
-}
-
 fn split(settings: &Settings, line: &Line<'_>) -> Result<Mapped<2>, crate::record::RecordError> {
     let thread = match settings.by {
         By::Row => line.id().to_owned(),
-        By::Thread => match serde_json::from_str::<Threaded>(line.json()) {
-            Ok(Threaded { thread }) if !thread.is_empty() => thread,
-            // Either it has no thread, or reading it whole gives the error.
+        By::Thread => match line.thread() {
+            Some(thread) if !thread.is_empty() => thread.to_owned(),
             _ => match line.record()? {
                 Record::Row(row) if !row.thread.is_empty() => row.thread,
                 _ => line.id().to_owned(),

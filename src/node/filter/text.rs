@@ -13,6 +13,12 @@ pub(super) fn characters(text: &str) -> usize {
     text.chars().count()
 }
 
+/// Returns whether a text has fewer characters than `least`; most texts tell by their bytes, of which a character has up to
+/// four.
+pub(super) fn is_shorter(text: &str, least: usize) -> bool {
+    text.len() < least || (text.len() < least.saturating_mul(4) && characters(text) < least)
+}
+
 /// Cuts a line after `.`, `!` and `?` that white space follows; the pieces together are the line.
 pub(super) fn sentences(line: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
@@ -100,6 +106,15 @@ mod tests {
         assert_eq!(words("ÄRGER"), words("ärger"));
         assert_eq!(words("服务网格 mesh").len(), 5);
         assert!(words("… — !").is_empty());
+    }
+
+    #[test]
+    fn a_length_is_that_in_characters() {
+        for text in ["", "abc", "üüü", "服务网", "🦀🦀🦀"] {
+            assert!(!is_shorter(text, 0));
+            assert_eq!((is_shorter(text, 3), is_shorter(text, 4)), (text.is_empty(), true), "{text}");
+        }
+        assert!(is_shorter("🦀", 2) && !is_shorter("🦀", 1));
     }
 
     #[test]

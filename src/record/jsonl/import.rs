@@ -294,7 +294,7 @@ impl RawThread {
         let repo = self.repo.or_else(|| repo.map(str::to_owned)).ok_or(ImportError::Missing("`repo`"))?;
         let comments = self.comments.map_or_else(Vec::new, |RawComments(comments)| comments);
         Ok(Thread {
-            id: format!("{repo}#{}", self.number),
+            id: [&repo, "#", self.number.to_string().as_str()].concat(),
             repo,
             number: self.number,
             title: self.title.unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! The record-wise part of the filter, for whoever has records in memory.
 
+use std::borrow::Cow;
+
 use regex::RegexSet;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::convert;
 use super::length::Measure;
 use super::rules::Rules;
 use super::settings::Settings;
-use crate::record::{Counts, Line, Record, RecordError};
+use crate::record::{Counts, Record, RecordError};
 
 /// Makes rows of single records by the rules of a node with certain settings, limits in tokens left out.
 pub struct Converter {
@@ -31,7 +33,7 @@ impl Converter {
     /// [`RecordError`] for a record that has no canonical form, which its rows name by its digest.
     pub fn rows(&self, record: &Record) -> Result<(Vec<Record>, Counts), RecordError> {
         let rules = Rules { measure: Measure::default(), noise: &self.noise, settings: &self.settings };
-        let rows = convert(record, &rules);
-        rows.finish(|| Line::of(record).map(|line| line.digest()))
+        let rows = convert(record.id(), Cow::Borrowed(record), &rules);
+        rows.finish(|| record.digest())
     }
 }

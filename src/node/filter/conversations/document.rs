@@ -7,7 +7,7 @@ use super::outline::{Heading, headings, parts};
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean_document, without_metadata};
-use crate::node::filter::text::characters;
+use crate::node::filter::text::is_shorter;
 use crate::record::Document;
 
 /// A piece of a document under one heading.
@@ -21,15 +21,15 @@ pub(super) fn rows(document: &Document, rules: &Rules<'_>, rows: &mut Rows<'_>) 
     let settings = rules.settings;
     let (metadata_title, content) = without_metadata(&document.content);
     let text = clean_document(content, settings.keep_diagrams);
-    if characters(&text) < settings.min_section_characters {
-        return rows.dropped("document: too short");
+    if is_shorter(&text, settings.min_section_characters) {
+        return rows.count("dropped document: too short", 1);
     }
     let headings = headings(&text);
     let title = title(document, metadata_title, &headings);
     let mut names: BTreeMap<String, u32> = BTreeMap::new();
     let mut made = 0;
     for section in sections(&text, &headings, settings.section_depth) {
-        if characters(section.body) < settings.min_section_characters {
+        if is_shorter(section.body, settings.min_section_characters) {
             rows.count("dropped section: too short", u64::from(!section.body.is_empty()));
             continue;
         }
@@ -41,7 +41,7 @@ pub(super) fn rows(document: &Document, rules: &Rules<'_>, rows: &mut Rows<'_>) 
         section_rows(section.body, &question, &name, rules, rows);
     }
     if made == 0 {
-        rows.dropped("document: every section is too short");
+        rows.count("dropped document: every section is too short", 1);
     }
 }
 
@@ -51,17 +51,17 @@ fn section_rows(body: &str, question: &str, name: &str, rules: &Rules<'_>, rows:
     let parts = parts(body, limit, &rules.measure, rules.settings.min_section_characters);
     let all = parts.len();
     if all > 1 {
-        rows.count(&format!("section made into several rows: longer than {limit}"), 1);
+        rows.count(format!("section made into several rows: longer than {limit}"), 1);
     }
     for (n, part) in parts.into_iter().enumerate() {
         if rules.measure.exceeds(&part, limit) {
-            rows.count(&format!("part of a section longer than {limit}: a block that cannot be cut"), 1);
+            rows.count(format!("part of a section longer than {limit}: a block that cannot be cut"), 1);
         }
         let (question, name) = match all {
             1 => (question.to_owned(), name.to_owned()),
             _ => (format!("{question} (part {} of {all})", n + 1), format!("{name}:part-{}", n + 1)),
         };
-        rows.named_pair(&name, question, part);
+        rows.pair(&name, question, part);
     }
 }
 

@@ -6,7 +6,7 @@ use super::people::{is_bot, speakers};
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, without_empty_sections};
-use crate::node::filter::text::characters;
+use crate::node::filter::text::is_shorter;
 use crate::record::Thread;
 
 /// A title that is shorter says nothing without a body.
@@ -18,7 +18,7 @@ const BODY: usize = 80;
 /// back and was answered again.
 pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
-    let mut dropped = |reason: &str| rows.dropped(&format!("{what}: {reason}"));
+    let mut dropped = |reason: &str| rows.count(format!("dropped {what}: {reason}"), 1);
     if is_bot(&thread.author, &settings.bots) {
         return dropped("opened by a bot");
     }
@@ -27,7 +27,7 @@ pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Ro
         return dropped("one of its labels is in skip-labels");
     }
     let (title, body) = (thread.title.trim(), clean(&thread.body));
-    if characters(title) < TITLE && characters(&body) < BODY {
+    if is_shorter(title, TITLE) && is_shorter(&body, BODY) {
         return dropped("title and body too short to be a question");
     }
     if thread.comments.is_empty() {
@@ -40,20 +40,20 @@ pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Ro
     };
     let question = question(title, &body, rules, rows);
     rows.count(answer.reason(), 1);
-    let text = rules.shortened(&answer.text, settings.max_answer(), "answer", rows);
+    let text = rules.shortened(answer.text, settings.max_answer(), "answer", rows);
     rows.cite(answer.comment.id);
-    rows.pair("answer", question.clone(), text);
+    rows.pair(":answer", question.clone(), text);
     if settings.dialogues
         && let Some(dialogue) = dialogue(thread, &speakers, question, answer.comment, rules)
     {
         rows.cite(dialogue.comments);
-        rows.conversation("thread", dialogue.turns);
+        rows.conversation(":thread", dialogue.turns);
     }
 }
 
 /// Returns title and body, cut between paragraphs when they are too long.
 fn question(title: &str, body: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) -> String {
     let body = without_empty_sections(body);
-    let body = rules.shortened(&body, rules.settings.max_question(), "question", rows);
+    let body = rules.shortened(body, rules.settings.max_question(), "question", rows);
     if body.is_empty() { title.to_owned() } else { format!("{title}\n\n{body}") }
 }

@@ -60,7 +60,11 @@ impl Measure {
 
     /// Returns whether a text is longer than a limit.
     pub(super) fn exceeds(&self, text: &str, limit: Limit) -> bool {
-        self.length(text, limit) > limit.most()
+        match limit {
+            // No text has more characters than bytes.
+            Limit::Characters(most) if text.len() <= most => false,
+            _ => self.length(text, limit) > limit.most(),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod text;
 
 pub use reduce::{Ground, grounds};
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize as _;
@@ -153,7 +154,8 @@ fn report(sources: &[Source<'_>]) -> Vec<Count> {
 /// Returns the candidate rows of a record, by its line.
 fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> {
     let record = line.record()?;
-    let (rows, counts) = convert(&record, rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
+    let (rows, counts) =
+        convert(line.id(), Cow::Owned(record), rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
     let mut mapped = Mapped { counts, ..Mapped::default() };
     for row in &rows {
         mapped.push(0, row)?;
@@ -161,10 +163,17 @@ fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> 
     Ok(mapped)
 }
 
-/// Makes the candidate rows of a record.
-fn convert<'a>(record: &'a Record, rules: &'a Rules<'_>) -> Rows<'a> {
-    let mut rows = Rows::of(record.id(), rules.settings.system.as_deref(), &rules.settings.keep_markers);
-    match record {
+/// Makes the candidate rows of a record, whose id stands beside it since the record may go into its row.
+fn convert<'a>(id: &'a str, record: Cow<'_, Record>, rules: &'a Rules<'_>) -> Rows<'a> {
+    let mut rows = Rows::of(id, rules.settings.system.as_deref(), &rules.settings.keep_markers);
+    let record = match record {
+        Cow::Owned(Record::Row(row)) => {
+            rows.row(row);
+            return rows;
+        }
+        other => other,
+    };
+    match &*record {
         Record::Issue(thread) => issue::rows(thread, "issue", rules, &mut rows),
         Record::Discussion(thread) => issue::rows(thread, "discussion", rules, &mut rows),
         Record::Pull(thread) => pull::rows(thread, rules, &mut rows),

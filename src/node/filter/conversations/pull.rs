@@ -1,6 +1,5 @@
 //! Pull requests: why a change was made, and what was said in its reviews.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
@@ -11,7 +10,7 @@ use super::people::is_bot;
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, pattern};
-use crate::node::filter::text::characters;
+use crate::node::filter::text::is_shorter;
 use crate::record::{Comment, Role, Thread};
 
 /// Titles of updates of dependencies, whoever made them.
@@ -23,8 +22,6 @@ static UPDATE: LazyLock<Regex> = LazyLock::new(|| {
 /// A title that [`UPDATE`] fits has one of these.
 static UPDATES: LazyLock<[Finder<'_>; 6]> =
     LazyLock::new(|| ["bump", "update", "upgrade", "(deps", "dependabot", "renovate"].map(Finder::new));
-/// The number that a squash commit's title ends with.
-static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s*\(#\d+\)\s*$"));
 /// A remark of a review that is shorter asks nothing.
 const REMARK: usize = 30;
 
@@ -33,34 +30,43 @@ const REMARK: usize = 30;
 pub(super) fn rows(thread: &Thread, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
     if is_bot(&thread.author, &settings.bots) {
-        return rows.dropped("pull request: by a bot");
+        return rows.count("dropped pull request: by a bot", 1);
     }
     if settings.merged_only && thread.merged_at.is_none() {
-        return rows.dropped("pull request: not merged");
+        return rows.count("dropped pull request: not merged", 1);
     }
     let title = thread.title.trim();
-    let title = if title.ends_with(')') { NUMBER.replace(title, "") } else { Cow::Borrowed(title) };
-    if is_update(&title) {
-        return rows.dropped("pull request: updates a dependency");
+    let title = without_number(title);
+    if is_update(title) {
+        return rows.count("dropped pull request: updates a dependency", 1);
     }
     if settings.reviews {
         for (n, comments) in thread.reviews.iter().enumerate() {
-            if let Err(reason) = review(&title, n, comments, rules, rows) {
-                rows.dropped(&format!("review thread: {reason}"));
+            if let Err(reason) = review(title, n, comments, rules, rows) {
+                rows.count(format!("dropped review thread: {reason}"), 1);
             }
         }
     }
-    if characters(&title) < 10 {
-        return rows.dropped("pull request: title too short");
+    if is_shorter(title, 10) {
+        return rows.count("dropped pull request: title too short", 1);
     }
     let body = clean(&thread.body);
-    if characters(&body) < settings.min_body_characters {
-        return rows.dropped("pull request: body too short");
+    if is_shorter(&body, settings.min_body_characters) {
+        return rows.count("dropped pull request: body too short", 1);
     }
-    let template = settings.questions.pull.pick(&title);
-    let question = template.replace("{title}", &title);
-    let answer = rules.shortened(&body, settings.max_answer(), "answer", rows);
-    rows.pair("motivation", question, answer);
+    let template = settings.questions.pull.pick(title);
+    let question = template.replace("{title}", title);
+    let answer = rules.shortened(body, settings.max_answer(), "answer", rows);
+    rows.pair(":motivation", question, answer);
+}
+
+/// Takes off the number that a squash commit's title ends with, such as ` (#12)`.
+fn without_number(title: &str) -> &str {
+    let without = |at: usize| {
+        let digits = title[at..].strip_prefix("(#")?.strip_suffix(')')?;
+        (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| title[..at].trim_end())
+    };
+    title.rfind('(').and_then(without).unwrap_or(title)
 }
 
 /// Returns whether a title says that a dependency was updated. Most titles are told without the pattern.
@@ -87,7 +93,7 @@ fn review(
         return Err("opened by a bot");
     }
     let remark = rules.without_noise(&first.body);
-    if characters(&remark) < REMARK {
+    if is_shorter(&remark, REMARK) {
         return Err("its remark is too short");
     }
     let people = comments[1..].iter().filter(|comment| !is_bot(&comment.author, &settings.bots));
@@ -102,22 +108,36 @@ fn review(
         let role = if comment.author.login == first.author.login { Role::User } else { Role::Assistant };
         (role, comment)
     });
-    let name = format!("review-{}", first.id.unwrap_or(n as u64 + 1));
+    let suffix = format!(":review-{}", first.id.unwrap_or(n as u64 + 1));
     let template = settings.questions.review.pick(&remark);
-    let remark = rules.shortened(&remark, settings.max_question(), "question", rows);
+    let remark = rules.shortened(remark, settings.max_question(), "question", rows);
     // The remark goes in last: it may hold the other placeholder.
     let question = template.replace("{title}", title).replace("{remark}", &remark);
     let mut dialogue = turns(question, said, rules).ok_or("no answer explains something")?;
     dialogue.comments.extend(first.id);
     dialogue.comments.sort_unstable();
     rows.cite(dialogue.comments);
-    rows.conversation(&name, dialogue.turns);
+    rows.conversation(&suffix, dialogue.turns);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_a_squash_commit_is_no_part_of_its_title() {
+        for (title, without) in [
+            ("a (#12)", "a"),
+            ("(#1) a  (#2)", "(#1) a"),
+            ("a(#3)", "a"),
+            ("a (#)", "a (#)"),
+            ("a (12)", "a (12)"),
+            ("(#1) a", "(#1) a"),
+        ] {
+            assert_eq!(without_number(title), without);
+        }
+    }
 
     #[test]
     fn updates_are_told_by_their_titles() {

@@ -36,11 +36,17 @@ impl Templates {
 
     /// Returns the wording of the question about `topic`: of all templates the one whose hash with it is the greatest.
     pub(super) fn pick(&self, topic: &str) -> &str {
-        let rank = |template: &&String| *Digest::of(format!("{topic}\n{template}").as_bytes()).as_bytes();
-        match self.0.as_slice() {
-            [one] => one,
-            many => many.iter().max_by_key(rank).map_or("", String::as_str),
+        if let [one] = self.0.as_slice() {
+            return one;
         }
+        let mut text = [topic, "\n"].concat();
+        let start = text.len();
+        let rank = |template: &&String| {
+            text.truncate(start);
+            text.push_str(template);
+            *Digest::of(text.as_bytes()).as_bytes()
+        };
+        self.0.iter().max_by_key(rank).map_or("", String::as_str)
     }
 }
 

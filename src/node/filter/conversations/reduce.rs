@@ -62,7 +62,7 @@ fn tell(
     if let [one] = sources {
         one.dropped = dropped.len() as u64;
         for (.., reason) in dropped {
-            one.counts.add(reason, 1);
+            one.counts.add(*reason, 1);
         }
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn tell(
         let held = RecordSet::open(store, &source.rows)?.holds(named.iter().map(|(id, _)| id.as_str()))?;
         for ((_, reason), _) in named.iter().zip(held).filter(|(_, is_held)| *is_held) {
             source.dropped += 1;
-            source.counts.add(reason, 1);
+            source.counts.add(*reason, 1);
         }
     }
     Ok(())
@@ -135,16 +135,19 @@ fn summary(record: &Record) -> Summary {
         // The record-wise part yields nothing else.
         Record::Issue(_) | Record::Pull(_) | Record::Discussion(_) | Record::Document(_) => return Summary::default(),
     };
-    let mut names: Vec<u64> = names(row).map(hash).collect();
+    // Often all of them are one.
+    let mut named: Vec<&str> = names(row).collect();
+    named.sort_unstable();
+    named.dedup();
+    let mut names: Vec<u64> = named.into_iter().map(hash).collect();
     names.sort_unstable();
-    names.dedup();
     let supersedes = supersedes.map(|ids| ids.iter().map(|id| hash(id)).collect());
     Summary { content: hash(&content(row)), question: hash(&question(row)), names, supersedes }
 }
 
 /// Returns who says what, without the system prompt.
 fn content(row: &Conversation) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(row.turns.iter().map(|turn| 1 + turn.text.len()).sum());
     for turn in row.turns.iter().filter(|turn| turn.role != Role::System) {
         text.push(if turn.role == Role::User { '\u{1}' } else { '\u{2}' });
         text.push_str(turn.text.trim());
@@ -155,8 +158,18 @@ fn content(row: &Conversation) -> String {
 /// Returns the words of the first question.
 fn question(row: &Conversation) -> String {
     let text = row.turns.iter().find(|turn| turn.role == Role::User).map_or("", |turn| &turn.text);
-    let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    let mut question = String::with_capacity(text.len());
+    for word in text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        if !question.is_empty() {
+            question.push(' ');
+        }
+        if word.is_ascii() {
+            question.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        } else {
+            question.push_str(&word.to_lowercase());
+        }
+    }
+    question
 }
 
 /// Why a correction takes the place of a row.

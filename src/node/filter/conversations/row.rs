@@ -14,29 +14,20 @@ pub(super) struct Rows<'a> {
     system: Option<&'a str>,
     /// Markers that stay as they are.
     kept: &'a [String],
-    made: Vec<Made>,
+    /// Rows and corrections.
+    made: Vec<Record>,
+    /// For each of them that names no source: this record is its source, with these comments.
+    comments: Vec<Option<Vec<u64>>>,
     counts: Counts,
-}
-
-/// A row or a correction.
-struct Made {
-    record: Record,
-    /// For what names no source: this record is its source, with these comments.
-    comments: Option<Vec<u64>>,
 }
 
 impl<'a> Rows<'a> {
     pub(super) fn of(id: &'a str, system: Option<&'a str>, kept: &'a [String]) -> Self {
-        Self { id, cited: Vec::new(), system, kept, made: Vec::new(), counts: Counts::default() }
-    }
-
-    /// Counts why the record gave no row.
-    pub(super) fn dropped(&mut self, reason: &str) {
-        self.counts.add(&format!("dropped {reason}"), 1);
+        Self { id, cited: Vec::new(), system, kept, made: Vec::new(), comments: Vec::new(), counts: Counts::default() }
     }
 
     /// Counts a remark.
-    pub(super) fn count(&mut self, what: &str, n: u64) {
+    pub(super) fn count(&mut self, what: impl Into<Cow<'static, str>>, n: u64) {
         self.counts.add(what, n);
     }
 
@@ -45,25 +36,16 @@ impl<'a> Rows<'a> {
         self.cited = comments.into_iter().collect();
     }
 
-    /// Adds the row `ID:name` with one question and one answer.
-    pub(super) fn pair(&mut self, name: &str, question: String, answer: String) {
-        self.named_pair(&format!(":{name}"), question, answer);
-    }
-
     /// Adds the row whose id goes on with `suffix`, with one question and one answer.
-    pub(super) fn named_pair(&mut self, suffix: &str, question: String, answer: String) {
+    pub(super) fn pair(&mut self, suffix: &str, question: String, answer: String) {
         let turns = vec![Turn { role: Role::User, text: question }, Turn { role: Role::Assistant, text: answer }];
-        self.add(suffix, turns);
+        self.conversation(suffix, turns);
     }
 
-    /// Adds the row `ID:name` with several turns.
-    pub(super) fn conversation(&mut self, name: &str, turns: Vec<Turn>) {
-        self.add(&format!(":{name}"), turns);
-    }
-
-    fn add(&mut self, suffix: &str, turns: Vec<Turn>) {
+    /// Adds the row whose id goes on with `suffix`, with several turns.
+    pub(super) fn conversation(&mut self, suffix: &str, turns: Vec<Turn>) {
         let row = Conversation {
-            id: format!("{}{suffix}", self.id),
+            id: [self.id, suffix].concat(),
             thread: self.id.to_owned(),
             turns,
             sources: Vec::new(),
@@ -71,21 +53,31 @@ impl<'a> Rows<'a> {
         };
         let comments = Some(std::mem::take(&mut self.cited));
         let record = Record::Row(self.finished(row));
-        self.made.push(Made { record, comments });
+        self.made(record, comments);
     }
 
     /// Adds a row that a person or another tool made.
     pub(super) fn row(&mut self, row: Conversation) {
         let comments = row.sources.is_empty().then(Vec::new);
         let record = Record::Row(self.finished(row));
-        self.made.push(Made { record, comments });
+        self.made(record, comments);
     }
 
     /// Adds a correction; the reduction over all rows makes a row of it.
     pub(super) fn correction(&mut self, correction: Correction) {
         let comments = correction.conversation.sources.is_empty().then(Vec::new);
         let conversation = self.finished(correction.conversation);
-        self.made.push(Made { record: Record::Correction(Correction { conversation, ..correction }), comments });
+        self.made(Record::Correction(Correction { conversation, ..correction }), comments);
+    }
+
+    /// Most records give one row, and vectors begin with room for four.
+    fn made(&mut self, record: Record, comments: Option<Vec<u64>>) {
+        if self.made.is_empty() {
+            self.made.reserve_exact(1);
+            self.comments.reserve_exact(1);
+        }
+        self.made.push(record);
+        self.comments.push(comments);
     }
 
     /// Gives a row its system prompt and its thread, and takes the power from what is in its texts.
@@ -109,22 +101,21 @@ impl<'a> Rows<'a> {
     }
 
     /// Returns the rows and the remarks. `digest` is that of the record; a record that gives no row needs none.
-    pub(super) fn finish<E>(self, digest: impl FnOnce() -> Result<Digest, E>) -> Result<(Vec<Record>, Counts), E> {
+    pub(super) fn finish<E>(mut self, digest: impl FnOnce() -> Result<Digest, E>) -> Result<(Vec<Record>, Counts), E> {
         if self.made.is_empty() {
             return Ok((Vec::new(), self.counts));
         }
         let digest = digest()?;
-        let rows = self.made.into_iter().map(|Made { mut record, comments }| {
-            let row = match &mut record {
+        for (record, comments) in self.made.iter_mut().zip(self.comments) {
+            let row = match record {
                 Record::Row(row) => Some(row),
                 Record::Correction(correction) => Some(&mut correction.conversation),
                 _ => None,
             };
             if let (Some(row), Some(comments)) = (row, comments) {
-                row.sources.push(SourceRef { id: self.id.to_owned(), digest, comments });
+                row.sources = vec![SourceRef { id: self.id.to_owned(), digest, comments }];
             }
-            record
-        });
-        Ok((rows.collect(), self.counts))
+        }
+        Ok((self.made, self.counts))
     }
 }

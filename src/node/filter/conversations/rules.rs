@@ -8,7 +8,7 @@ use super::outline::parts;
 use super::people::is_maintainer;
 use super::row::Rows;
 use super::settings::{Answerers, Settings};
-use super::text::clean;
+use super::text::{clean, trimmed};
 use crate::record::Comment;
 
 /// The rules of one run.
@@ -31,14 +31,17 @@ impl Rules<'_> {
     }
 
     /// Returns the first paragraphs of a text that is too long, and counts that it was cut.
-    pub(super) fn shortened(&self, text: &str, limit: Limit, what: &str, rows: &mut Rows<'_>) -> String {
-        let mut parts = parts(text, limit, &self.measure, 0).into_iter();
+    pub(super) fn shortened(&self, text: String, limit: Limit, what: &str, rows: &mut Rows<'_>) -> String {
+        if !self.measure.exceeds(&text, limit) {
+            return trimmed(text);
+        }
+        let mut parts = parts(&text, limit, &self.measure, 0).into_iter();
         let first = parts.next().unwrap_or_default();
         if parts.next().is_some() {
-            rows.count(&format!("{what} cut between paragraphs: longer than {limit}"), 1);
+            rows.count(format!("{what} cut between paragraphs: longer than {limit}"), 1);
         }
         if self.measure.exceeds(&first, limit) {
-            rows.count(&format!("{what} longer than {limit}: its first block cannot be cut"), 1);
+            rows.count(format!("{what} longer than {limit}: its first block cannot be cut"), 1);
         }
         first
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
@@ -29,39 +29,61 @@ pub(super) fn clean(text: &str) -> String {
     };
     let text = without_comments(&text);
     let mut clean = String::with_capacity(text.len());
-    let mut feeds = 0;
-    for (n, line) in text.split('\n').enumerate() {
-        if n > 0 {
+    // What stays goes over in one piece up to the next change: `from` is where that starts.
+    let (mut from, mut start, mut feeds) = (0, 0, 0);
+    for end in memchr_iter(b'\n', text.as_bytes()).chain([text.len()]) {
+        if start > 0 {
             feeds += 1;
-            if feeds <= 2 {
-                clean.push('\n');
+            if feeds > 2 {
+                clean.push_str(&text[from..start - 1]);
+                from = start;
             }
         }
-        let line = if is_trailer(line) { "" } else { line.trim_end_matches([' ', '\t']) };
-        if !line.is_empty() {
-            clean.push_str(line);
+        let line = &text[start..end];
+        let kept = match line.as_bytes().last() {
+            None => 0,
+            Some(_) if is_trailer(line) => 0,
+            Some(b' ' | b'\t') => line.trim_end_matches([' ', '\t']).len(),
+            Some(_) => line.len(),
+        };
+        if kept > 0 {
             feeds = 0;
         }
+        if kept < line.len() {
+            clean.push_str(&text[from..start + kept]);
+            from = end;
+        }
+        start = end + 1;
     }
-    clean.truncate(clean.trim_end().len());
-    clean.drain(..clean.len() - clean.trim_start().len());
-    clean
+    clean.push_str(&text[from..]);
+    trimmed(clean)
+}
+
+/// Takes off white space at both ends.
+pub(super) fn trimmed(mut text: String) -> String {
+    text.truncate(text.trim_end().len());
+    text.drain(..text.len() - text.trim_start().len());
+    text
 }
 
 fn is_trailer(line: &str) -> bool {
     let starts_with = |trailer: &str| line.get(..trailer.len()).is_some_and(|head| head.eq_ignore_ascii_case(trailer));
-    line.starts_with(['s', 'S', 'c', 'C', 'r', 'R']) && TRAILERS.iter().any(|trailer| starts_with(trailer))
+    matches!(line.as_bytes().first(), Some(b's' | b'S' | b'c' | b'C' | b'r' | b'R'))
+        && TRAILERS.iter().any(|trailer| starts_with(trailer))
 }
+
+/// What opens and what closes an HTML comment.
+static COMMENT: LazyLock<[memmem::Finder<'_>; 2]> = LazyLock::new(|| ["<!--", "-->"].map(memmem::Finder::new));
 
 /// Takes out HTML comments; one that is not closed stays.
 fn without_comments(text: &str) -> Cow<'_, str> {
-    let find = |text: &str, what: &str| memmem::find(text.as_bytes(), what.as_bytes());
-    let Some(mut start) = find(text, "<!--") else { return Cow::Borrowed(text) };
+    let [open, close] = &*COMMENT;
+    let Some(mut start) = open.find(text.as_bytes()) else { return Cow::Borrowed(text) };
     let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(length) = find(&rest[start + 4..], "-->") {
+    while let Some(length) = close.find(&rest.as_bytes()[start + 4..]) {
         kept.push_str(&rest[..start]);
         rest = &rest[start + 4 + length + 3..];
-        let Some(next) = find(rest, "<!--") else { break };
+        let Some(next) = open.find(rest.as_bytes()) else { break };
         start = next;
     }
     kept.push_str(rest);

@@ -176,7 +176,7 @@ impl Against {
         });
         match reason {
             Some(reason) => {
-                counts.add(&format!("dropped row: {reason}"), 1);
+                counts.add(format!("dropped row: {reason}"), 1);
                 Fate::Dropped
             }
             None => Fate::Kept,

@@ -201,10 +201,10 @@ impl<'s> Sources<'s> {
                 run.warn(format!("no row is of the source `{name}`: it is neither an input's name nor fits an id"));
             }
             let (capped, kept) = (stocks[n].rows, quotas[n]);
-            counts.add(&format!("{name}: read"), lots.len() as u64);
-            counts.add(&format!("{name}: rows"), kept);
-            counts.add(&format!("{name}: dropped row: over its `max`"), lots.len() as u64 - capped);
-            counts.add(&format!("{name}: dropped row: over its `share`"), capped - kept);
+            counts.add(format!("{name}: read"), lots.len() as u64);
+            counts.add(format!("{name}: rows"), kept);
+            counts.add(format!("{name}: dropped row: over its `max`"), lots.len() as u64 - capped);
+            counts.add(format!("{name}: dropped row: over its `share`"), capped - kept);
             for (_, input, chunk, at) in &lots[kept as usize..] {
                 verdicts[*input][*chunk][*at] = Verdict::Dropped;
             }

@@ -165,12 +165,12 @@ impl Kind for Quality {
         let scope = format!("filter.quality {VERSION} {}", run.job.settings);
         rows::decide(run, &rows, &scope, |row, counts| match judged(row, &settings, &forbidden, &languages) {
             Err(reason) => {
-                counts.add(&format!("dropped row: {reason}"), 1);
+                counts.add(format!("dropped row: {reason}"), 1);
                 Fate::Dropped
             }
             Ok(score) => {
                 let tenth = ((score * 10.0) as u32).min(9);
-                counts.add(&format!("score 0.{tenth} and more"), 1);
+                counts.add(format!("score 0.{tenth} and more"), 1);
                 if score < settings.min_score {
                     counts.add("dropped row: score below `min-score`", 1);
                     Fate::Dropped

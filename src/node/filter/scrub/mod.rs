@@ -138,14 +138,14 @@ fn scrubbed(row: &Conversation, settings: &Settings, allowed: &GlobSet, counts: 
             let words = finding.class.words();
             let what = turn.text[finding.range.clone()].trim_matches(['<', '>']);
             match settings.policy(finding.class) {
-                _ if allowed.is_match(what) => found.add(&format!("allowed: {words}"), 1),
-                Policy::Keep => found.add(&format!("kept: {words}"), 1),
+                _ if allowed.is_match(what) => found.add(format!("allowed: {words}"), 1),
+                Policy::Keep => found.add(format!("kept: {words}"), 1),
                 Policy::Drop => {
-                    counts.add(&format!("dropped row: {words} in it"), 1);
+                    counts.add(format!("dropped row: {words} in it"), 1);
                     return Fate::Dropped;
                 }
                 Policy::Mask => {
-                    found.add(&format!("masked: {words}"), 1);
+                    found.add(format!("masked: {words}"), 1);
                     text.push_str(&turn.text[at..finding.range.start]);
                     text.push_str(finding.class.placeholder());
                     at = finding.range.end;

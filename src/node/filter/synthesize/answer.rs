@@ -33,7 +33,7 @@ struct WrittenPair {
 pub(super) fn pairs(kept: &Kept, limit: usize, counts: &mut Counts) -> Vec<Pair> {
     let text = match kept {
         Kept::Refused { status } => {
-            counts.add(&format!("dropped record: the endpoint refused it ({status})"), 1);
+            counts.add(format!("dropped record: the endpoint refused it ({status})"), 1);
             return Vec::new();
         }
         Kept::Text { is_cut: true, .. } => {

@@ -152,7 +152,7 @@ impl Work<'_, '_> {
         let request = match prompt::request(&record, self.settings) {
             Ok(request) => request,
             Err(reason) => {
-                mapped.counts.add(&format!("dropped {reason}"), 1);
+                mapped.counts.add(format!("dropped {reason}"), 1);
                 return Ok(mapped);
             }
         };

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
-use rayon::slice::ParallelSliceMut as _;
+use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
-use crate::record::{FieldMap, Form, Line, Record, SetWriter, edit, is_whole, recall, remember, write_lines};
+use crate::record::{FieldMap, Form, Line, Record, SetWriter, edit, in_turns, is_whole, recall, remember, write_lines};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
@@ -320,15 +320,43 @@ fn anew(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<RecordsRef, JsonlErro
     let taken = taken.collect::<Result<Vec<Vec<(Place, Option<u32>)>>, JsonlError>>()?;
     let mut taken: Vec<(Place, Option<u32>)> = taken.into_iter().flatten().collect();
     taken.par_sort_unstable_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-    let (mut lines, mut writer) = (reader.spool.reader(), SetWriter::new(reader.store));
-    for (place, number) in &taken {
-        let line = lines.line(place)?;
-        match number {
-            Some(n) => writer.push(&numbered(&line, *n)?)?,
-            None => writer.push(&line)?,
+    let mut writer = SetWriter::new(reader.store);
+    let read = |batch: &[(Place, Option<u32>)]| {
+        let pieces = batch.par_chunks(PIECE).map(|piece| {
+            let mut lines = reader.spool.reader();
+            let line = |(place, number): &(Place, Option<u32>)| {
+                let line = lines.line(place)?;
+                Ok(match number {
+                    Some(n) => numbered(&line, *n)?,
+                    None => line.into_owned(),
+                })
+            };
+            piece.iter().map(line).collect()
+        });
+        pieces.collect::<Result<Vec<Vec<Line<'static>>>, JsonlError>>()
+    };
+    let write = |lines: Vec<Vec<Line<'static>>>| Ok(lines.iter().flatten().try_for_each(|line| writer.push(line))?);
+    in_turns(batches(&taken), read, write)?;
+    Ok(writer.finish()?)
+}
+
+/// Bytes of lines that are in memory at a time while a set is written.
+const BATCH: u64 = 4 << 20;
+/// Lines of a batch that a thread reads at a time.
+const PIECE: usize = 512;
+
+/// Cuts places between lines so that those of a batch have about [`BATCH`] bytes.
+fn batches(places: &[(Place, Option<u32>)]) -> Vec<&[(Place, Option<u32>)]> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (n, (place, _)) in places.iter().enumerate() {
+        bytes += place.length();
+        if bytes >= BATCH || n + 1 == places.len() {
+            batches.push(&places[start..=n]);
+            (start, bytes) = (n + 1, 0);
         }
     }
-    Ok(writer.finish()?)
+    batches
 }
 
 /// Returns the lines that are taken from a few runs, in order of the file.

@@ -27,6 +27,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Returns how many bytes the line has.
+    pub(super) fn length(&self) -> u64 {
+        u64::from(self.length)
+    }
+
     /// Returns the place under another id.
     pub(super) fn named(self, id: String) -> Self {
         Self { id: id.into(), ..self }

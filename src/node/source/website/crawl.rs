@@ -171,7 +171,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
             && self.met.len() < MOST_ADDRESSES
             && self.met.insert(format!("{reason} {}", address::key(url)))
         {
-            self.site.counts.add(&format!("address not followed: {reason}"), 1);
+            self.site.counts.add(format!("address not followed: {reason}"), 1);
         }
         Ok(reason.is_none())
     }
@@ -210,7 +210,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
     /// Reads what a visit found, and counts it where that is no page of the site.
     fn read(&mut self, key: &str, visit: Visit) -> Result<Option<Read>, WebsiteError> {
         let dropped = |site: &mut Site, why: String| {
-            site.counts.add(&format!("dropped page: {why}"), 1);
+            site.counts.add(format!("dropped page: {why}"), 1);
             Ok(None)
         };
         let (body, kind) = match visit.found {
