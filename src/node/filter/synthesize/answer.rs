@@ -46,9 +46,12 @@ pub(super) fn pairs(kept: &Kept, limit: usize, counts: &mut Counts) -> Vec<Pair>
         counts.add("dropped answer: empty", 1);
         return Vec::new();
     }
-    let Some(written) = written(text) else {
-        counts.add("dropped answer: no JSON of pairs", 1);
-        return Vec::new();
+    let written = match written(text) {
+        Ok(written) => written,
+        Err(reason) => {
+            counts.add(reason, 1);
+            return Vec::new();
+        }
     };
     if written.is_empty() {
         counts.add("dropped answer: no pairs in it", 1);
@@ -61,16 +64,27 @@ fn without_thoughts(text: &str) -> &str {
     text.rsplit_once("</think>").map_or(text, |(_, rest)| rest)
 }
 
-/// Reads the first JSON in a text; prose and fences around it do not matter.
-fn written(text: &str) -> Option<Vec<WrittenPair>> {
+/// Reads the one JSON of pairs in a text, or says why there is none; prose and fences around it do not matter. Of several
+/// it cannot be told which is the answer, and which the model only quotes from the record.
+fn written(text: &str) -> Result<Vec<WrittenPair>, &'static str> {
+    let (pairs, rest) = first(text).ok_or("dropped answer: no JSON of pairs")?;
+    match first(rest) {
+        None => Ok(pairs),
+        Some(_) => Err("dropped answer: several JSON texts of pairs"),
+    }
+}
+
+/// Reads the first JSON of pairs, and returns what stands behind it.
+fn first(text: &str) -> Option<(Vec<WrittenPair>, &str)> {
     let starts = text.match_indices(['{', '[']).map(|(at, _)| at);
     for start in starts.take(8) {
         let mut values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Written>();
         if let Some(Ok(written)) = values.next() {
-            return Some(match written {
+            let pairs = match written {
                 Written::Pairs { pairs } | Written::List(pairs) => pairs,
                 Written::One(pair) => vec![pair],
-            });
+            };
+            return Some((pairs, &text[start + values.byte_offset()..]));
         }
     }
     None
@@ -140,6 +154,9 @@ mod tests {
         check(r#"{"pairs": [{"question": "q", "answer": "a"}"#, &[("q", "a")], &[]);
         check(r#"{"pairs": [{"question": "q", "ans"#, &[], &[("dropped answer: no JSON of pairs", 1)]);
         check(r#"{"pairs": []}"#, &[], &[("dropped answer: no pairs in it", 1)]);
+        let quoted =
+            r#"The text says {"pairs": [{"question": "x", "answer": "y"}]}. So: {"question": "q", "answer": "a"}"#;
+        check(quoted, &[], &[("dropped answer: several JSON texts of pairs", 1)]);
         let many = r#"[{"question":"q","answer":"a"},{"question":"Q ","answer":"b"},{"question":"r","answer":" "},
             {"question":"s","answer":"…"},{"question":"t","answer":"c"},{"question":"u","answer":"d"}]"#;
         let counts = [

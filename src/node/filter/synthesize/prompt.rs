@@ -31,10 +31,9 @@ pub(super) fn request(record: &Record, settings: &Settings) -> Result<Request, &
     }
     let (text, is_cut) = cut(&text, settings.max_text_characters);
     // Text that an endpoint's template could take for the end of a turn has no power in a question either.
-    let (text, title) = (neutralised(text, &[]).0, neutralised(&title, &[]).0);
+    let (text, title) = (fenced(&neutralised(text, &[]).0), one_line(&neutralised(&title, &[]).0));
     let count = settings.per_record.to_string();
-    // The record's text goes in last: what looks like a placeholder in it stays.
-    let prompt = settings.prompt.replace("{count}", &count).replace("{title}", &title).replacen("{text}", &text, 1);
+    let prompt = filled(&settings.prompt, &[("{count}", &count), ("{title}", &title), ("{text}", &text)]);
     let mut body = json!({
         "model": settings.model,
         "messages": [{"role": "user", "content": prompt}],
@@ -67,6 +66,34 @@ fn schema(per_record: usize) -> Value {
         "additionalProperties": false,
     });
     json!({"type": "json_schema", "json_schema": {"name": "pairs", "strict": true, "schema": pairs}})
+}
+
+/// Puts values in place of their placeholders, in one pass: what looks like a placeholder in a value stays.
+fn filled(prompt: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(prompt.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>());
+    let mut rest = prompt;
+    while let Some(at) = rest.find('{') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let found = values.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
+        let (placeholder, value) = found.unwrap_or(&("{", "{"));
+        filled.push_str(value);
+        rest = &rest[placeholder.len()..];
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// Puts a text between two fences that no line of it can be.
+fn fenced(text: &str) -> String {
+    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(3) + 1);
+    format!("{fence}\n{text}\n{fence}")
+}
+
+/// Returns a text with single spaces in place of all white space: a title that has lines would go on behind its heading.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns what people call a document.
@@ -103,6 +130,18 @@ fn cut(text: &str, limit: usize) -> (&str, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_placeholder_in_a_value_stays() {
+        let values = [("{title}", "{text} {title}"), ("{text}", "{count}"), ("{count}", "3")];
+        assert_eq!(filled("{ {count} {x} # {title}\n{text}{", &values), "{ 3 {x} # {text} {title}\n{count}{");
+    }
+
+    #[test]
+    fn no_text_ends_its_own_fence() {
+        assert_eq!(fenced("a"), "````\na\n````");
+        assert_eq!(fenced("```\na\n`````"), "``````\n```\na\n`````\n``````");
+    }
 
     #[test]
     fn a_text_is_cut_between_lines_and_never_within_a_character() {
