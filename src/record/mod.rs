@@ -31,6 +31,7 @@ mod set;
 mod tree;
 mod turns;
 mod types;
+mod unseen;
 
 pub use chunk::{Chunk, SetWriter};
 pub use counts::Counts;
@@ -49,6 +50,7 @@ pub use set::{RecordSet, write, write_lines};
 pub use tree::ChunkRef;
 pub(crate) use turns::in_turns;
 pub use types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};
+pub(crate) use unseen::is_useless;
 
 #[cfg(test)]
 mod tests;

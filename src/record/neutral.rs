@@ -22,6 +22,7 @@ use memchr::memchr3_iter;
 use regex::{Captures, Regex};
 
 use super::counts::Counts;
+use super::unseen::is_invisible;
 
 /// What [`neutralised`] changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,25 +200,6 @@ fn joins(character: char, before: &str, after: Option<&char>) -> bool {
         // `#️⃣` and `1️⃣` are keys on a phone.
         _ => before.is_some_and(|before| !before.is_ascii() || matches!(before, '#' | '*' | '0'..='9')),
     }
-}
-
-/// Returns whether nobody sees a character: zero-width and formatting ones, bidirectional controls, tags.
-fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Text that strangers wrote, made fit for a record, and the one question that reading Markdown line by line needs:
 //! is this line inside a code fence?
 
+use crate::record::is_useless;
+
 /// Returns text with line feeds alone as line ends, and without what no reader sees: control characters, marks that
 /// turn the direction of writing round, byte order marks.
 pub(super) fn visible(text: &str) -> String {
@@ -14,17 +16,11 @@ pub(super) fn visible(text: &str) -> String {
             }
             '\u{2028}' | '\u{2029}' => visible.push('\n'),
             '\n' | '\t' => visible.push(character),
-            _ if is_unseen(character) => {}
+            _ if character.is_control() || is_useless(character) => {}
             _ => visible.push(character),
         }
     }
     visible
-}
-
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-        || matches!(character, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Follows the lines of Markdown into code fences and out of them.
