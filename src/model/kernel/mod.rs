@@ -9,8 +9,10 @@ mod math;
 mod numbers;
 mod operand;
 mod outer;
+mod pages;
 mod panels;
 mod product;
+mod workspace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -20,5 +22,7 @@ pub(super) use numbers::Numbers;
 pub(super) use operand::to_bands;
 pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, write_band};
 pub(super) use outer::{Layout, add_outer};
+pub(super) use pages::zeros;
 pub(super) use panels::{LANES, Panels};
-pub(super) use product::{Mode, multiply};
+pub(super) use product::{Mode, Term, multiply, multiply_all};
+pub(super) use workspace::Workspace;

@@ -70,9 +70,11 @@ impl<'a> Operand<'a> {
         Self { data, rows: columns, columns: rows, strides }
     }
 
-    /// Takes `features` features of a panel: rows are features, columns are tokens.
-    pub(in crate::model) fn panel(data: &'a [f32], features: usize) -> Self {
-        Self { data, rows: features, columns: LANES, strides: Strides::even(LANES, 1) }
+    /// Takes `features` features of panels that lie `panel_len` numbers apart: rows are features, columns are tokens.
+    pub(in crate::model) fn panels(data: &'a [f32], features: usize, panel_len: usize) -> Self {
+        let panels = data.len().div_ceil(panel_len.max(1));
+        let strides = Strides { row: LANES, band: BAND * LANES, column: 1, chunk: LANES, jump: panel_len };
+        Self { data, rows: features, columns: panels * LANES, strides }
     }
 
     /// Returns how many numbers the operand reaches over.

@@ -22,18 +22,15 @@ pub(in crate::model) enum Layout {
 /// multiply-adds in the order of the tokens.
 pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout, out: &mut [f32]) {
     let (rows, columns) = (wide.features(), narrow.features());
+    let tokens = wide.panels() * LANES;
     let turned = turned(narrow);
-    let strips = columns.div_ceil(LANES);
-    let mut sums = Numbers::zeros(strips * rows * LANES);
-    for (strip, sums) in sums.chunks_mut(rows * LANES).enumerate() {
+    let mut sums = Numbers::unset(wide.workspace(), columns.div_ceil(LANES) * rows * LANES);
+    for (sums, narrow) in sums.chunks_mut(rows * LANES).zip(turned.chunks(tokens * LANES)) {
         sums.par_chunks_mut(TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
-            for panel in 0..wide.panels() {
-                let wide = &wide.panel(panel)[task * TASK_FEATURES * LANES..];
-                let wide = Operand::panel(wide, sums.len() / LANES);
-                let narrow = &turned[(panel * strips + strip) * LANES * LANES..][..LANES * LANES];
-                let len = sums.len();
-                multiply(wide, (narrow, LANES * LANES), (sums, len), Mode::Sum);
-            }
+            let wide = &wide.data()[task * TASK_FEATURES * LANES..];
+            let wide = Operand::panels(wide, sums.len() / LANES, rows * LANES);
+            let len = sums.len();
+            multiply(wide, (narrow, tokens * LANES), (sums, len), Mode::Fresh);
         });
     }
     for (strip, sums) in sums.chunks(rows * LANES).enumerate() {
@@ -49,13 +46,13 @@ pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout
     }
 }
 
-/// Returns for each panel and each sixteen features the tokens one after the other, their features side by side.
+/// Returns for each sixteen features the tokens one after the other, their features side by side.
 fn turned(narrow: &Panels) -> Numbers {
-    let strips = narrow.features().div_ceil(LANES);
-    let mut turned = Numbers::zeros(narrow.panels() * strips * LANES * LANES);
-    for panel in 0..narrow.panels() {
+    let (panels, strips) = (narrow.panels(), narrow.features().div_ceil(LANES));
+    let mut turned = Numbers::zeros(narrow.workspace(), panels * strips * LANES * LANES);
+    for panel in 0..panels {
         for (feature, tokens) in narrow.panel(panel).as_chunks::<LANES>().0.iter().enumerate() {
-            let start = (panel * strips + feature / LANES) * LANES * LANES + feature % LANES;
+            let start = (feature / LANES * panels + panel) * LANES * LANES + feature % LANES;
             for (token, value) in tokens.iter().enumerate() {
                 turned[start + token * LANES] = *value;
             }

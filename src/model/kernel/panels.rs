@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Numbers;
+use super::{Numbers, Workspace};
 
 /// Tokens of a panel, side by side in vector registers.
 pub(in crate::model) const LANES: usize = 16;
@@ -17,9 +17,30 @@ pub(in crate::model) struct Panels {
 }
 
 impl Panels {
-    /// Makes zeros for so many tokens.
+    /// Makes zeros for so many tokens, in a workspace of their own.
     pub(in crate::model) fn zeros(features: usize, tokens: usize) -> Self {
-        Self { features, data: Numbers::zeros(features * tokens.next_multiple_of(LANES)) }
+        Self::zeros_in(&Workspace::default(), features, tokens)
+    }
+
+    /// Makes zeros for so many tokens.
+    pub(in crate::model) fn zeros_in(workspace: &Workspace, features: usize, tokens: usize) -> Self {
+        Self { features, data: Numbers::zeros(workspace, features * tokens.next_multiple_of(LANES)) }
+    }
+
+    /// Takes panels for as many tokens, from the same workspace. The numbers mean nothing: who takes them writes them all
+    /// before one is read.
+    pub(in crate::model) fn like(&self, features: usize) -> Self {
+        Self { features, data: Numbers::unset(self.workspace(), self.panels() * features * LANES) }
+    }
+
+    /// Makes zeros for as many tokens, in the same workspace.
+    pub(in crate::model) fn zeros_like(&self, features: usize) -> Self {
+        Self::zeros_in(self.workspace(), features, self.panels() * LANES)
+    }
+
+    /// Returns where the numbers came from.
+    pub(in crate::model) fn workspace(&self) -> &Workspace {
+        self.data.workspace()
     }
 
     /// Returns the number of features.
@@ -62,7 +83,7 @@ impl Panels {
 
     /// Returns the tokens of `indices` side by side, in their order.
     pub(in crate::model) fn gather(&self, indices: &[usize]) -> Self {
-        let mut gathered = Self::zeros(self.features, indices.len());
+        let mut gathered = Self::zeros_in(self.workspace(), self.features, indices.len());
         let panel_len = self.panel_len();
         for (to, from) in indices.iter().enumerate() {
             for feature in 0..self.features {
@@ -76,7 +97,7 @@ impl Panels {
     /// Returns panels of `tokens` tokens, zero but for those of `indices`, which add up: the reverse of
     /// [`Panels::gather`].
     pub(in crate::model) fn scatter(&self, indices: &[usize], tokens: usize) -> Self {
-        let mut scattered = Self::zeros(self.features, tokens);
+        let mut scattered = Self::zeros_in(self.workspace(), self.features, tokens);
         let panel_len = self.panel_len();
         for (from, to) in indices.iter().enumerate() {
             for feature in 0..self.features {

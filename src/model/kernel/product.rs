@@ -27,6 +27,15 @@ pub(in crate::model) enum Mode {
     Sum,
 }
 
+/// A matrix and the panels that it is multiplied with: each has as many features as the matrix has columns.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Term<'a> {
+    pub(in crate::model) a: Operand<'a>,
+    pub(in crate::model) x: &'a [f32],
+    /// Numbers from one panel to the next.
+    pub(in crate::model) x_stride: usize,
+}
+
 /// Multiplies `a` with panels: each panel of `x` has `a.columns` features, each of `out` has `a.rows`.
 ///
 /// `x_stride` and `out_stride` are the numbers from one panel to the next; there are as many panels as fit.
@@ -36,61 +45,101 @@ pub(in crate::model) enum Mode {
 pub(in crate::model) fn multiply(
     a: Operand<'_>,
     (x, x_stride): (&[f32], usize),
-    (out, out_stride): (&mut [f32], usize),
+    out: (&mut [f32], usize),
     mode: Mode,
 ) {
+    multiply_all(&[Term { a, x, x_stride }], out, mode);
+}
+
+/// Adds up several products, term after term, as if the matrices stood side by side: the sums stay in the caches.
+///
+/// # Panics
+/// When the slices are shorter than the shapes say, or the matrices differ in rows.
+pub(in crate::model) fn multiply_all(terms: &[Term<'_>], (out, out_stride): (&mut [f32], usize), mode: Mode) {
     let panels = out.len().div_ceil(out_stride.max(1));
-    if a.rows == 0 || panels == 0 {
+    let rows = terms.first().map_or(0, |term| term.a.rows);
+    if rows == 0 || panels == 0 {
         return;
     }
-    assert!(a.data.len() >= a.reach(), "the broadcast matrix is shorter than its shape");
-    assert!(x.len() >= (panels - 1) * x_stride + a.columns * LANES, "the panels are shorter than their shape");
-    assert!(out.len() >= (panels - 1) * out_stride + a.rows * LANES, "the result is shorter than its shape");
-    if a.columns == 0 {
-        if mode == Mode::Fresh {
-            for panel in 0..panels {
-                out[panel * out_stride..][..a.rows * LANES].fill(0.0);
-            }
+    for Term { a, x, x_stride } in terms {
+        assert!(a.rows == rows, "products of {rows} and of {} rows have no sum", a.rows);
+        assert!(a.data.len() >= a.reach(), "the broadcast matrix is shorter than its shape");
+        assert!(x.len() >= (panels - 1) * x_stride + a.columns * LANES, "the panels are shorter than their shape");
+    }
+    assert!(out.len() >= (panels - 1) * out_stride + rows * LANES, "the result is shorter than its shape");
+    let passes = passes(terms);
+    if passes.is_empty() && mode == Mode::Fresh {
+        for panel in 0..panels {
+            out[panel * out_stride..][..rows * LANES].fill(0.0);
         }
-        return;
     }
-    let product = Product { vectors: Vectors::best(), a, x_stride, out_stride, mode };
-    for columns in blocks(a.columns, COLUMN_BLOCK) {
-        for rows in blocks(a.rows, ROW_BLOCK) {
+    let product = Product { vectors: Vectors::best(), terms, out_stride };
+    for (pass, parts) in passes.iter().enumerate() {
+        for rows in blocks(rows, ROW_BLOCK) {
             for pair in blocks(panels, 2) {
-                for depth in blocks(columns.len(), DEPTH_BLOCK) {
-                    let depth = columns.start + depth.start..columns.start + depth.end;
-                    product.block(rows.clone(), depth, pair.clone(), x, out);
+                let mut fresh = pass == 0 && mode == Mode::Fresh;
+                for (term, columns) in parts {
+                    for depth in blocks(columns.len(), DEPTH_BLOCK) {
+                        let depth = columns.start + depth.start..columns.start + depth.end;
+                        product.block(*term, (rows.clone(), depth, pair.clone()), out, fresh);
+                        fresh = false;
+                    }
                 }
             }
         }
     }
 }
 
+/// Returns the columns of all terms in parts that stay in the second cache together, each as terms with some of their
+/// columns.
+fn passes(terms: &[Term<'_>]) -> Vec<Vec<(usize, Range<usize>)>> {
+    let mut passes: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+    let mut filled = 0;
+    for (term, Term { a, .. }) in terms.iter().enumerate() {
+        // Blocks of about one size: a small last one would bring in and write out sums for little.
+        let parts = a.columns.div_ceil(COLUMN_BLOCK).max(1);
+        for columns in blocks(a.columns, a.columns.div_ceil(parts).next_multiple_of(DEPTH_BLOCK).max(1)) {
+            filled += columns.len();
+            match passes.last_mut() {
+                Some(pass) if filled <= COLUMN_BLOCK => pass.push((term, columns)),
+                _ => {
+                    filled = columns.len();
+                    passes.push(vec![(term, columns)]);
+                }
+            }
+        }
+    }
+    passes
+}
+
 /// A product whose parts are computed one after the other. The order of parts with different rows or panels changes no
 /// number; those with different columns come in their order.
 struct Product<'a> {
     vectors: Vectors,
-    a: Operand<'a>,
-    x_stride: usize,
+    terms: &'a [Term<'a>],
     out_stride: usize,
-    mode: Mode,
 }
 
 impl Product<'_> {
-    /// Multiplies some rows and columns with one or two panels.
-    fn block(&self, rows: Range<usize>, depth: Range<usize>, pair: Range<usize>, x: &[f32], out: &mut [f32]) {
-        let a = &self.a;
+    /// Multiplies some rows and columns of a term with one or two panels.
+    fn block(
+        &self,
+        term: usize,
+        (rows, depth, pair): (Range<usize>, Range<usize>, Range<usize>),
+        out: &mut [f32],
+        fresh: bool,
+    ) {
+        let Term { a, x, x_stride } = &self.terms[term];
         let block = Block {
             a: &a.data[a.strides.place(rows.start, depth.start)..],
             rows: rows.len(),
             depth: depth.len(),
             strides: a.strides,
-            fresh: depth.start == 0 && self.mode == Mode::Fresh,
+            fresh,
         };
-        let x = &x[pair.start * self.x_stride + depth.start * LANES..];
+        let x = &x[pair.start * x_stride + depth.start * LANES..];
         let out = &mut out[pair.start * self.out_stride + rows.start * LANES..];
-        run(self.vectors, &block, (x, self.x_stride), (out, self.out_stride), pair.len());
+        run(self.vectors, &block, (x, *x_stride), (out, self.out_stride), pair.len());
     }
 }
 
@@ -184,6 +233,24 @@ mod tests {
                     assert!(same, "of {:?}", Vectors::available().collect::<Vec<_>>());
                 }
             });
+        }
+    }
+
+    #[test]
+    fn a_sum_of_products_has_the_bits_of_one_after_the_other() {
+        let (rows, panels) = (40, 3);
+        let (wide, narrow) = (numbers(rows * 1_500, 1), numbers(rows * 16, 2));
+        let (x, small) = (numbers(panels * 1_500 * LANES, 3), numbers(panels * 16 * LANES, 4));
+        let terms = [(&wide, &x, 1_500), (&narrow, &small, 16)]
+            .map(|(a, x, columns)| Term { a: Operand::by_rows(a, rows, columns), x, x_stride: columns * LANES });
+        let stride = rows * LANES;
+        for mode in [Mode::Fresh, Mode::Sum] {
+            let mut together = vec![1.0; panels * stride];
+            let mut apart = together.clone();
+            multiply_all(&terms, (&mut together, stride), mode);
+            multiply_all(&terms[..1], (&mut apart, stride), mode);
+            multiply_all(&terms[1..], (&mut apart, stride), Mode::Sum);
+            assert!(together.iter().zip(&apart).all(|(one, other)| one.to_bits() == other.to_bits()));
         }
     }
 

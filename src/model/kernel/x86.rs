@@ -15,6 +15,9 @@ use super::LANES;
 use super::operand::BAND;
 use super::product::Block;
 
+/// How far ahead a band is asked for, in numbers: 32 columns.
+const AHEAD: usize = 32 * BAND;
+
 /// Where a tile reads and writes.
 #[derive(Clone, Copy)]
 struct Place {
@@ -71,6 +74,10 @@ macro_rules! tile {
                         }
                     }
                     for _ in 0..chunk {
+                        if ROW == 1 && COLUMN == BAND {
+                            // A band is read once from beginning to end: the machine's prefetcher stops at each page.
+                            _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
+                        }
                         let lanes = [$($load(x.wrapping_add($vector * in_apart))),+];
                         let weight = $broadcast(a);
                         $(sums[$first][$vector] = $fma(weight, lanes[$vector], sums[$first][$vector]);)+

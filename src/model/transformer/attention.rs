@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, exp, multiply};
+use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply};
 use super::Batch;
 
 /// Panels that are computed together: what a micro-kernel takes.
@@ -53,13 +53,13 @@ pub(super) type Statistics = Vec<[[f32; LANES]; 2]>;
 struct ByTokens {
     size: usize,
     tokens: usize,
-    data: Vec<f32>,
+    data: Numbers,
 }
 
 impl ByTokens {
     fn new(x: &Panels, heads: Heads) -> Self {
         let tokens = x.panels() * LANES;
-        let mut data = vec![0.0; tokens * x.features()];
+        let mut data = Numbers::unset(x.workspace(), tokens * x.features());
         data.par_chunks_mut((tokens * heads.size).max(1)).enumerate().for_each(|(head, data)| {
             for (panel, data) in data.chunks_mut(heads.len()).enumerate() {
                 let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
@@ -104,7 +104,7 @@ pub(super) struct Inputs<'a> {
 impl Inputs<'_> {
     /// Returns the mixed values and the statistics of every query.
     pub(super) fn forward(&self) -> (Panels, Statistics) {
-        let mut out = Panels::zeros(self.q.features(), self.q.panels() * LANES);
+        let mut out = self.q.like(self.q.features());
         let mut statistics = vec![[[0.0; LANES]; 2]; self.heads.queries * self.q.panels()];
         let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
         let len = out.panel_len();
@@ -134,6 +134,10 @@ impl Inputs<'_> {
         (out, statistics)
     }
 
+    fn workspace(&self) -> &Workspace {
+        self.q.workspace()
+    }
+
     fn by_tokens(&self, x: &Panels) -> ByTokens {
         ByTokens::new(x, self.heads)
     }
@@ -147,15 +151,14 @@ impl Inputs<'_> {
         });
         let known = Known { back, statistics, dots: &dots.collect::<Vec<_>>() };
         let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
-        let mut q_back = Panels::zeros(self.q.features(), self.q.panels() * LANES);
+        let mut q_back = self.q.like(self.q.features());
         let len = q_back.panel_len();
         q_back.data_mut().par_chunks_mut(TOGETHER * len).enumerate().for_each(|(index, out)| {
             let panels = TOGETHER * index..TOGETHER * index + out.len() / len;
             self.query_gradients(&known, panels, (&k, &v), out);
         });
         let (q, by_query) = (self.by_tokens(self.q), self.by_tokens(back));
-        let mut k_back = Panels::zeros(self.k.features(), self.k.panels() * LANES);
-        let mut v_back = k_back.clone();
+        let (mut k_back, mut v_back) = (self.k.like(self.k.features()), self.k.like(self.k.features()));
         let len = k_back.panel_len();
         let parts = k_back.data_mut().par_chunks_mut(TOGETHER * len);
         parts.zip(v_back.data_mut().par_chunks_mut(TOGETHER * len)).enumerate().for_each(|(index, (k, v))| {
@@ -174,8 +177,8 @@ impl Inputs<'_> {
         out: &mut [f32],
     ) {
         let mut scores = Scores::new(self, panels.clone(), k);
-        let mut through = scores.numbers.clone();
-        let len = scores.len;
+        let mut through = Numbers::unset(self.workspace(), scores.numbers.len());
+        let (len, scale) = (scores.len, self.heads.scale());
         for head in 0..self.heads.queries {
             scores.compute(head);
             let back = self.heads.from(known.back, panels.start, head);
@@ -187,7 +190,7 @@ impl Inputs<'_> {
                 for (scores, through) in keys {
                     for query in 0..LANES {
                         let probability = probability(scores[query], greatest[query]) * shares[query];
-                        scores[query] = probability * (through[query] - dots[query]) * self.heads.scale();
+                        scores[query] = probability * (through[query] - dots[query]) * scale;
                     }
                 }
             }
@@ -206,10 +209,11 @@ impl Inputs<'_> {
     ) {
         let heads = &self.heads;
         let (group, out_len) = (heads.queries / heads.keys, heads.len() * heads.keys);
+        let scale = heads.scale();
         let queries = panels.start..self.batch.queries_of(panels.clone());
         let len = queries.len() * LANES * LANES;
-        let mut probabilities = Numbers::zeros(panels.len() * len);
-        let mut scores = probabilities.clone();
+        let mut probabilities = Numbers::unset(self.workspace(), panels.len() * len);
+        let mut scores = Numbers::unset(self.workspace(), panels.len() * len);
         for head in 0..heads.queries {
             let key_head = heads.key_head(head);
             let (k, v) = (heads.from(self.k, panels.start, key_head), heads.from(self.v, panels.start, key_head));
@@ -219,18 +223,21 @@ impl Inputs<'_> {
                 panels.clone().zip(probabilities.chunks_mut(len).zip(scores.chunks_mut(len)))
             {
                 let rows = probabilities.as_chunks_mut::<LANES>().0.iter_mut().zip(scores.as_chunks_mut::<LANES>().0);
+                // In 32 bits, so that the comparisons are as wide as the numbers.
+                let firsts: [u32; LANES] = std::array::from_fn(|key| (panel * LANES + key) as u32);
+                let ends = self.batch.ends(panel).map(|end| end as u32);
                 for (query, (probabilities, scores)) in (queries.start * LANES..).zip(rows) {
                     let place = query / LANES * heads.queries + head;
                     let [greatest, shares] = &known.statistics[place];
                     let lane = query % LANES;
                     let (greatest, share, dot) = (greatest[lane], shares[lane], known.dots[place][lane]);
-                    let ends = self.batch.ends(panel);
+                    let query = query as u32;
                     for key in 0..LANES {
-                        let seen = panel * LANES + key <= query && query < ends[key];
-                        let score = if seen { probabilities[key] * heads.scale() } else { f32::NEG_INFINITY };
+                        let seen = (firsts[key] <= query) & (query < ends[key]);
+                        let score = if seen { probabilities[key] * scale } else { f32::NEG_INFINITY };
                         let probability = probability(score, greatest) * share;
                         probabilities[key] = probability;
-                        scores[key] = probability * (scores[key] - dot) * heads.scale();
+                        scores[key] = probability * (scores[key] - dot) * scale;
                     }
                 }
             }
@@ -259,7 +266,7 @@ impl<'a> Scores<'a> {
     fn new(inputs: &'a Inputs<'a>, queries: Range<usize>, k: &'a ByTokens) -> Self {
         let keys = inputs.batch.keys_of(queries.clone());
         let len = keys.iter().map(ExactSizeIterator::len).sum::<usize>() * LANES * LANES;
-        let numbers = Numbers::zeros(queries.len() * len);
+        let numbers = Numbers::unset(inputs.workspace(), queries.len() * len);
         Self { inputs, queries, keys, k, numbers, len }
     }
 
@@ -268,15 +275,17 @@ impl<'a> Scores<'a> {
         let mut numbers = std::mem::take(&mut self.numbers);
         self.against(self.k, head, self.inputs.heads.from(self.inputs.q, self.queries.start, head), &mut numbers);
         let scale = self.inputs.heads.scale();
+        let lanes: [u32; LANES] = std::array::from_fn(|lane| lane as u32);
         for (panel, scores) in self.queries.clone().zip(numbers.chunks_mut(self.len)) {
             let first = panel * LANES;
             let keys = self.keys.iter().cloned().flatten().zip(scores.as_chunks_mut::<{ LANES }>().0.chunks_mut(LANES));
             for (key_panel, scores) in keys {
                 for ((key, end), scores) in (key_panel * LANES..).zip(self.inputs.batch.ends(key_panel)).zip(scores) {
                     // The lanes of the queries that see the key.
-                    let (from, to) = (key.saturating_sub(first), end.saturating_sub(first));
-                    for (lane, score) in scores.iter_mut().enumerate() {
-                        *score = if from <= lane && lane < to { *score * scale } else { f32::NEG_INFINITY };
+                    let [from, to] = [key, *end].map(|place| place.saturating_sub(first).min(LANES) as u32);
+                    for (lane, score) in lanes.iter().zip(scores) {
+                        let seen = (from <= *lane) & (*lane < to);
+                        *score = if seen { *score * scale } else { f32::NEG_INFINITY };
                     }
                 }
             }

@@ -155,38 +155,34 @@ impl Block {
             }
             .run(back, input, mode, gradient);
         };
-        let zeros = |features: usize| Panels::zeros(features, back.panels() * LANES);
         let gated = gated(&state.gate, &state.up);
-        let mut gated_back = zeros(gated.features());
+        let mut gated_back = gated.like(gated.features());
         through(Projection::Down, &gated, back, &mut gated_back, Mode::Fresh);
         drop(gated);
         let (gate_back, up_back) = gated_backward(&state.gate, &state.up, gated_back);
-        let mut inner = zeros(back.features());
+        let mut inner = back.like(back.features());
         let feed_forward_in = norm::scaled(&state.middle, &self.feed_forward_norm, &state.feed_forward_scales);
         through(Projection::Gate, &feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
         through(Projection::Up, &feed_forward_in, &up_back, &mut inner, Mode::Sum);
         drop((feed_forward_in, gate_back, up_back));
-        let mut middle_back =
-            norm::backward(&state.middle, &inner, &self.feed_forward_norm, &state.feed_forward_scales);
-        middle_back.add(back);
+        let scales = &state.feed_forward_scales;
+        let middle_back = norm::backward(&state.middle, &inner, &self.feed_forward_norm, scales, Some(back));
 
-        let mut mixed_back = zeros(state.mixed.features());
+        let mut mixed_back = back.like(state.mixed.features());
         through(Projection::O, &state.mixed, &middle_back, &mut mixed_back, Mode::Fresh);
         let inputs = Inputs { heads: self.heads, q: &state.q, k: &state.k, v: &state.v, batch: pass.batch };
         let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
         pass.rotation.apply(&mut q, Turn::Back);
         pass.rotation.apply(&mut k, Turn::Back);
         if let (Some(norms), Some([plain_q, plain_k])) = (&self.head_norms, &state.plain_heads) {
-            q = norm::backward(&plain_q.x, &q, &norms.q, &plain_q.scales);
-            k = norm::backward(&plain_k.x, &k, &norms.k, &plain_k.scales);
+            q = norm::backward(&plain_q.x, &q, &norms.q, &plain_q.scales, None);
+            k = norm::backward(&plain_k.x, &k, &norms.k, &plain_k.scales, None);
         }
         let attention_in = norm::scaled(&state.x, &self.attention_norm, &state.attention_scales);
         through(Projection::Q, &attention_in, &q, &mut inner, Mode::Fresh);
         through(Projection::K, &attention_in, &k, &mut inner, Mode::Sum);
         through(Projection::V, &attention_in, &v, &mut inner, Mode::Sum);
-        let mut out = norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales);
-        out.add(&middle_back);
-        out
+        norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales, Some(&middle_back))
     }
 
     /// Returns the bytes of [`BlockState`] for so many tokens, but for its small parts.
@@ -228,11 +224,12 @@ fn add_bias(x: &mut Panels, bias: &[f32]) {
 
 /// Returns `gate · sigmoid(gate) · up`.
 fn gated(gate: &Panels, up: &Panels) -> Panels {
-    let mut out = gate.clone();
+    let mut out = gate.like(gate.features());
     let len = out.panel_len();
-    out.data_mut().par_chunks_mut(len).zip(up.data().par_chunks(len)).for_each(|(out, up)| {
-        for (gate, up) in out.iter_mut().zip(up) {
-            *gate = *gate * sigmoid(*gate) * up;
+    let parts = out.data_mut().par_chunks_mut(len).zip(gate.data().par_chunks(len)).zip(up.data().par_chunks(len));
+    parts.for_each(|((out, gate), up)| {
+        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+            *out = gate * sigmoid(*gate) * up;
         }
     });
     out
@@ -240,15 +237,16 @@ fn gated(gate: &Panels, up: &Panels) -> Panels {
 
 /// Returns the gradients of gate and up from that of [`gated`].
 fn gated_backward(gate: &Panels, up: &Panels, mut back: Panels) -> (Panels, Panels) {
-    let mut up_back = gate.clone();
+    let mut up_back = gate.like(gate.features());
     let len = gate.panel_len();
     let pairs = back.data_mut().par_chunks_mut(len).zip(up_back.data_mut().par_chunks_mut(len));
-    pairs.zip(up.data().par_chunks(len)).for_each(|((back, up_back), up)| {
-        for ((back, gate), up) in back.iter_mut().zip(up_back).zip(up) {
+    let inputs = gate.data().par_chunks(len).zip(up.data().par_chunks(len));
+    pairs.zip(inputs).for_each(|((back, up_back), (gate, up))| {
+        for ((back, up_back), (gate, up)) in back.iter_mut().zip(up_back).zip(gate.iter().zip(up)) {
             let share = sigmoid(*gate);
-            let silu = *gate * share;
-            let slope = share * (1.0 + *gate * (1.0 - share));
-            *gate = *back * silu;
+            let silu = gate * share;
+            let slope = share * (1.0 + gate * (1.0 - share));
+            *up_back = *back * silu;
             *back = *back * up * slope;
         }
     });

@@ -22,10 +22,10 @@ pub(super) struct Objective {
 /// Returns the summed negative log-likelihood of `targets`, smoothed as `objective` says, and, where there is one, the
 /// gradient of its `weight` times it with respect to `x`, whose tokens are as many as the targets.
 pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option<Objective>) -> (f64, Panels) {
-    let mut back = Panels::zeros(if objective.is_some() { x.features() } else { 1 }, targets.len());
+    let mut back = x.like(if objective.is_some() { x.features() } else { 1 });
     let (x_len, back_len) = (x.panel_len(), back.panel_len());
     let logits_len = head.rows() * LANES;
-    let mut logits = Numbers::zeros(logits_len * CHUNK_PANELS.min(x.panels()));
+    let mut logits = Numbers::unset(x.workspace(), logits_len * CHUNK_PANELS.min(x.panels()));
     let mut losses = vec![0.0; targets.len()];
     let chunks = x.data().chunks(x_len * CHUNK_PANELS).zip(back.data_mut().chunks_mut(back_len * CHUNK_PANELS));
     let answers = targets.chunks(LANES * CHUNK_PANELS).zip(losses.chunks_mut(LANES * CHUNK_PANELS));
@@ -60,7 +60,7 @@ pub(super) fn each_logits<E>(
     mut each: impl FnMut(usize, &[f32]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (x_len, logits_len) = (x.panel_len(), head.rows() * LANES);
-    let mut logits = Numbers::zeros(logits_len * CHUNK_PANELS.min(x.panels()));
+    let mut logits = Numbers::unset(x.workspace(), logits_len * CHUNK_PANELS.min(x.panels()));
     let mut one = vec![0.0; head.rows()];
     for (first, x) in (0..).step_by(CHUNK_PANELS * LANES).zip(x.data().chunks(x_len * CHUNK_PANELS)) {
         let panels = x.len() / x_len;

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Layout, Mode, Operand, Panels, add_outer, multiply};
+use super::super::kernel::{LANES, Layout, Mode, Operand, Panels, Term, add_outer, multiply_all};
 use super::super::lora::{LowRank, Module, random};
 use super::super::weights::Matrix;
 use super::Batch;
@@ -68,24 +68,32 @@ pub(super) fn forward(
     drop: Option<(Dropout, &Batch)>,
 ) -> (Panels, Kept) {
     let frozen = Frozen { weight, removed: low.and_then(|low| low.removed) };
-    let mut out = frozen.apply(x);
-    let Some(low) = low else { return (out, Kept::default()) };
+    let mut out = x.like(weight.rows());
+    let Some(low) = low else {
+        frozen.apply(x, None, &mut out);
+        return (out, Kept::default());
+    };
     let dropped = drop.map(|(dropout, batch)| dropped(x, dropout, batch, low.module));
-    let small = narrowed(&low.pair, dropped.as_ref().unwrap_or(x), low.pair.scale);
+    let small = low.pair.narrowed(dropped.as_ref().unwrap_or(x), low.pair.scale);
+    let added = Some((&low.pair, &small));
     let Some(magnitude) = low.magnitude else {
-        widen(&low.pair, &small, &mut out);
+        frozen.apply(x, added, &mut out);
         return (out, Kept { small, plain: None });
     };
-    let mut plain = match &dropped {
-        None => std::mem::replace(&mut out, Panels::zeros(weight.rows(), x.panels() * LANES)),
-        Some(dropped) => {
-            let through = frozen.apply(dropped);
-            add_scaled(&mut out, &through, |_| -1.0);
-            through
+    let mut plain = x.like(weight.rows());
+    match &dropped {
+        None => {
+            frozen.apply(x, added, &mut plain);
+            write_scaled(&mut out, &plain, |feature| magnitude.factor(feature));
         }
-    };
-    widen(&low.pair, &small, &mut plain);
-    add_scaled(&mut out, &plain, |feature| magnitude.factor(feature));
+        Some(dropped) => {
+            frozen.apply(x, None, &mut out);
+            frozen.apply(dropped, None, &mut plain);
+            add_scaled(&mut out, &plain, |_| -1.0);
+            products(&[summand(low.pair.rows_of_b(0, weight.rows()), &small)], &mut plain, 0, Mode::Sum);
+            add_scaled(&mut out, &plain, |feature| magnitude.factor(feature));
+        }
+    }
     (out, Kept { small, plain: Some(plain) })
 }
 
@@ -104,35 +112,33 @@ impl Backward<'_> {
     /// Adds the adapter's gradient to `gradient` and writes or adds that of the input to `input`.
     pub(super) fn run(&self, back: &Panels, input: &mut Panels, mode: Mode, gradient: &mut [f32]) {
         let frozen = Frozen { weight: self.weight, removed: self.low.as_ref().and_then(|(low, _)| low.removed) };
-        let Some((low, module)) = &self.low else { return frozen.back(back, input, mode) };
+        let Some((low, module)) = &self.low else { return frozen.back(back, None, input, mode) };
         let scaled = low.magnitude.map(|magnitude| {
-            let mut scaled = Panels::zeros(back.features(), back.panels() * LANES);
-            add_scaled(&mut scaled, back, |feature| magnitude.factor(feature));
+            let mut scaled = back.like(back.features());
+            write_scaled(&mut scaled, back, |feature| magnitude.factor(feature));
             scaled
         });
         let wide = scaled.as_ref().unwrap_or(back);
-        // Where nothing is dropped, the frozen weight and the addition are given the same.
-        frozen.back(if self.drop.is_none() { wide } else { back }, input, mode);
         add_outer(wide, &self.kept.small, Layout::WideByNarrow, &mut gradient[module.b()]);
-        let mut small_back = Panels::zeros(low.pair.rank, back.panels() * LANES);
-        let transposed_b = Operand::transposed(low.pair.b, back.features(), low.pair.rank);
-        product(transposed_b, wide, &mut small_back, (0, 0), Mode::Fresh);
-        scale(&mut small_back, low.pair.scale);
-        let inputs = self.x.features();
-        let transposed_a = Operand::transposed(low.pair.a, low.pair.rank, inputs);
+        let small_back = low.pair.narrowed_back(wide, low.pair.scale);
+        let added = Some((&low.pair, &small_back));
         match self.drop {
             None => {
                 add_outer(self.x, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
-                product(transposed_a, &small_back, input, (0, 0), Mode::Sum);
+                // Where nothing is dropped, the frozen weight and the addition are given the same.
+                frozen.back(wide, added, input, mode);
             }
             Some((dropout, batch)) => {
+                frozen.back(back, None, input, mode);
                 let kept = dropped(self.x, dropout, batch, low.module);
                 add_outer(&kept, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
-                let mut through = Panels::zeros(inputs, back.panels() * LANES);
-                product(transposed_a, &small_back, &mut through, (0, 0), Mode::Fresh);
-                if let Some(mut rest) = scaled {
-                    add_scaled(&mut rest, back, |_| -1.0);
-                    frozen.back(&rest, &mut through, Mode::Sum);
+                let mut through = back.like(self.x.features());
+                match scaled {
+                    None => products(&[low.pair.summand_back(&small_back)], &mut through, 0, Mode::Fresh),
+                    Some(mut rest) => {
+                        add_scaled(&mut rest, back, |_| -1.0);
+                        frozen.back(&rest, added, &mut through, Mode::Fresh);
+                    }
                 }
                 input.add(&dropped(&through, dropout, batch, low.module));
             }
@@ -150,44 +156,60 @@ struct Frozen<'a> {
 }
 
 impl Frozen<'_> {
-    /// Returns `F x`.
-    fn apply(&self, x: &Panels) -> Panels {
-        let mut out = Panels::zeros(self.weight.rows(), x.panels() * LANES);
-        self.weight.for_each_tile(|tile| product(tile.operand(), x, &mut out, (0, tile.first_row), Mode::Fresh));
-        if let Some(removed) = &self.removed {
-            widen(removed, &narrowed(removed, x, -removed.scale), &mut out);
-        }
-        out
-    }
-
-    /// Writes or adds `Fᵀ back` to `input`.
-    fn back(&self, back: &Panels, input: &mut Panels, mode: Mode) {
+    /// Writes `F x` to `out`, and what a small product adds: `B small`.
+    fn apply(&self, x: &Panels, added: Option<(&LowRank<'_>, &Panels)>, out: &mut Panels) {
+        let removed = self.removed.as_ref().map(|removed| (removed, removed.narrowed(x, -removed.scale)));
         self.weight.for_each_tile(|tile| {
-            let mode = if tile.first_row == 0 { mode } else { Mode::Sum };
-            product(tile.transposed(), back, input, (tile.first_row, 0), mode);
+            let operand = tile.operand();
+            let small = removed.iter().map(|(pair, small)| (*pair, small)).chain(added);
+            let small = small.map(|(pair, small)| summand(pair.rows_of_b(tile.first_row, operand.rows), small));
+            let terms: Vec<Summand<'_>> = std::iter::once(summand(operand, x)).chain(small).collect();
+            products(&terms, out, tile.first_row, Mode::Fresh);
         });
-        if let Some(removed) = &self.removed {
-            let mut small = Panels::zeros(removed.rank, back.panels() * LANES);
-            let transposed_b = Operand::transposed(removed.b, back.features(), removed.rank);
-            product(transposed_b, back, &mut small, (0, 0), Mode::Fresh);
-            scale(&mut small, -removed.scale);
-            let transposed_a = Operand::transposed(removed.a, removed.rank, self.weight.columns());
-            product(transposed_a, &small, input, (0, 0), Mode::Sum);
-        }
+    }
+
+    /// Writes or adds `Fᵀ back` to `input`, and what a small product adds: `Aᵀ small`.
+    fn back(&self, back: &Panels, added: Option<(&LowRank<'_>, &Panels)>, input: &mut Panels, mode: Mode) {
+        let removed = self.removed.as_ref().map(|removed| (removed, removed.narrowed_back(back, -removed.scale)));
+        self.weight.for_each_tile(|tile| {
+            let operand = tile.transposed();
+            let is_last = tile.first_row + operand.columns == self.weight.rows();
+            let small = removed.iter().map(|(pair, small)| (*pair, small)).chain(added).filter(|_| is_last);
+            let small = small.map(|(pair, small)| pair.summand_back(small));
+            let first = Summand { a: operand, x: back, from: tile.first_row };
+            let terms: Vec<Summand<'_>> = std::iter::once(first).chain(small).collect();
+            products(&terms, input, 0, if tile.first_row == 0 { mode } else { Mode::Sum });
+        });
     }
 }
 
-/// Returns `scale · A x`.
-fn narrowed(pair: &LowRank<'_>, x: &Panels, factor: f32) -> Panels {
-    let mut small = Panels::zeros(pair.rank, x.panels() * LANES);
-    product(Operand::by_rows(pair.a, pair.rank, x.features()), x, &mut small, (0, 0), Mode::Fresh);
-    scale(&mut small, factor);
-    small
-}
+impl LowRank<'_> {
+    /// Returns some rows of `B`.
+    fn rows_of_b(&self, first: usize, rows: usize) -> Operand<'_> {
+        Operand::by_rows(&self.b[first * self.rank..][..rows * self.rank], rows, self.rank)
+    }
 
-/// Adds `B small` to `out`.
-fn widen(pair: &LowRank<'_>, small: &Panels, out: &mut Panels) {
-    product(Operand::by_rows(pair.b, out.features(), pair.rank), small, out, (0, 0), Mode::Sum);
+    /// Returns `factor · A x`.
+    fn narrowed(&self, x: &Panels, factor: f32) -> Panels {
+        self.small(Operand::by_rows(self.a, self.rank, x.features()), x, factor)
+    }
+
+    /// Returns `factor · Bᵀ back`.
+    fn narrowed_back(&self, back: &Panels, factor: f32) -> Panels {
+        self.small(Operand::transposed(self.b, back.features(), self.rank), back, factor)
+    }
+
+    fn small(&self, a: Operand<'_>, x: &Panels, factor: f32) -> Panels {
+        let mut small = x.like(self.rank);
+        products(&[summand(a, x)], &mut small, 0, Mode::Fresh);
+        scale(&mut small, factor);
+        small
+    }
+
+    /// Returns the factors of `Aᵀ small`.
+    fn summand_back<'a>(&'a self, small: &'a Panels) -> Summand<'a> {
+        summand(Operand::transposed(self.a, self.rank, self.a.len() / self.rank), small)
+    }
 }
 
 fn scale(x: &mut Panels, factor: f32) {
@@ -198,13 +220,27 @@ fn scale(x: &mut Panels, factor: f32) {
 
 /// Adds `x` to `out`, each feature times its factor.
 fn add_scaled(out: &mut Panels, x: &Panels, factor: impl Fn(usize) -> f32 + Sync) {
+    each_feature(out, x, factor, |out, factor, x| factor.mul_add(x, out));
+}
+
+/// Writes `x` to `out`, each feature times its factor.
+fn write_scaled(out: &mut Panels, x: &Panels, factor: impl Fn(usize) -> f32 + Sync) {
+    each_feature(out, x, factor, |_, factor, x| factor * x);
+}
+
+fn each_feature(
+    out: &mut Panels,
+    x: &Panels,
+    factor: impl Fn(usize) -> f32 + Sync,
+    number: impl Fn(f32, f32, f32) -> f32 + Sync,
+) {
     let len = x.panel_len();
     out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len)).for_each(|(out, x)| {
         let features = out.as_chunks_mut::<LANES>().0.iter_mut().zip(x.as_chunks::<LANES>().0);
         for (feature, (out, x)) in features.enumerate() {
             let factor = factor(feature);
             for (out, x) in out.iter_mut().zip(x) {
-                *out = factor.mul_add(*x, *out);
+                *out = number(*out, factor, *x);
             }
         }
     });
@@ -234,12 +270,28 @@ fn add_products(left: &Panels, right: &Panels, divisors: &[f32], out: &mut [f32]
     });
 }
 
-/// Multiplies, the panels shared among the threads. `from` and `to` are the first features that are read and written.
-pub(super) fn product(a: Operand<'_>, x: &Panels, out: &mut Panels, (from, to): (usize, usize), mode: Mode) {
-    let (x_len, out_len) = (x.panel_len(), out.panel_len());
+/// A matrix, the panels that it is multiplied with, and the first of their features that is read.
+pub(super) struct Summand<'a> {
+    pub(super) a: Operand<'a>,
+    pub(super) x: &'a Panels,
+    pub(super) from: usize,
+}
+
+/// Returns a matrix with all features of panels.
+pub(super) fn summand<'a>(a: Operand<'a>, x: &'a Panels) -> Summand<'a> {
+    Summand { a, x, from: 0 }
+}
+
+/// Writes or adds the sum of products to the features of `out` from `to` on, the panels shared among the threads.
+pub(super) fn products(terms: &[Summand<'_>], out: &mut Panels, to: usize, mode: Mode) {
+    let out_len = out.panel_len();
     let group = group(out.panels());
-    out.data_mut().par_chunks_mut(group * out_len).zip(x.data().par_chunks(group * x_len)).for_each(|(out, x)| {
-        multiply(a, (&x[from * LANES..], x_len), (&mut out[to * LANES..], out_len), mode);
+    out.data_mut().par_chunks_mut(group * out_len).enumerate().for_each(|(index, out)| {
+        let terms = terms.iter().map(|Summand { a, x, from }| {
+            let x_stride = x.panel_len();
+            Term { a: *a, x: &x.data()[index * group * x_stride + from * LANES..], x_stride }
+        });
+        multiply_all(&terms.collect::<Vec<_>>(), (&mut out[to * LANES..], out_len), mode);
     });
 }
 

@@ -17,7 +17,7 @@ mod rope;
 mod work;
 
 use super::config::ModelConfig;
-use super::kernel::Panels;
+use super::kernel::{Panels, Workspace};
 use super::lora::{Adapter, Module, Projection, row_norms};
 use super::weights::{Base, Matrix, Storage};
 use super::{ModelError, Result};
@@ -51,6 +51,8 @@ pub struct Transformer {
     head: Option<Matrix>,
     epsilon: f32,
     frequencies: Vec<f64>,
+    /// What intermediate results take their memory from.
+    workspace: Workspace,
 }
 
 impl Transformer {
@@ -80,6 +82,7 @@ impl Transformer {
             head,
             epsilon: config.rms_epsilon,
             frequencies: config.rope_frequencies.clone(),
+            workspace: Workspace::default(),
         })
     }
 
@@ -135,8 +138,8 @@ impl Transformer {
         let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
         let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
         let (loss, last_gradient) = head::loss(self.head(), &last, targets, Some(objective));
-        let mut back =
-            norm::backward(&gathered, &last_gradient, &self.norm, &scales).scatter(positions, batch.tokens());
+        let gathered_back = norm::backward(&gathered, &last_gradient, &self.norm, &scales, None);
+        let mut back = gathered_back.scatter(positions, batch.tokens());
         for block in self.blocks.iter().rev() {
             let state = match states.pop() {
                 None => break,
@@ -210,7 +213,7 @@ impl Transformer {
     }
 
     fn embed(&self, batch: &Batch, noise: Option<Noise>) -> Result<Panels> {
-        let mut x = Panels::zeros(self.embedding.columns(), batch.tokens());
+        let mut x = Panels::zeros_in(&self.workspace, self.embedding.columns(), batch.tokens());
         for (token, id) in batch.ids().iter().enumerate() {
             let row = *id as usize;
             if row >= self.embedding.rows() {

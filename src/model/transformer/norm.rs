@@ -8,13 +8,14 @@ use super::super::kernel::{LANES, Panels};
 
 /// Returns `x · w / √(mean(x²) + ε)` by tokens, and the factor `1 / √(…)` of each token, heads one after the other.
 pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<[f32; LANES]>) {
-    let mut out = x.clone();
+    let mut out = x.like(x.features());
     let len = weight.len() * LANES;
     let mut scales = vec![[0.0; LANES]; x.data().len() / len];
-    out.data_mut().par_chunks_mut(len).zip(&mut scales).for_each(|(out, scales)| {
-        let features = out.as_chunks_mut::<LANES>().0;
+    let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len));
+    parts.zip(&mut scales).for_each(|((out, x), scales)| {
+        let x = x.as_chunks::<LANES>().0;
         let mut squares = [0.0_f32; LANES];
-        for feature in features.iter() {
+        for feature in x {
             for (sum, value) in squares.iter_mut().zip(feature) {
                 *sum = value.mul_add(*value, *sum);
             }
@@ -22,50 +23,62 @@ pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<
         for (scale, sum) in scales.iter_mut().zip(squares) {
             *scale = 1.0 / (sum / weight.len() as f32 + epsilon).sqrt();
         }
-        for (feature, weight) in features.iter_mut().zip(weight) {
-            for (value, scale) in feature.iter_mut().zip(scales.iter()) {
-                *value = *value * *scale * weight;
-            }
-        }
+        write_scaled(x, weight, scales, out);
     });
     (out, scales)
 }
 
 /// Returns what [`forward`] returned, from its factors.
 pub(super) fn scaled(x: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Panels {
-    let mut out = x.clone();
+    let mut out = x.like(x.features());
     let len = weight.len() * LANES;
-    out.data_mut().par_chunks_mut(len).zip(scales).for_each(|(out, scales)| {
-        for (feature, weight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(weight) {
-            for (value, scale) in feature.iter_mut().zip(scales) {
-                *value = *value * *scale * weight;
-            }
-        }
-    });
+    let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len));
+    parts.zip(scales).for_each(|((out, x), scales)| write_scaled(x.as_chunks::<LANES>().0, weight, scales, out));
     out
 }
 
-/// Returns the gradient with respect to `x` from that with respect to the output.
+fn write_scaled(x: &[[f32; LANES]], weight: &[f32], scales: &[f32; LANES], out: &mut [f32]) {
+    for ((out, x), weight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(x).zip(weight) {
+        for ((out, x), scale) in out.iter_mut().zip(x).zip(scales) {
+            *out = x * scale * weight;
+        }
+    }
+}
+
+/// Returns the gradient with respect to `x` from that with respect to the output, and what else flows back to `x`: past
+/// the normalisation.
 ///
 /// With `g = back · w` and `r = 1 / √(mean(x²) + ε)` it is `r · g − x · r³ · mean(g · x)`.
-pub(super) fn backward(x: &Panels, back: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Panels {
-    let mut out = back.clone();
+pub(super) fn backward(
+    x: &Panels,
+    back: &Panels,
+    weight: &[f32],
+    scales: &[[f32; LANES]],
+    past: Option<&Panels>,
+) -> Panels {
+    let mut out = x.like(x.features());
     let len = weight.len() * LANES;
-    out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len)).zip(scales).for_each(|((out, x), scales)| {
-        let (out, x) = (out.as_chunks_mut::<LANES>().0, x.as_chunks::<LANES>().0);
+    let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len)).zip(back.data().par_chunks(len));
+    parts.zip(scales).enumerate().for_each(|(part, (((out, x), back), scales))| {
+        let (x, back) = (x.as_chunks::<LANES>().0, back.as_chunks::<LANES>().0);
+        let out = out.as_chunks_mut::<LANES>().0;
         let mut dots = [0.0_f32; LANES];
-        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-            for ((out, x), dot) in out.iter_mut().zip(x).zip(&mut dots) {
-                *out *= weight;
-                *dot = out.mul_add(*x, *dot);
+        for ((back, x), weight) in back.iter().zip(x).zip(weight) {
+            for ((back, x), dot) in back.iter().zip(x).zip(&mut dots) {
+                *dot = (back * weight).mul_add(*x, *dot);
             }
         }
         for (dot, scale) in dots.iter_mut().zip(scales) {
             *dot = *dot / weight.len() as f32 * scale * scale;
         }
-        for (out, x) in out.iter_mut().zip(x) {
-            for (((out, x), dot), scale) in out.iter_mut().zip(x).zip(&dots).zip(scales) {
-                *out = scale * (*out - x * dot);
+        for (((out, back), x), weight) in out.iter_mut().zip(back).zip(x).zip(weight) {
+            for ((((out, back), x), dot), scale) in out.iter_mut().zip(back).zip(x).zip(&dots).zip(scales) {
+                *out = scale * (back * weight - x * dot);
+            }
+        }
+        if let Some(past) = past {
+            for (out, past) in out.as_flattened_mut().iter_mut().zip(&past.data()[part * len..]) {
+                *out += past;
             }
         }
     });

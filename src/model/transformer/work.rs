@@ -3,7 +3,7 @@
 use super::super::kernel::{LANES, Mode, Panels};
 use super::super::lora::Adapter;
 use super::super::weights::Matrix;
-use super::linear::product;
+use super::linear::{Summand, products, summand};
 use super::{Activations, Batch, Transformer};
 
 impl Transformer {
@@ -52,10 +52,10 @@ fn there_and_back(matrix: &Matrix, tokens: usize) -> f64 {
     x.data_mut().fill(0.5);
     let mut out = Panels::zeros(matrix.rows(), part);
     for _ in 0..tokens.div_ceil(part.max(1)) {
-        matrix.for_each_tile(|tile| product(tile.operand(), &x, &mut out, (0, tile.first_row), Mode::Fresh));
+        matrix.for_each_tile(|tile| products(&[summand(tile.operand(), &x)], &mut out, tile.first_row, Mode::Fresh));
         matrix.for_each_tile(|tile| {
             let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
-            product(tile.transposed(), &out, &mut x, (tile.first_row, 0), mode);
+            products(&[Summand { a: tile.transposed(), x: &out, from: tile.first_row }], &mut x, 0, mode);
         });
         x.data_mut().fill(0.5);
     }

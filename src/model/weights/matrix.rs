@@ -3,7 +3,7 @@
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band};
+use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band, zeros};
 use super::blocks::{byte_len, decode};
 
 /// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
@@ -83,7 +83,7 @@ impl Matrix {
         matrix.data = if storage == Storage::AsStored && dtype != GgmlDType::F32 {
             Data::Stored { dtype, bytes: bytes.to_vec() }
         } else {
-            let mut data = vec![0.0; bands_len(rows, columns)];
+            let mut data = zeros(bands_len(rows, columns));
             matrix.decode_bands(dtype, bytes, &mut data);
             Data::Dense(data)
         };
@@ -107,7 +107,7 @@ impl Matrix {
             Data::Dense(data) => each(Tile { first_row: 0, rows, columns, data }),
             Data::Stored { dtype, bytes } => {
                 let tile_rows = (DECODED / columns / BAND).max(1) * BAND;
-                let mut decoded = vec![0.0; bands_len(tile_rows.min(rows), columns)];
+                let mut decoded = zeros(bands_len(tile_rows.min(rows), columns));
                 for first_row in (0..rows).step_by(tile_rows) {
                     let rows = tile_rows.min(rows - first_row);
                     let bytes = &bytes[first_row * byte_len(*dtype, columns)..][..rows * byte_len(*dtype, columns)];

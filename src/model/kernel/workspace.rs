@@ -1,0 +1,98 @@
+//! Memory of intermediate results that is used again.
+//!
+//! Fresh memory is dear: the system clears each of its pages at the first touch, and takes them back when they are freed.
+//! What a block leaves behind serves the next one, whose intermediate results are of the same sizes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::pages;
+
+/// Fewer numbers than this are left to the allocator, which keeps small pieces by itself.
+const SMALL: usize = 1 << 12;
+/// What is taken may be larger than what was asked for by one part of so many.
+const SLACK: usize = 8;
+
+/// Numbers that were given back and wait to be taken again. In use and waiting, they never take more than the most that
+/// was in use at once.
+#[derive(Clone, Debug, Default)]
+pub(in crate::model) struct Workspace(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// What waits, the longest wait first.
+    free: Vec<Vec<f32>>,
+    /// Numbers of all that waits.
+    waiting: usize,
+    used: usize,
+    /// The most that was ever used at once.
+    most: usize,
+}
+
+impl Workspace {
+    /// Returns at least `len` numbers, and whether they are zeros; what others are is of no meaning.
+    pub(super) fn take(&self, len: usize) -> (Vec<f32>, bool) {
+        if len < SMALL {
+            return (vec![0.0; len], true);
+        }
+        let mut kept = self.lock();
+        let fits = |numbers: &[f32]| (len..=len + len / SLACK).contains(&numbers.len());
+        let waiting = kept.free.iter().enumerate().filter(|(_, numbers)| fits(numbers));
+        if let Some((place, _)) = waiting.min_by_key(|(_, numbers)| numbers.len()) {
+            let numbers = kept.free.remove(place);
+            kept.waiting -= numbers.len();
+            kept.use_more(numbers.len());
+            return (numbers, false);
+        }
+        kept.use_more(len);
+        while kept.used + kept.waiting > kept.most && !kept.free.is_empty() {
+            kept.waiting -= kept.free.remove(0).len();
+        }
+        (pages::zeros(len), true)
+    }
+
+    /// Takes back what [`Workspace::take`] returned.
+    pub(super) fn give(&self, numbers: Vec<f32>) {
+        if numbers.len() >= SMALL {
+            let mut kept = self.lock();
+            kept.used -= numbers.len();
+            kept.waiting += numbers.len();
+            kept.free.push(numbers);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn use_more(&mut self, numbers: usize) {
+        self.used += numbers;
+        self.most = self.most.max(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_back_is_taken_again_and_never_more_is_kept_than_was_used_at_once() {
+        let workspace = Workspace::default();
+        let (mut first, fresh) = workspace.take(10_000);
+        assert!(fresh && first.iter().all(|number| *number == 0.0));
+        first[0] = 1.0;
+        workspace.give(first);
+        let (again, fresh) = workspace.take(9_000);
+        assert!(!fresh && again.len() == 10_000, "a little more than was asked for");
+        workspace.give(again);
+        let (other, fresh) = workspace.take(5_000);
+        assert!(fresh, "of another size");
+        assert_eq!(workspace.lock().waiting, 0, "15,000 would be more than there ever were");
+        let (more, _) = workspace.take(10_000);
+        workspace.give(other);
+        workspace.give(more);
+        let kept = workspace.lock();
+        assert_eq!((kept.used, kept.waiting, kept.most), (0, 15_000, 15_000));
+    }
+}
