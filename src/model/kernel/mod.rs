@@ -2,8 +2,9 @@
 //!
 //! Activations lie in [`Panels`]: sixteen tokens side by side, feature after feature. A matrix product then broadcasts
 //! the weight and multiplies sixteen tokens at once. Frozen weights lie in bands of [`BAND`] rows, an order that serves
-//! both directions, and are never packed. Each output number is one chain of fused multiply-adds in the order of the
-//! features, on every instruction set, whatever the number of threads: that is why results agree bit for bit.
+//! both directions, and are never packed. Each output number is the sum of chains of fused multiply-adds over
+//! [`DEPTH_BLOCK`] features each, in their order, on every instruction set, whatever the number of threads: that is why
+//! results agree bit for bit.
 
 mod math;
 mod numbers;
@@ -22,7 +23,7 @@ pub(super) use numbers::Numbers;
 pub(super) use operand::to_bands;
 pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, write_band};
 pub(super) use outer::{Layout, add_outer};
-pub(super) use pages::zeros;
+pub(super) use pages::Pages;
 pub(super) use panels::{LANES, Panels};
-pub(super) use product::{Mode, Term, multiply, multiply_all};
+pub(super) use product::{DEPTH_BLOCK, Mode, Term, multiply, multiply_all};
 pub(super) use workspace::Workspace;

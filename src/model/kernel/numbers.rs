@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use rayon::prelude::*;
 
-use super::{LANES, Workspace};
+use super::{LANES, Pages, Workspace};
 
 /// Bytes of a cache line, and of the widest vector.
 const LINE: usize = 64;
@@ -15,7 +15,7 @@ const TASK: usize = 1 << 16;
 /// would cost every load of a product twice. They go back to their workspace.
 #[derive(Debug, Default)]
 pub(in crate::model) struct Numbers {
-    data: Vec<f32>,
+    data: Pages,
     start: usize,
     len: usize,
     workspace: Workspace,

@@ -18,7 +18,7 @@ pub(in crate::model) enum Layout {
 
 /// Adds the products of all features of `wide` with all of `narrow`, summed over the tokens, to `out`.
 ///
-/// The narrow side is turned so that its features lie side by side; each number is then one chain of fused
+/// The narrow side is turned so that its features lie side by side; each number is then a sum of chains of fused
 /// multiply-adds in the order of the tokens.
 pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout, out: &mut [f32]) {
     let (rows, columns) = (wide.features(), narrow.features());

@@ -11,8 +11,9 @@ use super::x86;
 use crate::model::vectors::Vectors;
 
 /// Features that are multiplied before the next rows are taken: two panels of them stay in the first cache, also when
-/// two threads share it. A multiple of [`BAND`], so that a block of a transposed matrix begins with a band.
-const DEPTH_BLOCK: usize = 12 * BAND;
+/// two threads share it. Their products are summed before they are added to the others: over a vocabulary a single
+/// chain would lose two digits. A multiple of [`BAND`], so that a block of a transposed matrix begins with a band.
+pub(in crate::model) const DEPTH_BLOCK: usize = 12 * BAND;
 /// Rows, and columns, of the part of the broadcast matrix that all panels are multiplied with while it stays in the
 /// second cache: half a megabyte. Multiples of [`BAND`].
 const ROW_BLOCK: usize = 8 * BAND;
@@ -42,12 +43,7 @@ pub(in crate::model) struct Term<'a> {
 ///
 /// # Panics
 /// When the slices are shorter than the shapes say.
-pub(in crate::model) fn multiply(
-    a: Operand<'_>,
-    (x, x_stride): (&[f32], usize),
-    out: (&mut [f32], usize),
-    mode: Mode,
-) {
+pub(in crate::model) fn multiply(a: Operand<'_>, (x, x_stride): (&[f32], usize), out: (&mut [f32], usize), mode: Mode) {
     multiply_all(&[Term { a, x, x_stride }], out, mode);
 }
 
@@ -182,14 +178,16 @@ mod portable {
             let x = x[panel * x_stride..].as_chunks::<LANES>().0;
             let out = out[panel * out_stride..].as_chunks_mut::<LANES>().0;
             for (row, out) in out.iter_mut().enumerate().take(block.rows) {
-                let mut sums = if block.fresh { [0.0; LANES] } else { *out };
+                let mut sums = [0.0; LANES];
                 for (column, x) in x[..block.depth].iter().enumerate() {
                     let weight = block.a[block.strides.place(row, column)];
                     for (sum, x) in sums.iter_mut().zip(x) {
                         *sum = weight.mul_add(*x, *sum);
                     }
                 }
-                *out = sums;
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = if block.fresh { sum } else { *out + sum };
+                }
             }
         }
     }
@@ -241,8 +239,11 @@ mod tests {
         let (rows, panels) = (40, 3);
         let (wide, narrow) = (numbers(rows * 1_500, 1), numbers(rows * 16, 2));
         let (x, small) = (numbers(panels * 1_500 * LANES, 3), numbers(panels * 16 * LANES, 4));
-        let terms = [(&wide, &x, 1_500), (&narrow, &small, 16)]
-            .map(|(a, x, columns)| Term { a: Operand::by_rows(a, rows, columns), x, x_stride: columns * LANES });
+        let terms = [(&wide, &x, 1_500), (&narrow, &small, 16)].map(|(a, x, columns)| Term {
+            a: Operand::by_rows(a, rows, columns),
+            x,
+            x_stride: columns * LANES,
+        });
         let stride = rows * LANES;
         for mode in [Mode::Fresh, Mode::Sum] {
             let mut together = vec![1.0; panels * stride];

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::pages;
+use super::Pages;
 
 /// Fewer numbers than this are left to the allocator, which keeps small pieces by itself.
 const SMALL: usize = 1 << 12;
@@ -20,7 +20,7 @@ pub(in crate::model) struct Workspace(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     /// What waits, the longest wait first.
-    free: Vec<Vec<f32>>,
+    free: Vec<Pages>,
     /// Numbers of all that waits.
     waiting: usize,
     used: usize,
@@ -30,9 +30,9 @@ struct Kept {
 
 impl Workspace {
     /// Returns at least `len` numbers, and whether they are zeros; what others are is of no meaning.
-    pub(super) fn take(&self, len: usize) -> (Vec<f32>, bool) {
+    pub(super) fn take(&self, len: usize) -> (Pages, bool) {
         if len < SMALL {
-            return (vec![0.0; len], true);
+            return (Pages::zeros(len), true);
         }
         let mut kept = self.lock();
         let fits = |numbers: &[f32]| (len..=len + len / SLACK).contains(&numbers.len());
@@ -47,11 +47,11 @@ impl Workspace {
         while kept.used + kept.waiting > kept.most && !kept.free.is_empty() {
             kept.waiting -= kept.free.remove(0).len();
         }
-        (pages::zeros(len), true)
+        (Pages::zeros(len), true)
     }
 
     /// Takes back what [`Workspace::take`] returned.
-    pub(super) fn give(&self, numbers: Vec<f32>) {
+    pub(super) fn give(&self, numbers: Pages) {
         if numbers.len() >= SMALL {
             let mut kept = self.lock();
             kept.used -= numbers.len();

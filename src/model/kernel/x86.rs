@@ -7,8 +7,9 @@
 #![expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
 
 use std::arch::x86_64::{
-    _MM_HINT_T0, _mm_prefetch, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
-    _mm256_storeu_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    _MM_HINT_T0, _mm_prefetch, _mm256_add_ps, _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
+    _mm256_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_storeu_ps,
 };
 
 use super::LANES;
@@ -41,7 +42,7 @@ impl Place {
 /// Writes the function of a tile: its rows by number, each with the numbers of its vectors.
 macro_rules! tile {
     (
-        $name:ident, $features:literal, $zero:ident, $load:ident, $store:ident, $fma:ident, $broadcast:expr,
+        $name:ident, $features:literal, $zero:ident, $load:ident, $store:ident, $add:ident, $fma:ident, $broadcast:expr,
         $apart:expr, $first:literal: $($vector:literal)+ $(, $row:literal: $($copy:literal)+)*
     ) => {
         #[inline]
@@ -59,10 +60,6 @@ macro_rules! tile {
             // SAFETY: the block has `ROWS` rows from `a` on, `x` has its depth in every vector, `out` its rows.
             unsafe {
                 let mut sums = [[$zero(); VECTORS]; ROWS];
-                if !block.fresh {
-                    $(sums[$first][$vector] = $load(out.wrapping_add($vector * out_apart));)+
-                    $($(sums[$row][$copy] = $load(out.wrapping_add($copy * out_apart + $row * LANES));)+)*
-                }
                 let mut left = block.depth;
                 while left > 0 {
                     let chunk = left.min(block.strides.chunk);
@@ -91,6 +88,16 @@ macro_rules! tile {
                     a = next;
                     left -= chunk;
                 }
+                if !block.fresh {
+                    $(
+                        let before = $load(out.wrapping_add($vector * out_apart));
+                        sums[$first][$vector] = $add(before, sums[$first][$vector]);
+                    )+
+                    $($(
+                        let before = $load(out.wrapping_add($copy * out_apart + $row * LANES));
+                        sums[$row][$copy] = $add(before, sums[$row][$copy]);
+                    )+)*
+                }
                 $($store(out.wrapping_add($vector * out_apart), sums[$first][$vector]);)+
                 $($($store(out.wrapping_add($copy * out_apart + $row * LANES), sums[$row][$copy]);)+)*
             }
@@ -103,7 +110,7 @@ macro_rules! tile {
 macro_rules! avx512_tile {
     ($name:ident, $($rows:tt)+) => {
         tile!(
-            $name, "avx512f", _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
+            $name, "avx512f", _mm512_setzero_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_fmadd_ps,
             |at: *const f32| _mm512_set1_ps(*at), |x, out| (x, out), $($rows)+
         );
     };
@@ -113,7 +120,7 @@ macro_rules! avx512_tile {
 macro_rules! avx2_tile {
     ($name:ident, $($rows:tt)+) => {
         tile!(
-            $name, "avx2,fma", _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+            $name, "avx2,fma", _mm256_setzero_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_fmadd_ps,
             |at: *const f32| _mm256_broadcast_ss(&*at), |_, _| (8, 8), $($rows)+
         );
     };

@@ -3,7 +3,7 @@
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::kernel::{BAND, Operand, bands_len, row_of_bands, write_band, zeros};
+use super::super::kernel::{BAND, DEPTH_BLOCK, Operand, Pages, bands_len, row_of_bands, write_band};
 use super::blocks::{byte_len, decode};
 
 /// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
@@ -29,7 +29,7 @@ pub struct Matrix {
 #[derive(Debug)]
 enum Data {
     /// In bands.
-    Dense(Vec<f32>),
+    Dense(Pages),
     /// By rows.
     Stored { dtype: GgmlDType, bytes: Vec<u8> },
 }
@@ -62,7 +62,7 @@ impl Matrix {
     pub(in crate::model) fn dense(rows: usize, columns: usize, mut data: Vec<f32>) -> Self {
         debug_assert_eq!(data.len(), rows * columns);
         super::super::kernel::to_bands(&mut data, rows, columns);
-        Self { rows, columns, data: Data::Dense(data) }
+        Self { rows, columns, data: Data::Dense(Pages::Heap(data)) }
     }
 
     /// Makes a matrix from the bytes of a file's tensor, each row a whole number of blocks.
@@ -83,7 +83,7 @@ impl Matrix {
         matrix.data = if storage == Storage::AsStored && dtype != GgmlDType::F32 {
             Data::Stored { dtype, bytes: bytes.to_vec() }
         } else {
-            let mut data = zeros(bands_len(rows, columns));
+            let mut data = Pages::zeros(bands_len(rows, columns));
             matrix.decode_bands(dtype, bytes, &mut data);
             Data::Dense(data)
         };
@@ -106,8 +106,9 @@ impl Matrix {
         match &self.data {
             Data::Dense(data) => each(Tile { first_row: 0, rows, columns, data }),
             Data::Stored { dtype, bytes } => {
-                let tile_rows = (DECODED / columns / BAND).max(1) * BAND;
-                let mut decoded = zeros(bands_len(tile_rows.min(rows), columns));
+                // A product sums over as many rows at a time: the tiles change no bit of it.
+                let tile_rows = (DECODED / columns / DEPTH_BLOCK).max(1) * DEPTH_BLOCK;
+                let mut decoded = Pages::zeros(bands_len(tile_rows.min(rows), columns));
                 for first_row in (0..rows).step_by(tile_rows) {
                     let rows = tile_rows.min(rows - first_row);
                     let bytes = &bytes[first_row * byte_len(*dtype, columns)..][..rows * byte_len(*dtype, columns)];

@@ -1,6 +1,5 @@
 //! One measured case, in a process of its own.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -35,8 +34,8 @@ pub(super) fn run(words: &[&str]) -> Value {
             json!({"cores": cores, "fma_flops_per_second": peak::flops_per_second(cores, 50_000_000)})
         }
         ["probe", base, storage] => probe_case(base, kept(storage)),
-        ["windows", base, windows, tokens, storage, mib] => {
-            windows_case(base, windows, tokens.parse().unwrap(), kept(storage), within(mib))
+        ["windows", base, rows, tokens, storage, mib] => {
+            windows_case(base, rows, tokens.parse().unwrap(), kept(storage), within(mib))
         }
         ["rows", base, rows, mib] => rows_case(base, rows, within(mib)),
         ["large", folder] => large_case(folder),
@@ -79,20 +78,12 @@ fn conversation(line: &str) -> Conversation {
     Conversation { turns: turns.collect(), ..Conversation::default() }
 }
 
-/// Writes rows laid end to end as one line: the peer cuts the same windows of 512 tokens from the same file.
-pub(super) fn write_windows(base: &str, rows: &str, path: &str) {
-    let rows = token_rows(&open(base), rows, 64);
+/// Returns windows of so many tokens of rows laid end to end, as the peer cuts them; the first token of a window is
+/// predicted from nothing.
+fn windows(base: &Base, rows: &str, tokens: usize) -> Vec<TokenRow> {
+    let rows = token_rows(base, rows, 64);
     let ids: Vec<u32> = rows.iter().flat_map(|row| row.ids.iter().copied()).collect();
     let trained: Vec<bool> = rows.iter().flat_map(|row| row.trained.iter().copied()).collect();
-    let mut file = fs_err::File::create(Path::new(path)).unwrap();
-    writeln!(file, "{}", json!({"ids": ids, "trained": trained})).unwrap();
-}
-
-/// Returns windows of so many tokens; the first token of a window is predicted from nothing.
-fn windows(path: &str, tokens: usize) -> Vec<TokenRow> {
-    let json: Value = serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
-    let ids: Vec<u32> = serde_json::from_value(json["ids"].clone()).unwrap();
-    let trained: Vec<bool> = serde_json::from_value(json["trained"].clone()).unwrap();
     let chunks = ids.chunks_exact(tokens).zip(trained.chunks_exact(tokens));
     let row = |(ids, trained): (&[u32], &[bool])| {
         let mut row = TokenRow { ids: ids.to_vec(), trained: trained.to_vec() };
@@ -146,16 +137,26 @@ fn status(field: &str) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
+/// Returns the seconds that all threads of this process have computed.
+fn processor_seconds() -> f64 {
+    let text = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in brackets, may have spaces; what follows are the fields from the third on.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: f64 = fields.iter().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }
 
-fn windows_case(base: &str, path: &str, tokens: usize, storage: Storage, activations: Activations) -> Value {
+fn windows_case(base: &str, rows: &str, tokens: usize, storage: Storage, activations: Activations) -> Value {
     let base = open(base);
+    let windows = windows(&base, rows, tokens);
     let model = Transformer::load(&base, storage, |_| ()).unwrap();
     let mut training = Training::new(base.config(), model, activations);
-    let windows = windows(path, tokens);
+    let (begun, computed) = (Instant::now(), processor_seconds());
     let (mut seconds, mut flops, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..STEPS {
         let batch = Batch::new([(step as u64, &windows[step % windows.len()])]);
@@ -167,8 +168,9 @@ fn windows_case(base: &str, path: &str, tokens: usize, storage: Storage, activat
         }
     }
     let step = median(seconds);
+    let cores = (processor_seconds() - computed) / begun.elapsed().as_secs_f64();
     json!({
-        "tokens_per_second": tokens as f64 / step, "median_step_s": step, "flops_per_second": median(flops),
+        "tokens_per_second": tokens as f64 / step, "median_step_s": step, "flops_per_second": median(flops), "cores": cores,
         "peak_rss_mib": status("VmHWM:"), "mapped_mib": status("RssFile:"), "losses": losses,
     })
 }

@@ -5,6 +5,11 @@
 //! and prints `tokens_per_second`, `rows_per_second` and `peak_rss_mib`. Without them the peer's figures are `null`, and a
 //! line names what was left out. Each case runs in a process of its own, so that its peak of memory is its own; cases of
 //! both sides take turns. Prints one JSON object a line; the last one compares.
+//!
+//! One case alone: `cargo bench --bench train -- case CASE`, where CASE is `peak`, `probe BASE.gguf STORAGE`,
+//! `windows BASE.gguf ROWS.jsonl TOKENS STORAGE MIB`, `rows BASE.gguf ROWS.jsonl MIB` or `large FOLDER`. STORAGE is
+//! `dense` or `stored`; MIB is what activations may take. `cores` is how many of them the process had: where others
+//! compute at the same time it is less than there are, and the figures are those of a busy machine.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
@@ -85,16 +90,13 @@ fn main() {
 
 fn compare(base: &str, rows: &str, peer: Option<&Peer<'_>>) {
     let folder = tempfile::tempdir().unwrap();
-    let windows = folder.path().join("windows.jsonl");
-    let windows = windows.to_str().unwrap();
-    case::write_windows(base, rows, windows);
     let peak = own(&["peak"]);
     let probe = own(&["probe", base, "dense"]);
     own(&["probe", base, "stored"]);
     let (mut ours, mut our_rows, mut theirs, mut their_rows) = (vec![], vec![], vec![], vec![]);
     let steps = (STEPS + 2).to_string();
     for _ in 0..ROUNDS {
-        ours.push(own(&["windows", base, windows, "512", "dense", "1000"]));
+        ours.push(own(&["windows", base, rows, "512", "dense", "1000"]));
         if let Some(peer) = peer {
             theirs.push(peer.run(&["--steps", &steps]));
         }
@@ -103,9 +105,9 @@ fn compare(base: &str, rows: &str, peer: Option<&Peer<'_>>) {
     if let Some(peer) = peer {
         their_rows.push(peer.run(&["--padded", "4", "--steps", "5"]));
     }
-    own(&["windows", base, windows, "512", "stored", "150"]);
-    own(&["windows", base, windows, "2048", "dense", "350"]);
-    own(&["windows", base, windows, "2048", "stored", "350"]);
+    own(&["windows", base, rows, "512", "stored", "150"]);
+    own(&["windows", base, rows, "2048", "dense", "350"]);
+    own(&["windows", base, rows, "2048", "stored", "350"]);
     own(&["large", folder.path().to_str().unwrap()]);
     let side = |windows: &[Value], rows: &[Value], mfu: Option<f64>| {
         json!({

@@ -91,7 +91,8 @@ fn a_row_loses_the_same_alone_and_beside_others() {
     let loss = |rows: &[usize]| tiny.model.loss(Some(&tiny.adapter), &tiny.batch(rows.iter().copied())).unwrap();
     let alone: f64 = [0, 1, 2, 3].map(|row| loss(&[row])).iter().sum();
     let together = loss(&[0, 1, 2, 3]);
-    assert!((alone - together).abs() < 1e-9 * alone, "{alone} is not {together}");
+    // Beside others a row's keys are summed in other parts: to rounding it is the same.
+    assert!((alone - together).abs() < 1e-7 * alone, "{alone} is not {together}");
 }
 
 /// Returns a row of the fixture's tokens that begins with `shared` tokens of row 0 and goes on with row `own`.
