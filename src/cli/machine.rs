@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::manifest::RunOptions;
-use crate::node::Grant;
+use crate::node::{Device, Grant};
 
 /// Returns the number of processors that this process may use.
 pub(super) fn processors() -> usize {
@@ -58,7 +58,7 @@ pub(super) fn usable_memory() -> Option<u64> {
 /// Returns what runs get of this machine: what the manifest says, else all of it.
 pub(super) fn grant(options: &RunOptions) -> Grant {
     let threads = options.threads.map_or_else(processors, |threads| threads as usize);
-    Grant { threads, memory: options.memory.or_else(usable_memory) }
+    Grant { threads, memory: options.memory.or_else(usable_memory), device: Device::Cpu }
 }
 
 /// Returns the bytes that this user may still write on the file system of `path`.

@@ -92,7 +92,7 @@ fn run_schema() -> Value {
         "timeout": { "type": "string", "description": "A time with its unit, such as 2h 30m." },
         "threads": count(1),
         "memory": { "type": ["string", "integer"], "description": "A size with its unit, such as 24 GiB, or bytes." },
-        "device": { "type": "string" },
+        "device": { "type": "string", "pattern": "^(cpu|cuda|cuda:[0-9]+)$" },
     });
     let mut all = options.clone();
     all["jobs"] = count(1);

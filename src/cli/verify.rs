@@ -13,6 +13,7 @@ use super::session::Session;
 use super::{CliError, Context, Execute, Exit, error, interrupt};
 use crate::engine::{EngineError, Known, Mode, Rebuild, Rebuilt, Standing, explain, rebuild};
 use crate::graph::NodeIndex;
+use crate::manifest;
 use crate::node::{Cancel, Determinism, FailureClass, Outcome};
 use crate::store::{Artifact, Digest};
 
@@ -85,7 +86,9 @@ fn compare(
     let node = &session.project.graph[index];
     let determinism = session.resolver().kind(node)?.info().determinism;
     let provenance = session.store.action(&known.key).map_err(EngineError::from)?.map(|record| record.provenance);
-    let elsewhere = provenance.map(|provenance| provenance.isa).filter(|isa| isa != std::env::consts::ARCH);
+    // Of a GPU's results nothing is known between two cards.
+    let is_elsewhere = node.run.device.is_some_and(|device| device != manifest::Device::Cpu)
+        || provenance.is_some_and(|built| built.isa != std::env::consts::ARCH || built.device.is_some());
     let output = &mut *context.output;
     let mut outputs = Vec::new();
     for name in names(known.outputs.keys(), outcome.outputs.keys()) {
@@ -109,7 +112,7 @@ fn compare(
         }
     }
     let same = fields.is_empty() && outputs.iter().all(|output| output["same"] == json!(true));
-    let (class, promise) = promise(determinism, elsewhere.as_deref());
+    let (class, promise) = promise(determinism, is_elsewhere);
     output.line(format_args!("`{}` is {class}: {}", node.kind_name, promise.words(same)));
     output.json(&json!({"verify": {
         "node": node.name, "kind": node.kind_name, "determinism": class, "same": same,
@@ -139,12 +142,12 @@ impl Promise {
     }
 }
 
-/// Returns the class' name, and what it promises for a result that was built on `elsewhere`.
-fn promise(determinism: Determinism, elsewhere: Option<&str>) -> (&'static str, Promise) {
-    match (determinism, elsewhere) {
+/// Returns the class' name, and what it promises; less for a result of another instruction set or of a GPU.
+fn promise(determinism: Determinism, is_elsewhere: bool) -> (&'static str, Promise) {
+    match (determinism, is_elsewhere) {
         (Determinism::Exact, _) => ("exact", Promise::SameBytes),
-        (Determinism::ExactPerIsa, None) => ("exact-per-isa", Promise::SameBytes),
-        (Determinism::ExactPerIsa, Some(_)) => ("exact-per-isa", Promise::Nothing),
+        (Determinism::ExactPerIsa, false) => ("exact-per-isa", Promise::SameBytes),
+        (Determinism::ExactPerIsa, true) => ("exact-per-isa", Promise::Nothing),
         (Determinism::Varies, _) => ("varies", Promise::Nothing),
     }
 }

@@ -14,7 +14,7 @@ use super::ready::Ready;
 use super::report::{BuildReport, NodeReport, Outcome};
 use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
-use crate::node::{Cancel, FailureClass, Grant, NodeError, Secrets, Weight};
+use crate::node::{Cancel, Device, FailureClass, Grant, NodeError, Secrets, Weight};
 use crate::store::{Artifact, Digest, Store};
 
 /// How a build runs.
@@ -230,7 +230,7 @@ impl<'a> Builder<'a> {
             cancel: self.options.cancel,
             secrets: self.options.secrets,
             worker: self.options.worker,
-            grant: Grant { threads: self.options.threads, memory: self.options.memory },
+            grant: Grant { threads: self.options.threads, memory: self.options.memory, device: Device::Cpu },
             complained: Arc::clone(&self.complained),
         };
         let begun = self.begun;

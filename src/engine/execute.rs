@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::job::device;
 use super::prepare::Prepared;
 use super::resolve::snapshot_key;
 use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, child, worker};
 use crate::graph::Node;
-use crate::node::{Cancel, Determinism, Event, Events, Grant, Kind, NodeError, Outcome, Secrets, Weight};
+use crate::node::{Cancel, Determinism, Device, Event, Events, Grant, Kind, NodeError, Outcome, Secrets, Weight};
 use crate::store::{ActionRecord, Artifact, Digest, FileLock, Provenance, Store, StoreError};
 
 /// What runs have in common.
@@ -185,6 +186,9 @@ impl Executor<'_> {
             provenance: Provenance {
                 tunesmith: env!("CARGO_PKG_VERSION").to_owned(),
                 isa: std::env::consts::ARCH.to_owned(),
+                device: Some(device(node, kind))
+                    .filter(|device| *device != Device::Cpu)
+                    .map(|gpu| gpu.kind().to_owned()),
                 duration_ms: duration.as_millis() as u64,
                 threads: self.grant.threads,
             },
@@ -229,7 +233,9 @@ impl Executor<'_> {
         if first.outputs != record.outputs {
             let class = match determinism {
                 Determinism::Exact => "the kind promises the same bytes on any machine: please report this",
-                Determinism::ExactPerIsa => "the kind promises the same bytes on one instruction set only",
+                Determinism::ExactPerIsa => {
+                    "the kind promises the same bytes on one instruction set only, and none on a GPU"
+                }
                 Determinism::Varies => "the kind promises nothing else",
             };
             let text =

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::Resolver;
 use super::prepare::Prepared;
 use crate::graph::Node;
-use crate::node::{Grant, JOB_FORMAT, Job, Kind};
+use crate::manifest;
+use crate::node::{Device, Grant, JOB_FORMAT, Job, Kind};
 
 impl Resolver<'_> {
     /// Returns the job of a run on `prepared` inputs, with an empty folder of its own. What the node has no limits for
@@ -27,8 +28,17 @@ impl Resolver<'_> {
             grant: Grant {
                 threads: node.run.threads.unwrap_or(grant.threads),
                 memory: node.run.memory.or(grant.memory),
+                device: device(node, kind),
             },
             outside: kind.is_effect(&prepared.settings).then(|| self.outside(&node.name)),
         }
+    }
+}
+
+/// Returns the device that a node runs on: what the manifest says, for kinds that have a choice.
+pub(super) fn device(node: &Node, kind: &dyn Kind) -> Device {
+    match node.run.device.filter(|_| kind.has_devices()) {
+        Some(manifest::Device::Cuda(index)) => Device::Cuda(usize::from(index)),
+        None | Some(manifest::Device::Cpu) => Device::Cpu,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::execute::Forward;
 use super::{EngineError, Observer, Resolver};
 use crate::graph::{Node, NodeIndex};
-use crate::node::{Cancel, Grant, JOB_FORMAT, Job, NodeError, Outside, Run, Secrets, last_time};
+use crate::node::{Cancel, Device, Grant, JOB_FORMAT, Job, NodeError, Outside, Run, Secrets, last_time};
 use crate::store::Digest;
 
 /// How changes are taken back.
@@ -73,7 +73,7 @@ pub fn roll_back(
         remote: None,
         scratch: scratch.path().to_owned(),
         previous: BTreeMap::new(),
-        grant: Grant { threads: 1, memory: None },
+        grant: Grant { threads: 1, memory: None, device: Device::Cpu },
         outside: Some(resolver.outside(&node.name)),
     };
     let events = Forward { node: &node.name, observer: options.observer };

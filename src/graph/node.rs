@@ -9,7 +9,7 @@ use miette::SourceSpan;
 use serde_json::Value;
 
 use super::catalog::{LocalFiles, Output};
-use crate::manifest::{Family, Refresh};
+use crate::manifest::{Device, Family, Refresh};
 
 /// A node's number in the graph's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,8 +82,8 @@ pub struct RunLimits {
     pub threads: Option<usize>,
     /// Bytes of memory; the engine's choice when absent.
     pub memory: Option<u64>,
-    /// The device; the kind's choice when absent.
-    pub device: Option<String>,
+    /// The device, for kinds that have a choice; the CPU when absent.
+    pub device: Option<Device>,
 }
 
 impl Default for RunLimits {

@@ -7,6 +7,7 @@ use miette::SourceSpan;
 use super::Family;
 use super::error::ManifestError;
 use super::problems::Gathered;
+use super::run::Device;
 use super::value::{Data, Spanned, Table, Value};
 
 /// Where problems go.
@@ -78,6 +79,20 @@ pub(super) fn duration(key: &str, value: &Value, problems: &mut Sink) -> Option<
         Ok(time) if !time.is_zero() => Some(time),
         _ => wrong_value(key, value.span, "not a time above zero", help(), problems),
     }
+}
+
+/// Returns the value as a device: `"cpu"`, `"cuda"` or `"cuda:1"`.
+pub(super) fn device(key: &str, value: &Value, problems: &mut Sink) -> Option<Device> {
+    let help = || Some(format!("write `{key} = \"cpu\"`, `\"cuda\"`, or `\"cuda:1\"` for the second GPU"));
+    let Some(text) = value.as_str() else {
+        return wrong_type(key, value, "a device in a string", help(), problems);
+    };
+    let found = match text {
+        "cpu" => Some(Device::Cpu),
+        "cuda" => Some(Device::Cuda(0)),
+        _ => text.strip_prefix("cuda:").and_then(|number| number.parse().ok()).map(Device::Cuda),
+    };
+    found.or_else(|| wrong_value(key, value.span, "no device has this name", help(), problems))
 }
 
 /// Returns the value as a number of bytes, such as `"24 GiB"` or `8_000_000_000`.

@@ -28,7 +28,7 @@ pub use declaration::{At, Axis, Declaration, Family, Input, Refresh, Selector};
 pub use error::ManifestError;
 pub use overlay::Overlays;
 pub use problems::{Gathered, MOST_KEPT, Others, Problem, Problems};
-pub use run::{CacheSettings, RunOptions, RunSettings};
+pub use run::{CacheSettings, Device, RunOptions, RunSettings};
 pub use section::Section;
 pub(crate) use size::MOST_NODES;
 pub use source::{Position, Sources};

@@ -31,8 +31,17 @@ pub struct RunOptions {
     pub threads: Option<u32>,
     /// Memory of one node, in bytes.
     pub memory: Option<u64>,
-    /// The device, such as `cpu`.
-    pub device: Option<String>,
+    /// The device that trainings compute on.
+    pub device: Option<Device>,
+}
+
+/// A device that trainings compute on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// `cpu`.
+    Cpu,
+    /// `cuda:N`, the NVIDIA GPU with this number; `cuda` is the first, 0.
+    Cuda(u16),
 }
 
 /// `[cache]`
@@ -52,7 +61,7 @@ impl RunOptions {
             timeout: self.timeout.or(general.timeout),
             threads: self.threads.or(general.threads),
             memory: self.memory.or(general.memory),
-            device: self.device.clone().or_else(|| general.device.clone()),
+            device: self.device.or(general.device),
         }
     }
 }
@@ -94,7 +103,7 @@ fn read_option(options: &mut RunOptions, key: &str, value: &super::Value, proble
         "timeout" => options.timeout = field::duration(key, value, problems),
         "threads" => options.threads = field::count(key, value, 1, problems),
         "memory" => options.memory = field::bytes(key, value, problems),
-        "device" => options.device = field::plain_string(key, value, problems).map(|device| device.value),
+        "device" => options.device = field::device(key, value, problems),
         _ => return false,
     }
     true

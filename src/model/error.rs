@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use super::Device;
 use super::gguf::GgufError;
 use super::lora::LoraError;
 use super::safetensors::SafetensorsError;
@@ -232,6 +233,34 @@ pub enum ModelError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lora(#[from] LoraError),
+    /// A device that this program has no code for.
+    #[error("`device` is `{device}`, and this tunesmith was built without the feature `cuda`")]
+    #[diagnostic(
+        code(model::no_cuda),
+        help(
+            "build it with `cargo build --release --features cuda`, which needs CUDA's toolkit, or set `device = \"cpu\"`"
+        )
+    )]
+    NoCuda {
+        /// As the manifest has it.
+        device: Device,
+    },
+    /// A device that fails, or is not there.
+    #[error("`{device}` fails")]
+    #[diagnostic(
+        code(model::device),
+        help(
+            "`nvidia-smi` lists what is there and free; where memory is short, lower `max-tokens`, take a base that is \
+             quantised or smaller, or set `device = \"cpu\"`"
+        )
+    )]
+    Device {
+        /// As the manifest has it.
+        device: Device,
+        /// What it says.
+        #[source]
+        cause: Box<candle_core::Error>,
+    },
     /// The worker threads cannot be started.
     #[error("the threads for training cannot be started")]
     #[diagnostic(code(model::threads), help("the system's limit of processes may be reached: `ulimit -u`"))]

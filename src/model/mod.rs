@@ -13,6 +13,7 @@
 pub mod config;
 #[cfg(feature = "llama")]
 pub mod convert;
+mod device;
 #[cfg(feature = "train")]
 mod error;
 pub mod gguf;
@@ -38,5 +39,6 @@ mod vectors;
 #[cfg(feature = "train")]
 pub mod weights;
 
+pub use device::Device;
 #[cfg(feature = "train")]
 pub use error::{ModelError, Result};

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Cancel, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Outside,
-    Run, Secrets,
+    Cancel, Device, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome,
+    Outside, Run, Secrets,
 };
 use crate::store::{Artifact, Digest, Store};
 
@@ -146,7 +146,7 @@ impl Bench {
             scratch,
             previous: BTreeMap::new(),
             // One thread: llama.cpp spins where threads wait, which starves tests that run beside it.
-            grant: Grant { threads: 1, memory: None },
+            grant: Grant { threads: 1, memory: None, device: Device::Cpu },
             outside: kind.is_effect(settings).then(|| Outside {
                 folder: self.space.path().to_owned(),
                 ledger: format!("deployed//{}", info.name),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::Device;
 use crate::record::Counts;
 use crate::store::{Artifact, Digest};
 
@@ -42,7 +43,7 @@ pub struct Job {
     pub scratch: PathBuf,
     /// The output of the last run of this node, for kinds that go on from it (sources that ask only what is new).
     pub previous: BTreeMap<String, Artifact>,
-    /// What the run may use. It never changes bytes.
+    /// What the run may use. On one instruction set it never changes bytes, but that a GPU gives others than the CPU.
     pub grant: Grant,
     /// Of a node that changes something outside of the project: where that is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +104,9 @@ pub struct Grant {
     pub threads: usize,
     /// Bytes of memory, where a limit is known.
     pub memory: Option<u64>,
+    /// The device; the CPU for kinds that have no choice.
+    #[serde(default)]
+    pub device: Device,
 }
 
 /// What a run gives back.

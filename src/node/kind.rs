@@ -79,7 +79,7 @@ impl Content {
 pub enum Determinism {
     /// The same bytes on any machine.
     Exact,
-    /// The same bytes on the same instruction set: float kernels.
+    /// The same bytes on the same instruction set, where no GPU computes: float kernels.
     ExactPerIsa,
     /// Other bytes each time: judges, the state of a server.
     Varies,
@@ -207,6 +207,11 @@ pub trait Kind: Sync {
 
     /// Returns the settings with every default filled in, or everything that is wrong with them.
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>>;
+
+    /// Returns whether a run can compute on a GPU.
+    fn has_devices(&self) -> bool {
+        false
+    }
 
     /// Returns the names of settings that do not shape the output's bytes and so stay out of the key.
     fn outside_key(&self) -> &'static [&'static str] {

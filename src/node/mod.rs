@@ -27,6 +27,7 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use crate::model::Device;
 pub use checkpoint::Checkpoint;
 pub use error::{FailureClass, NodeError};
 pub use forecast::{Cost, Forecast, Outlook};

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::{
-    Cancel, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Run, Secrets,
+    Cancel, Device, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome, Run,
+    Secrets,
 };
 use crate::record::{Record, RecordSet};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
@@ -77,7 +78,7 @@ impl Bench {
             remote: None,
             scratch: self.folder.path().join("scratch"),
             previous: std::collections::BTreeMap::new(),
-            grant: Grant { threads: 2, memory: None },
+            grant: Grant { threads: 2, memory: None, device: Device::Cpu },
             outside: None,
         };
         let cancel = Cancel::default();

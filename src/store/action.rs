@@ -45,6 +45,9 @@ pub struct Provenance {
     pub tunesmith: String,
     /// Processor architecture and the vector instructions in use.
     pub isa: String,
+    /// The device, where it was not the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Milliseconds.
     pub duration_ms: u64,
     /// Threads granted.

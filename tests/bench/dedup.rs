@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use serde_json::json;
-use tunesmith::node::{self, Cancel, Family, Grant, InputRole, JOB_FORMAT, Job, JobInput, Outcome, Run};
+use tunesmith::node::{self, Cancel, Device, Family, Grant, InputRole, JOB_FORMAT, Job, JobInput, Outcome, Run};
 use tunesmith::record::{Conversation, Record, RecordSet, Role, Turn, write};
 use tunesmith::store::{Artifact, Digest, RecordsRef, Store};
 
@@ -150,7 +150,7 @@ fn run(store: &Store, rows: RecordsRef) -> Outcome {
         remote: None,
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
-        grant: Grant { threads: 2, memory: None },
+        grant: Grant { threads: 2, memory: None, device: Device::Cpu },
         outside: None,
     };
     let cancel = Cancel::default();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tunesmith::node::{self, Cancel, Event, Events, Family, Grant, JOB_FORMAT, Job, Outcome, Run, Secrets};
+use tunesmith::node::{self, Cancel, Device, Event, Events, Family, Grant, JOB_FORMAT, Job, Outcome, Run, Secrets};
 use tunesmith::store::{Artifact, Digest, Store};
 
 use fake_github::{FakeGithub, time};
@@ -99,7 +99,7 @@ fn fetch(
         remote: None,
         scratch: store.root().join("scratch"),
         previous,
-        grant: Grant { threads: 2, memory: None },
+        grant: Grant { threads: 2, memory: None, device: Device::Cpu },
         outside: None,
     };
     let cancel = Cancel::default();

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tunesmith::node::{self, Cancel, Family, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Run};
+use tunesmith::node::{
+    self, Cancel, Device, Family, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Run,
+};
 use tunesmith::store::{Artifact, Digest, Store};
 
 use quiet::Quiet;
@@ -61,7 +63,7 @@ fn run(
         remote: None,
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
-        grant: Grant { threads: 2, memory: None },
+        grant: Grant { threads: 2, memory: None, device: Device::Cpu },
         outside: None,
     };
     let cancel = Cancel::default();

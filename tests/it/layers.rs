@@ -38,8 +38,9 @@ const WORLD: &[(&str, &[&str], &str)] = &[
     (r"\bprocess::exit\b", &["cli", "main"], "only `cli` ends the process"),
 ];
 
-/// Packages in `Cargo.lock`. Raising it is a decision: each package costs build time on every machine.
-const PACKAGES: usize = 404;
+/// Packages in `Cargo.lock`. Raising it is a decision: each package costs build time on every machine. Twelve are built
+/// for the feature `cuda` alone.
+const PACKAGES: usize = 416;
 
 /// Lines of one file in `src`. Tests may be longer: they are a table of what is said about what.
 const LONGEST: usize = 600;

@@ -43,6 +43,25 @@ fn a_plan_forecasts_a_training_once_its_rows_are_there_and_refuses_what_cannot_f
 }
 
 #[test]
+fn a_device_is_in_no_key_and_one_that_cannot_be_used_is_refused_by_name() {
+    let space = project();
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    let on_gpu = format!("{manifest}\n[run.node.expert]\ndevice = \"cuda:999\"\n");
+    write(space.path(), &[("pipeline.toml", &on_gpu)]);
+    tunesmith(space.path(), &["build", "pairs", "model"]).expect(0);
+    let refusals = [&["plan", "expert", "--json"], &["build", "expert", "--json"]];
+    for refused in refusals.map(|arguments| tunesmith(space.path(), arguments).expect(1).out) {
+        let code = if cfg!(feature = "cuda") { "model::device" } else { "model::no_cuda" };
+        assert!(refused.contains(code) && refused.contains("cuda:999"), "{refused}");
+    }
+    write(space.path(), &[("pipeline.toml", &manifest)]);
+    tunesmith(space.path(), &["build", "expert"]).expect(0);
+    // What the CPU trained serves where the manifest names a GPU.
+    write(space.path(), &[("pipeline.toml", &on_gpu)]);
+    assert_eq!(object(&tunesmith(space.path(), &["build", "expert", "--json"]).expect(0).out, "build")["built"], 0);
+}
+
+#[test]
 fn a_warm_start_is_pinned_by_the_lock_and_ended_by_it() {
     let space = project();
     let build = || tunesmith(space.path(), &["build", "--json"]).expect(0).out;

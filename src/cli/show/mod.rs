@@ -154,10 +154,12 @@ impl Shown<'_> {
 
     fn result_for_people(&self, known: &Known, output: &mut super::Output) {
         output.line(format_args!("  key: {}", known.key));
-        if let Some(Provenance { tunesmith, isa, duration_ms, threads }) = &self.provenance {
+        if let Some(Provenance { tunesmith, isa, device, duration_ms, threads }) = &self.provenance {
+            let device = device.as_ref().map(|device| format!(" with {device}")).unwrap_or_default();
             let seconds = *duration_ms as f64 / 1000.0;
-            output
-                .line(format_args!("  built: in {seconds:.1} s by tunesmith {tunesmith} on {isa}, {threads} threads"));
+            output.line(format_args!(
+                "  built: in {seconds:.1} s by tunesmith {tunesmith} on {isa}{device}, {threads} threads"
+            ));
         }
         for (name, artifact) in &known.outputs {
             output.line(format_args!("  output {name}: {}, {}", described(artifact), artifact.digest()));

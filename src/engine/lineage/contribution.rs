@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{EngineError, Resolver, Standing, explain, worker};
 use crate::graph::NodeIndex;
-use crate::node::{Cancel, Determinism, Event, Events, Grant, JOB_FORMAT, Job, JobInput, Secrets, Weight};
+use crate::node::{Cancel, Determinism, Device, Event, Events, Grant, JOB_FORMAT, Job, JobInput, Secrets, Weight};
 use crate::record::{RecordSet, edit};
 use crate::store::{Artifact, Store};
 
@@ -65,7 +65,7 @@ pub fn contribution(
         remote: None,
         scratch: scratch.path().to_owned(),
         previous: prepared.previous.clone(),
-        grant: Grant { threads: 1, memory: None },
+        grant: Grant { threads: 1, memory: None, device: Device::Cpu },
         outside: None,
     };
     let Ok(outcome) = worker::run(kind, &job, &store, &Aside, &Cancel::default(), &Aside) else { return Ok(None) };

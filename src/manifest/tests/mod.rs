@@ -47,3 +47,20 @@ fn sizes_and_times_have_units() {
     assert_eq!(manifest.run.options.timeout, Some(std::time::Duration::from_mins(150)));
     assert_eq!(manifest.run.nodes[0].1.memory, Some(1000));
 }
+
+#[test]
+fn devices_are_the_cpu_and_gpus_by_number() {
+    let device = |name: &str| {
+        let text = format!("schema = 1\n[run]\ndevice = \"cpu\"\n[run.node.a]\ndevice = {name}\n");
+        let manifest = Manifest::parse("pipeline.toml", &text, &Overlays::default());
+        manifest.run.nodes[0].1.device.ok_or_else(|| problems(&text))
+    };
+    let gpus = ["\"cuda\"", "\"cuda:0\"", "\"cuda:12\""].map(|name| device(name).unwrap());
+    assert_eq!(gpus, [0, 0, 12].map(Device::Cuda));
+    assert_eq!(device("\"cpu\""), Ok(Device::Cpu));
+    for wrong in ["\"gpu\"", "\"cuda:\"", "\"cuda:-1\"", "\"cuda:99999\"", "\"CPU\""] {
+        let said = device(wrong).unwrap_err();
+        assert!(said.contains("no device has this name") && said.contains("`device = \"cpu\"`"), "{said}");
+    }
+    assert!(device("1").unwrap_err().contains("not a device in a string"));
+}

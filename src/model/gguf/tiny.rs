@@ -13,6 +13,9 @@ pub(crate) const KV_HEADS: u64 = 2;
 const FEED_FORWARD: u64 = 512;
 const LAYERS: u64 = 2;
 
+const QUERY_KEY_VALUE: &[&str] = &["attn_q", "attn_k", "attn_v"];
+const ALL_PARTS: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+
 /// The conversation format that most small models use.
 pub(crate) const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + \
      message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ \
@@ -69,6 +72,17 @@ impl Variant {
         head_size: EMBEDDING / HEADS,
         rope_factors: false,
     };
+
+    /// What is trained here, by name.
+    pub(crate) const ALL: [(&str, Self); 7] = [
+        ("SmolLM2: tied", Self::LLAMA),
+        ("Llama 3: scaled frequencies", Self { rope_factors: true, ..Self::LLAMA }),
+        ("Mistral: untied, with large heads", Self { tied: false, head_size: 128, ..Self::LLAMA }),
+        ("Llama with all biases", Self { biases: ALL_PARTS, ..Self::LLAMA }),
+        ("Qwen2: tied", Self { architecture: "qwen2", biases: QUERY_KEY_VALUE, ..Self::LLAMA }),
+        ("Qwen2: untied", Self { architecture: "qwen2", biases: QUERY_KEY_VALUE, tied: false, ..Self::LLAMA }),
+        ("Qwen3: large heads", Self { architecture: "qwen3", head_norms: true, head_size: 128, ..Self::LLAMA }),
+    ];
 
     /// Returns names and sizes of the tensors.
     fn shapes(&self) -> Vec<(String, Vec<u64>)> {

@@ -33,11 +33,6 @@ impl Panels {
         Self { features, data: Numbers::unset(self.workspace(), self.panels() * features * LANES) }
     }
 
-    /// Makes zeros for as many tokens, in the same workspace.
-    pub(in crate::model) fn zeros_like(&self, features: usize) -> Self {
-        Self::zeros_in(self.workspace(), features, self.panels() * LANES)
-    }
-
     /// Returns where the numbers came from.
     pub(in crate::model) fn workspace(&self) -> &Workspace {
         self.data.workspace()

@@ -4,6 +4,8 @@
 //! sum. The pass over queries and the pass over keys compute the same products with the factors exchanged, so that no
 //! thread adds to what another one writes.
 
+#![expect(clippy::needless_bitwise_bool, reason = "comparisons without branches become vectors")]
+
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -41,7 +43,7 @@ impl Heads {
         query_head / (self.queries / self.keys)
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (self.size as f32).sqrt()
     }
 }

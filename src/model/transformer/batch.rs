@@ -27,6 +27,16 @@ pub struct Batch {
     targets: (Vec<u32>, Vec<usize>),
     /// What tells a token from all others of the run, for dropout: a shared token has that of its first row.
     identities: Vec<u64>,
+    segments: Vec<Segment>,
+}
+
+/// Tokens laid together that the same rows share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Where they are.
+    pub(super) tokens: Range<usize>,
+    /// Where what comes before them in their rows is, from the rows' first token on.
+    pub(super) before: Vec<Range<usize>>,
 }
 
 impl Batch {
@@ -65,10 +75,11 @@ impl Batch {
         self.positions.extend(segment.tokens.clone());
         self.lengths.resize(self.ids.len(), row.ids.len());
         self.identities.extend(segment.tokens.clone().map(|token| identity << 32 | token as u64));
+        let own = starts[index]..starts[index] + segment.tokens.len();
+        self.segments.push(Segment { tokens: own.clone(), before: tree.before(index, starts) });
         for child in &segment.children {
             self.lay(rows, tree, *child, starts);
         }
-        let own = starts[index]..starts[index] + segment.tokens.len();
         self.ends.resize(self.ids.len(), 0);
         self.ends[own].fill(self.ids.len());
     }
@@ -90,6 +101,11 @@ impl Batch {
     /// Returns the trained targets and the places that predict them; a place can predict tokens of several rows.
     pub(super) fn targets(&self) -> (&[u32], &[usize]) {
         (&self.targets.0, &self.targets.1)
+    }
+
+    /// Returns the segments, in the order of their tokens, which are all tokens.
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// Returns the token's position in its row.
@@ -142,12 +158,12 @@ impl Batch {
 /// Rows by what they begin with.
 #[derive(Default)]
 struct Tree {
-    segments: Vec<Segment>,
+    segments: Vec<Shared>,
     roots: Vec<usize>,
 }
 
-/// Tokens that the same rows share.
-struct Segment {
+/// Tokens that the same rows share, before they are laid.
+struct Shared {
     parent: Option<usize>,
     children: Vec<usize>,
     /// A row that has them, and their places in it.
@@ -181,7 +197,7 @@ impl Tree {
 
     fn push(&mut self, parent: Option<usize>, row: usize, tokens: Range<usize>) -> usize {
         let index = self.segments.len();
-        self.segments.push(Segment { parent, children: Vec::new(), row, tokens });
+        self.segments.push(Shared { parent, children: Vec::new(), row, tokens });
         parent.map_or(&mut self.roots, |parent| &mut self.segments[parent].children).push(index);
         index
     }
@@ -199,18 +215,27 @@ impl Tree {
         (segment.parent, segment.tokens.start) = (Some(first), at);
         let siblings = parent.map_or(&mut self.roots, |parent| &mut self.segments[parent].children);
         siblings.iter_mut().filter(|sibling| **sibling == index).for_each(|sibling| *sibling = first);
-        self.segments.push(Segment { parent, children: vec![index], row, tokens });
+        self.segments.push(Shared { parent, children: vec![index], row, tokens });
         first
     }
 
     /// Returns where the tokens of a row that ends with a segment were laid.
     fn places(&self, leaf: usize, starts: &[usize]) -> Vec<usize> {
-        let mut path: Vec<usize> =
-            std::iter::successors(Some(leaf), |segment| self.segments[*segment].parent).collect();
+        let own = self.laid(leaf, starts);
+        self.before(leaf, starts).into_iter().chain([own]).flatten().collect()
+    }
+
+    /// Returns where what comes before a segment was laid, from the first token on.
+    fn before(&self, segment: usize, starts: &[usize]) -> Vec<Range<usize>> {
+        let parent = |segment: &usize| self.segments[*segment].parent;
+        let mut path: Vec<_> =
+            std::iter::successors(parent(&segment), parent).map(|segment| self.laid(segment, starts)).collect();
         path.reverse();
-        path.into_iter()
-            .flat_map(|segment| starts[segment]..starts[segment] + self.segments[segment].tokens.len())
-            .collect()
+        path
+    }
+
+    fn laid(&self, segment: usize, starts: &[usize]) -> Range<usize> {
+        starts[segment]..starts[segment] + self.segments[segment].tokens.len()
     }
 }
 
@@ -243,6 +268,9 @@ mod tests {
         let at = |id: u32| batch.ids().iter().position(|found| *found == id).unwrap();
         assert_eq!([0, 19, 31, 39, 117, 119, 309, 202].map(|id| batch.ends[at(id)]), [70, 70, 40, 40, 70, 60, 70, 73]);
         assert_eq!([0, 39, 100, 300, 200].map(|id| batch.position(at(id))), [0, 39, 20, 38, 0]);
+        assert!(batch.segments().iter().flat_map(|segment| segment.tokens.clone()).eq(0..batch.tokens()));
+        let last = batch.segments().iter().find(|segment| segment.tokens.contains(&at(309))).unwrap();
+        assert_eq!((last.tokens.clone(), last.before.as_slice()), (60..70, &[0..20, 40..58][..]));
         let (targets, places) = batch.targets();
         assert_eq!(targets.len(), rows.iter().map(TokenRow::trained_tokens).sum::<usize>());
         // Token 31 is predicted for three rows, from the same place.

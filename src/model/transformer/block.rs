@@ -14,23 +14,23 @@ use super::{Pass, norm};
 /// The frozen weights of one block.
 #[derive(Debug)]
 pub(super) struct Block {
-    layer: usize,
-    heads: Heads,
-    attention_norm: Vec<f32>,
-    feed_forward_norm: Vec<f32>,
+    pub(super) layer: usize,
+    pub(super) heads: Heads,
+    pub(super) attention_norm: Vec<f32>,
+    pub(super) feed_forward_norm: Vec<f32>,
     /// In the order of [`Projection::ALL`].
-    projections: Vec<Matrix>,
+    pub(super) projections: Vec<Matrix>,
     /// In the same order; `None` for a projection without.
-    biases: Vec<Option<Vec<f32>>>,
+    pub(super) biases: Vec<Option<Vec<f32>>>,
     /// What the heads of queries and keys are normalised with, where the architecture does that.
-    head_norms: Option<HeadNorms>,
+    pub(super) head_norms: Option<HeadNorms>,
 }
 
 /// The weights of the norms of each head of queries and keys.
 #[derive(Debug)]
-struct HeadNorms {
-    q: Vec<f32>,
-    k: Vec<f32>,
+pub(super) struct HeadNorms {
+    pub(super) q: Vec<f32>,
+    pub(super) k: Vec<f32>,
 }
 
 /// Queries or keys before their heads were normalised, and what they were multiplied with.

@@ -23,6 +23,19 @@ pub struct Dropout {
     pub seed: u64,
 }
 
+impl Dropout {
+    /// Returns what the choices for one token of a module are drawn from.
+    pub(super) fn token(&self, module: u64, identity: u64) -> u64 {
+        random::mix(&[self.seed, module, identity])
+    }
+
+    /// Returns what a feature of such a token is multiplied with.
+    pub(super) fn factor(&self, token: u64, feature: usize) -> f32 {
+        let drawn = random::unit(random::mix(&[token, feature as u64]));
+        if drawn < self.rate { 0.0 } else { 1.0 / (1.0 - self.rate) }
+    }
+}
+
 /// The low-rank addition of one module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Low<'a> {
@@ -305,13 +318,11 @@ pub(super) fn group(panels: usize) -> usize {
 fn dropped(x: &Panels, dropout: Dropout, batch: &Batch, module: u64) -> Panels {
     let mut out = x.clone();
     let len = x.panel_len();
-    let growth = 1.0 / (1.0 - dropout.rate);
     out.data_mut().par_chunks_mut(len).enumerate().for_each(|(panel, out)| {
         for lane in 0..LANES {
-            let token = random::mix(&[dropout.seed, module, batch.identity(panel * LANES + lane)]);
+            let token = dropout.token(module, batch.identity(panel * LANES + lane));
             for (feature, lanes) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                let drawn = random::unit(random::mix(&[token, feature as u64]));
-                lanes[lane] *= if drawn < dropout.rate { 0.0 } else { growth };
+                lanes[lane] *= dropout.factor(token, feature);
             }
         }
     });

@@ -4,14 +4,19 @@
 //! trained positions at a time, and a block's intermediate results are kept or computed again, as memory allows; the
 //! numbers are the same bits either way. Rows of different lengths are laid end to end; none attends to another, and
 //! what they begin with in common is computed once.
+//!
+//! That is the *fused* path, [`Transformer`]. The *portable* one, [`Portable`], computes the same in candle's operations on
+//! any device; tests hold one against the other.
 
 mod attention;
+mod backend;
 mod batch;
 mod block;
 mod head;
 mod linear;
 mod noise;
 mod norm;
+mod portable;
 mod probe;
 mod rope;
 mod work;
@@ -25,9 +30,11 @@ use block::{Block, BlockState};
 use head::Objective;
 use linear::{Low, Magnitude};
 
+pub use backend::Backend;
 pub use batch::Batch;
 pub use linear::Dropout;
 pub use noise::Noise;
+pub use portable::Portable;
 pub use probe::{Speed, peak_flops};
 
 /// Whether blocks' intermediate results are kept for the backward pass. It changes no bit.
@@ -214,17 +221,8 @@ impl Transformer {
 
     fn embed(&self, batch: &Batch, noise: Option<Noise>) -> Result<Panels> {
         let mut x = Panels::zeros_in(&self.workspace, self.embedding.columns(), batch.tokens());
-        for (token, id) in batch.ids().iter().enumerate() {
-            let row = *id as usize;
-            if row >= self.embedding.rows() {
-                let what = format!("token {row} is not in the base model's vocabulary of {}", self.embedding.rows());
-                return Err(ModelError::Adapter { what });
-            }
-            let embedding = self.embedding.row(row);
-            match noise {
-                None => x.set_token(token, &embedding),
-                Some(noise) => x.set_token(token, &noise.added(&embedding, batch, token)),
-            }
+        for token in 0..batch.tokens() {
+            x.set_token(token, &embedded(&self.embedding, batch, token, noise)?);
         }
         Ok(x)
     }
@@ -266,6 +264,17 @@ impl GradientStep {
     pub fn new(weight: f32, activations: Activations) -> Self {
         Self { weight, dropout: None, noise: None, label_smoothing: 0.0, activations }
     }
+}
+
+/// Returns the embedding of one of a batch's tokens, with its noise.
+fn embedded(embedding: &Matrix, batch: &Batch, token: usize, noise: Option<Noise>) -> Result<Vec<f32>> {
+    let row = batch.ids()[token] as usize;
+    if row >= embedding.rows() {
+        let what = format!("token {row} is not in the base model's vocabulary of {}", embedding.rows());
+        return Err(ModelError::Adapter { what });
+    }
+    let numbers = embedding.row(row);
+    Ok(noise.map_or_else(|| numbers.clone(), |noise| noise.added(&numbers, batch, token)))
 }
 
 /// Returns the bytes of the intermediate results that are kept for so many tokens.

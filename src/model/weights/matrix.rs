@@ -90,6 +90,14 @@ impl Matrix {
         Ok(matrix)
     }
 
+    /// Returns the type and the bytes of a matrix that is kept as its file has it, by rows.
+    pub(in crate::model) fn stored(&self) -> Option<(GgmlDType, &[u8])> {
+        match &self.data {
+            Data::Dense(_) => None,
+            Data::Stored { dtype, bytes } => Some((*dtype, bytes)),
+        }
+    }
+
     /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 use tunesmith::node::{
-    Cancel, Event, Events, Family, Grant, JOB_FORMAT, Job, JobFile, JobInput, NodeError, Outcome, Run, Secrets, find,
+    Cancel, Device, Event, Events, Family, Grant, JOB_FORMAT, Job, JobFile, JobInput, NodeError, Outcome, Run, Secrets,
+    find,
 };
 use tunesmith::store::{Artifact, Digest, Store};
 
@@ -53,7 +54,7 @@ impl Bench {
             remote: None,
             scratch: scratch.path().to_owned(),
             previous: self.previous.clone(),
-            grant: Grant { threads: 1, memory: None },
+            grant: Grant { threads: 1, memory: None, device: Device::Cpu },
             outside: None,
         };
         kind.run(&Run { job: &job, store: &self.store, events: self, cancel: &self.cancel, secrets: self })

@@ -7,13 +7,13 @@ use super::super::super::optimizer::Schedule;
 use super::*;
 
 /// Makes a new adapter of `config` for the tiny model.
-fn new_adapter(tiny: &Tiny, config: &LoraConfig) -> Adapter {
+pub(super) fn new_adapter(tiny: &Tiny, config: &LoraConfig) -> Adapter {
     let weight = |layer, projection| tiny.model.weight(layer, projection);
     Adapter::new(tiny_base().config(), config, 1, weight).unwrap()
 }
 
 /// Every kind, small: plain, rsLoRA with patterns, DoRA, PiSSA, both.
-fn kinds() -> Vec<LoraConfig> {
+pub(super) fn kinds() -> Vec<LoraConfig> {
     let plain = LoraConfig { rank: 4, alpha: 8.0, ..LoraConfig::default() };
     let pissa = Init::Pissa { iterations: 8 };
     let ranks = [("up_proj".to_owned(), 2), ("q_proj".to_owned(), 8)];

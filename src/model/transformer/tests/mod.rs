@@ -248,3 +248,4 @@ fn a_base_that_stays_quantised_gives_the_same_bits_as_one_that_was_dequantised()
 }
 
 mod adapters;
+mod portable;

@@ -8,20 +8,6 @@ use crate::model::lora::{Adapter, LoraConfig};
 use crate::model::rows::TokenRow;
 use crate::model::transformer::{Activations, Batch, GradientStep, Transformer};
 
-const QUERY_KEY_VALUE: &[&str] = &["attn_q", "attn_k", "attn_v"];
-const ALL_PARTS: &[&str] = &["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
-
-/// What is trained here, by name.
-const VARIANTS: [(&str, Variant); 7] = [
-    ("SmolLM2: tied", Variant::LLAMA),
-    ("Llama 3: scaled frequencies", Variant { rope_factors: true, ..Variant::LLAMA }),
-    ("Mistral: untied, with large heads", Variant { tied: false, head_size: 128, ..Variant::LLAMA }),
-    ("Llama with all biases", Variant { biases: ALL_PARTS, ..Variant::LLAMA }),
-    ("Qwen2: tied", Variant { architecture: "qwen2", biases: QUERY_KEY_VALUE, ..Variant::LLAMA }),
-    ("Qwen2: untied", Variant { architecture: "qwen2", biases: QUERY_KEY_VALUE, tied: false, ..Variant::LLAMA }),
-    ("Qwen3: large heads", Variant { architecture: "qwen3", head_norms: true, head_size: 128, ..Variant::LLAMA }),
-];
-
 fn row(length: u32) -> TokenRow {
     let ids: Vec<u32> = (0..length).map(|at| 3 + at * 37 % 250).collect();
     TokenRow { trained: vec![true; ids.len()], ids }
@@ -41,7 +27,7 @@ fn each_architecture_computes_what_llama_cpp_computes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let row = row(48);
-    for (name, variant) in VARIANTS {
+    for (name, variant) in Variant::ALL {
         for matrix in [TensorType::F32, TensorType::F16] {
             variant.write(&path, 3, matrix).unwrap();
             let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();
@@ -63,7 +49,8 @@ fn the_gradient_through_biases_and_head_norms_is_that_of_differences() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let row = row(24);
-    for (name, variant) in VARIANTS.into_iter().filter(|(_, variant)| variant.head_norms || !variant.biases.is_empty())
+    for (name, variant) in
+        Variant::ALL.into_iter().filter(|(_, variant)| variant.head_norms || !variant.biases.is_empty())
     {
         variant.write(&path, 5, TensorType::F32).unwrap();
         let base = Base::open(&WeightFiles::Gguf(path.clone())).unwrap();

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::evaluation::Standing;
 use super::settings::Settings;
 use super::watch::Watch;
-use crate::node::{Checkpoint, NodeError, Run};
+use crate::node::{Checkpoint, Device, NodeError, Run};
 use crate::store::Digest;
 
 /// The first bytes of a checkpoint.
@@ -158,7 +158,11 @@ fn name(run: &Run<'_>, settings: &Settings) -> String {
         shape.training.epochs = 0;
     }
     let inputs: Vec<String> = run.job.inputs.iter().map(|input| input.artifact.digest().to_string()).collect();
-    let parts = json!({ "version": run.job.kind_version, "settings": shape, "inputs": inputs });
+    let mut parts = json!({ "version": run.job.kind_version, "settings": shape, "inputs": inputs });
+    // No device in a key: a result serves all. But within one training a device goes on from its own numbers.
+    if let device @ Device::Cuda(_) = run.grant().device {
+        parts["device"] = json!(device.kind());
+    }
     format!("train.lora checkpoint {}", Digest::of(parts.to_string().as_bytes()))
 }
 

@@ -14,14 +14,14 @@ pub(super) struct Clock {
     steps: u64,
     window: (Instant, usize),
     shown: f64,
-    /// The floating-point operations of a second that a matrix product reaches here.
-    peak: f64,
+    /// The floating-point operations of a second that a matrix product reaches here, where that is known.
+    peak: Option<f64>,
     /// The floating-point operations that training a token takes.
     flops_per_token: f64,
 }
 
 impl Clock {
-    pub(super) fn start(peak: f64, flops_per_token: f64) -> Self {
+    pub(super) fn start(peak: Option<f64>, flops_per_token: f64) -> Self {
         let now = Instant::now();
         Self { started: now, tokens: 0, steps: 0, window: (now, 0), shown: 0.0, peak, flops_per_token }
     }
@@ -38,8 +38,8 @@ impl Clock {
             }
         }
         let mut detail = format!("loss {loss:.3} · {:.0} tokens/s", self.shown);
-        if self.peak > 0.0 {
-            let share = self.shown * self.flops_per_token / self.peak;
+        if let Some(peak) = self.peak {
+            let share = self.shown * self.flops_per_token / peak;
             detail.push_str(&format!(" · {:.0} % of peak", 100.0 * share));
         }
         if let Some(bytes) = memory() {

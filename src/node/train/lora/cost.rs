@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::inputs::{self, Reader, Row};
 use super::memory::{Choice, Shape};
 use super::plan::{longest, micro_batches};
+use super::session;
 use super::settings::{Keep, LoopSettings, Settings};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
@@ -15,7 +16,7 @@ use crate::model::lora::{Adapter, LoraConfig, TargetModules};
 use crate::model::rows::TokenRow;
 use crate::model::transformer::{Activations, Speed, Transformer};
 use crate::model::weights::{Base, Storage, WeightFiles};
-use crate::node::{Cost, NodeError, Run};
+use crate::node::{Cost, Device, NodeError, Run};
 use crate::record::{Record, RecordSet};
 use crate::store::{Artifact, Digest};
 
@@ -159,6 +160,7 @@ pub(super) fn choose(
         trained: sum(TokenRow::trained_tokens),
         all_tokens,
         copies: usize::from(settings.training.keep == Keep::Best),
+        on_gpu: run.grant().device != Device::Cpu,
     };
     Ok(shape.choose(memory(run))?)
 }
@@ -257,7 +259,7 @@ fn typical(rows: &[Row]) -> TokenRow {
 /// # Errors
 /// What would end it before the first step, as far as it is found within seconds.
 pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
-    let settings: Settings = run.settings()?;
+    let settings = session::settings(run)?;
     let base = Base::open(&run.weight_files()?)?;
     let reader = Reader::new(&base, &settings)?;
     let (training, held_out) = inputs::parted(run, &settings)?;
@@ -272,6 +274,10 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
     let all_tokens = (work.tokens / settings.training.epochs as f64) as usize;
     let parameters = super::parameters(base.config(), &settings)?;
     let choice = choose(run, &base, &settings, (&rows, all_tokens, parameters))?;
+    // The measurement is of the CPU's path.
+    if run.grant().device != Device::Cpu {
+        return Ok(None);
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;
     let speed = pool.install(|| KnownSpeed::of(run, &base, choice.storage, &settings, &rows))?;

@@ -6,7 +6,7 @@ use super::inputs::Row;
 use super::plan::micro_batches;
 use super::settings::LoopSettings;
 use crate::model::lora::Adapter;
-use crate::model::transformer::{Batch, Transformer};
+use crate::model::transformer::{Backend, Batch};
 use crate::node::{NodeError, Run};
 
 /// What evaluations have found.
@@ -76,7 +76,7 @@ impl HeldOut {
     }
 
     /// Returns the mean loss over all trained tokens.
-    pub(super) fn loss(&self, run: &Run<'_>, model: &Transformer, adapter: Option<&Adapter>) -> Result<f64, NodeError> {
+    pub(super) fn loss(&self, run: &Run<'_>, model: &Backend, adapter: Option<&Adapter>) -> Result<f64, NodeError> {
         let mut sum = 0.0;
         for batch in &self.batches {
             run.check_cancelled()?;

@@ -36,6 +36,8 @@ pub(super) struct Shape<'a> {
     pub(super) all_tokens: usize,
     /// Copies of the parameters that are held: the best beside the last.
     pub(super) copies: usize,
+    /// Whether blocks are computed elsewhere: this is the host's memory alone.
+    pub(super) on_gpu: bool,
 }
 
 /// What a training needs, in bytes.
@@ -91,7 +93,8 @@ impl Shape<'_> {
         let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
         Needs {
             weights: self.weights(storage),
-            activations: blocks + backward + logits,
+            // Of a GPU's: what goes there and comes back.
+            activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward + logits },
             // Parameters, gradient, two moments; and a checkpoint that is being written.
             adapter: 4 * self.parameters as u64 * (7 + 2 * self.copies as u64),
             rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
@@ -115,15 +118,17 @@ impl Shape<'_> {
     /// # Errors
     /// [`TrainError::Memory`] when none does, with what would.
     pub(super) fn choose(&self, memory: u64) -> Result<Choice, TrainError> {
-        let ways = [
+        let all = [
             (Storage::Dense, Activations::Kept),
             (Storage::Dense, Activations::Recomputed),
             (Storage::AsStored, Activations::Kept),
             (Storage::AsStored, Activations::Recomputed),
         ];
+        // A GPU has little memory: weights are dequantised there, and graphs exist for one block at a time.
+        let ways = if self.on_gpu { &all[3..] } else { &all };
         let usable = (memory as f64 * USED) as u64;
         let mut least: Option<Choice> = None;
-        for (storage, activations) in ways {
+        for &(storage, activations) in ways {
             let needs = self.needs(storage, activations);
             let choice = Choice { storage, activations, needs };
             if needs.total() <= usable {
@@ -226,6 +231,7 @@ mod tests {
             trained: 2048,
             all_tokens: 1_000_000,
             copies: 0,
+            on_gpu: false,
         }
     }
 
@@ -238,6 +244,16 @@ mod tests {
         assert_eq!(way(40), (Storage::Dense, Activations::Recomputed));
         assert_eq!(way(26), (Storage::AsStored, Activations::Kept));
         assert_eq!(way(10), (Storage::AsStored, Activations::Recomputed));
+    }
+
+    #[test]
+    fn a_gpu_computes_blocks_again_and_leaves_the_host_the_weights_as_stored() {
+        let config = large();
+        let shape = Shape { on_gpu: true, ..shape(&config) };
+        let choice = shape.choose(128 << 30).unwrap();
+        assert_eq!((choice.storage, choice.activations), (Storage::AsStored, Activations::Recomputed));
+        assert!(choice.needs.total() < 8 << 30, "{:?}", choice.needs);
+        assert!(shape.choose(4 << 30).is_err());
     }
 
     #[test]

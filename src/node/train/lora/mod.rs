@@ -1,7 +1,8 @@
-//! `train.lora`: a LoRA adapter for the base model, trained on rows on the CPU.
+//! `train.lora`: a LoRA adapter for the base model, trained on rows, on the CPU or a GPU.
 //!
 //! The same settings and inputs give the same bytes, whatever the number of threads, whether or not memory allows to
-//! keep the activations, and whether the run went through or was resumed.
+//! keep the activations, and whether the run went through or was resumed. On a GPU they are others than on the CPU, and
+//! nothing of them is promised; a record says where it was trained.
 
 mod adapter;
 mod checkpoint;
@@ -13,6 +14,7 @@ mod events;
 mod inputs;
 mod memory;
 mod plan;
+mod result;
 mod samples;
 mod session;
 mod settings;
@@ -81,6 +83,10 @@ impl Kind for Lora {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         Settings::canonical(settings)
+    }
+
+    fn has_devices(&self) -> bool {
+        true
     }
 
     fn outside_key(&self) -> &'static [&'static str] {

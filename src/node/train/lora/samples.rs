@@ -7,7 +7,7 @@ use super::inputs::Reader;
 use crate::model::lora::Adapter;
 use crate::model::rows::{TokenRow, messages};
 use crate::model::template::Ending;
-use crate::model::transformer::{Batch, Transformer};
+use crate::model::transformer::{Backend, Batch};
 use crate::node::{NodeError, Run};
 use crate::record::{Conversation, Role};
 
@@ -41,7 +41,7 @@ pub(super) fn questions(reader: &Reader<'_>, asked: &[Conversation]) -> Result<V
 pub(super) fn answer(
     run: &Run<'_>,
     reader: &Reader<'_>,
-    model: &Transformer,
+    model: &Backend,
     adapter: &Adapter,
     question: &Question,
     limit: usize,

@@ -1,7 +1,6 @@
 //! The run of `train.lora`: from the job to adapter and metrics.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -11,44 +10,68 @@ use super::cost::{self, KnownSpeed, Work};
 use super::evaluation::HeldOut;
 use super::inputs::{self, Reader, Row};
 use super::memory::{Choice, human};
+use super::new_adapter;
 use super::plan::{Epoch, longest, micro_batches};
 use super::samples::{self, Question};
 use super::settings::{Keep, Settings};
 use super::warm::Warm;
 use super::watch::Watched;
-use super::{events, new_adapter};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, random};
 use crate::model::optimizer::{AdamW, clip};
-use crate::model::transformer::{Activations, Batch, Dropout, GradientStep, Noise, Transformer};
+use crate::model::transformer::{Activations, Backend, Batch, Dropout, GradientStep, Noise, Transformer};
 use crate::model::weights::Base;
-use crate::node::{Count, NodeError, Outcome, Run};
-use crate::store::Artifact;
+use crate::node::{Device, NodeError, Outcome, Run};
 
 /// A training under way.
-struct Session<'a> {
-    run: &'a Run<'a>,
-    settings: &'a Settings,
-    reader: &'a Reader<'a>,
-    rows: &'a [Row],
-    held_out: HeldOut,
-    questions: Vec<Question>,
-    model: Transformer,
-    activations: Activations,
-    adapter: Adapter,
+pub(super) struct Session<'a> {
+    pub(super) run: &'a Run<'a>,
+    pub(super) settings: &'a Settings,
+    pub(super) reader: &'a Reader<'a>,
+    pub(super) rows: &'a [Row],
+    pub(super) held_out: HeldOut,
+    pub(super) questions: Vec<Question>,
+    pub(super) model: Backend,
+    pub(super) activations: Activations,
+    pub(super) adapter: Adapter,
     /// The parameters of the lowest loss on held-out rows, where they are kept.
-    best: Option<Vec<f32>>,
-    optimizer: AdamW,
-    cursor: Cursor,
-    trail: Trail<'a>,
+    pub(super) best: Option<Vec<f32>>,
+    pub(super) optimizer: AdamW,
+    pub(super) cursor: Cursor,
+    pub(super) trail: Trail<'a>,
     /// Steps of the whole training.
-    steps: u64,
+    pub(super) steps: u64,
 }
+
+/// Tokens that a GPU computes at once, at the least: it dequantises a block's weights for each micro-batch.
+const GPU_MICRO_BATCH: usize = 4096;
 
 /// Runs the node.
 pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
-    let settings: Settings = run.settings()?;
+    train_with(run, |model| Backend::new(model, run.grant().device))
+}
+
+/// Returns the settings, as far as the device leaves a choice.
+///
+/// # Errors
+/// Also a device that cannot be used.
+pub(super) fn settings(run: &Run<'_>) -> Result<Settings, NodeError> {
+    let mut settings: Settings = run.settings()?;
+    let device = run.grant().device;
+    device.check()?;
+    if device != Device::Cpu {
+        settings.training.micro_batch_tokens = settings.training.micro_batch_tokens.max(GPU_MICRO_BATCH);
+    }
+    Ok(settings)
+}
+
+/// Runs the node where `place` brings the base model.
+pub(super) fn train_with(
+    run: &Run<'_>,
+    place: impl FnOnce(Transformer) -> Result<Backend, ModelError> + Send,
+) -> Result<Outcome, NodeError> {
+    let settings = settings(run)?;
     let base = Base::open(&run.weight_files()?)?;
     // What the adapter's settings mean for this base is told before anything takes long.
     let parameters = super::parameters(base.config(), &settings)?;
@@ -61,15 +84,18 @@ pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
         let all_tokens = data.rows.iter().chain(&data.held_out).map(|row| row.tokens.ids.len()).sum();
         let rows = if data.rows.is_empty() { &data.held_out } else { &data.rows };
         let choice = cost::choose(run, &base, &settings, (rows, all_tokens, parameters))?;
-        let speed = KnownSpeed::of(run, &base, choice.storage, &settings, rows)?;
+        // The measurement is of the CPU's path.
+        let on_cpu = run.grant().device == Device::Cpu;
+        let speed = on_cpu.then(|| KnownSpeed::of(run, &base, choice.storage, &settings, rows)).transpose()?;
         let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
         let config = base.config().clone();
-        let seconds = speed.seconds(&work, &config, parameters, choice.activations);
+        let seconds = speed.as_ref().map(|speed| speed.seconds(&work, &config, parameters, choice.activations));
         let model = Transformer::load(&base, choice.storage, |blocks| {
             run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
         })?;
         drop(base);
         let adapter = first_adapter(run, &config, &settings, (&model, warm.as_ref()))?;
+        let model = place(model)?;
         let questions = samples::questions(&reader, &data.asked)?;
         let held_out = HeldOut::new(&data.held_out, &settings.training);
         let mut session = Session::new(run, &settings, &reader, &data.rows, model, adapter)?;
@@ -79,13 +105,20 @@ pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
         let row_tokens = row_tokens / settings.training.epochs as f64;
         let flops = work.flops_per_token(&config, session.adapter.parameters().len(), row_tokens);
         let share_left = 1.0 - session.cursor.step as f64 / session.steps.max(1) as f64;
-        session.rehearse(&choice, seconds * share_left)?;
-        let clock = session.run(Clock::start(speed.speed.peak, flops))?;
-        let (took, tokens) = clock.measured();
-        let forecast = seconds * tokens as f64 / work.tokens.max(1.0);
-        speed.correct(run, &config, choice.storage, (forecast, took))?;
+        session.rehearse(&choice, seconds.map(|seconds| seconds * share_left))?;
+        let clock = session.run(Clock::start(speed.as_ref().map(|speed| speed.speed.peak), flops))?;
+        if let (Some(speed), Some(seconds)) = (speed, seconds) {
+            let (took, tokens) = clock.measured();
+            let forecast = seconds * tokens as f64 / work.tokens.max(1.0);
+            speed.correct(run, &config, choice.storage, (forecast, took))?;
+        }
         session.finish(data.report, data.new_rows, warm.as_ref())
     })
+}
+
+/// Says how long the training takes.
+fn in_about(seconds: f64) -> String {
+    format!(" in about {}", humantime::format_duration(Duration::from_secs(seconds.ceil() as u64)))
 }
 
 /// Returns the adapter that the first step changes: a new one, or the pinned one.
@@ -108,7 +141,7 @@ impl<'a> Session<'a> {
         settings: &'a Settings,
         reader: &'a Reader<'a>,
         rows: &'a [Row],
-        model: Transformer,
+        model: Backend,
         adapter: Adapter,
     ) -> Result<Self, NodeError> {
         let epochs = 0..settings.training.epochs;
@@ -150,7 +183,7 @@ impl<'a> Session<'a> {
 
     /// Computes the largest micro-batch once and throws the result away, so that what does not fit is found before the
     /// first step; and says what the training is going to take.
-    fn rehearse(&mut self, choice: &Choice, seconds: f64) -> Result<(), NodeError> {
+    fn rehearse(&mut self, choice: &Choice, seconds: Option<f64>) -> Result<(), NodeError> {
         let rows = longest(self.rows, &self.settings.training);
         if rows.is_empty() || self.cursor.step >= self.steps {
             return Ok(());
@@ -165,9 +198,9 @@ impl<'a> Session<'a> {
         let took = begun.elapsed().as_secs_f64();
         let peak = clock::peak_memory().unwrap_or_default();
         self.run.note(format!(
-            "{} steps in about {}{}; the longest micro-batch, {} tokens, took {took:.1} s; memory {} of {} forecast",
+            "{} steps{}{}; the longest micro-batch, {} tokens, took {took:.1} s; memory {} of {} forecast",
             self.steps - self.cursor.step,
-            humantime::format_duration(std::time::Duration::from_secs(seconds.ceil() as u64)),
+            seconds.map(in_about).unwrap_or_default(),
             cost::how(choice),
             batch.tokens(),
             human(peak),
@@ -256,7 +289,7 @@ impl<'a> Session<'a> {
     }
 
     /// Measures the loss on held-out rows, keeps the best, and generates answers.
-    fn evaluate(&mut self) -> Result<(), NodeError> {
+    pub(super) fn evaluate(&mut self) -> Result<(), NodeError> {
         if self.settings.training.eval.is_none() {
             return Ok(());
         }
@@ -321,80 +354,9 @@ impl<'a> Session<'a> {
     }
 
     /// Keeps the state.
-    fn save(&mut self) -> Result<(), NodeError> {
+    pub(super) fn save(&mut self) -> Result<(), NodeError> {
         let mut numbers = vec![self.adapter.parameters(), &self.optimizer.first, &self.optimizer.second];
         numbers.extend(self.best.as_deref());
         self.trail.save(&self.cursor, &numbers)
-    }
-
-    /// Puts adapter and metrics into the store.
-    fn finish(mut self, mut report: Vec<Count>, new_rows: u64, warm: Option<&Warm>) -> Result<Outcome, NodeError> {
-        if self.settings.depends_on_length() {
-            self.trail.end()?;
-        } else {
-            self.save()?;
-        }
-        self.trail.tell();
-        // What follows is no part of the trajectory: a longer training has no evaluation here.
-        if self.cursor.standing.last_step != Some(self.cursor.step) {
-            self.evaluate()?;
-        }
-        let base_loss = match warm {
-            Some(_) if self.settings.training.eval.is_some() => {
-                Some(self.held_out.loss(self.run, &self.model, None)?)
-            }
-            _ => self.cursor.standing.start,
-        };
-        if let Some(best) = self.best.take() {
-            self.adapter.parameters_mut().copy_from_slice(&best);
-        }
-        let mut files = BTreeMap::new();
-        for (name, bytes) in self.adapter.to_peft(self.settings.adapter.dropout).map_err(ModelError::Lora)? {
-            files.insert(name.to_owned(), self.run.store.put_file_bytes(&bytes)?);
-        }
-        let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;
-        let board = self.run.store.put_file_bytes(&events::file(&self.cursor.metrics))?;
-        let board = Artifact::Folder { files: [(events::FILE_NAME.to_owned(), board)].into() };
-        report.push(Count { what: "rows trained".into(), count: self.rows.len() as u64 });
-        Ok(Outcome {
-            outputs: [
-                ("adapter".to_owned(), Artifact::Folder { files }),
-                ("metrics".to_owned(), Artifact::File(metrics)),
-                ("tensorboard".to_owned(), board),
-            ]
-            .into(),
-            fields: self.fields(new_rows, warm, base_loss),
-            report,
-        })
-    }
-
-    /// Returns what gates read.
-    fn fields(
-        &self,
-        new_rows: u64,
-        warm: Option<&Warm>,
-        base_loss: Option<f64>,
-    ) -> BTreeMap<String, serde_json::Value> {
-        let (cursor, standing) = (&self.cursor, &self.cursor.standing);
-        let loss = if cursor.tokens > 0 { cursor.loss / cursor.tokens as f64 } else { cursor.last_loss };
-        let kept = if self.settings.training.keep == Keep::Best { standing.best } else { standing.last };
-        let mut fields = vec![
-            ("loss", json!((cursor.all_tokens > 0).then_some(loss))),
-            ("steps", json!(cursor.step)),
-            ("rows", json!(self.rows.len())),
-            ("new-rows", json!(new_rows)),
-            ("trained-tokens", json!(cursor.all_tokens)),
-            ("parameters", json!(self.adapter.parameters().len())),
-            ("warm-starts", json!(warm.map_or(0, |warm| warm.count))),
-        ];
-        if let (Some(kept), Some(start), Some(base)) = (kept, standing.start, base_loss) {
-            fields.extend([
-                ("eval-loss", json!(kept)),
-                ("eval-best-step", json!(standing.best_step)),
-                ("eval-start-loss", json!(start)),
-                ("eval-base-loss", json!(base)),
-            ]);
-        }
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

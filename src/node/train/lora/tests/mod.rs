@@ -1,6 +1,7 @@
 //! Trainings of the tiny model of `tests/fixtures/tiny-llama`, which take a moment.
 
 mod adapters;
+mod devices;
 mod evaluation;
 mod mistakes;
 mod reproducible;
@@ -95,7 +96,10 @@ fn with_grant<T>(
     go: impl FnOnce(&Run<'_>) -> T,
 ) -> T {
     bench.with_run(&Lora, settings, inputs, &[], |run| {
-        let job = crate::node::Job { grant: crate::node::Grant { threads, memory }, ..run.job.clone() };
+        let job = crate::node::Job {
+            grant: crate::node::Grant { threads, memory, device: crate::node::Device::Cpu },
+            ..run.job.clone()
+        };
         go(&Run { job: &job, store: run.store, events: run.events, cancel: run.cancel, secrets: run.secrets })
     })
 }

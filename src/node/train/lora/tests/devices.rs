@@ -1,0 +1,56 @@
+//! Where a training computes.
+
+use super::*;
+use crate::model::Device;
+use crate::model::transformer::{Backend, Portable};
+
+/// Gives `go` a run of ten rows on a device.
+fn on<T>(bench: &Bench, settings: &Value, device: Device, go: impl FnOnce(&Run<'_>) -> T) -> T {
+    bench.with_run(&Lora, settings, ten_rows(bench), &[], |run| {
+        let grant = crate::node::Grant { threads: 2, memory: None, device };
+        let job = crate::node::Job { grant, ..run.job.clone() };
+        go(&Run { job: &job, store: run.store, events: run.events, cancel: run.cancel, secrets: run.secrets })
+    })
+}
+
+#[test]
+fn a_training_in_portable_operations_loses_what_the_fused_one_loses() {
+    let settings = settings(&json!({"dropout": 0.1, "neftune-alpha": 5.0, "label-smoothing": 0.1, "dora": true}));
+    let fused = Bench::new();
+    let expected = trained(&fused, &settings);
+    let bench = Bench::new();
+    let portable = on(&bench, &settings, Device::Cpu, |run| {
+        session::train_with(run, |model| Ok(Backend::Portable(Box::new(Portable::new(model, Device::Cpu)?))))
+    });
+    let found = portable.unwrap();
+    assert_ne!(found.outputs["adapter"], expected.0["adapter"], "the same path was taken twice");
+    let [found, expected] = [metrics(&bench, &found.outputs), metrics(&fused, &expected.0)];
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        for name in ["loss", "grad-norm"] {
+            let [found, expected] = [found, expected].map(|line| line[name].as_f64().unwrap());
+            assert!((found / expected - 1.0).abs() < 1e-4, "{name}: {found} is not {expected}");
+        }
+        for name in ["step", "learning-rate", "trained-tokens"] {
+            assert_eq!(found[name], expected[name]);
+        }
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_used_is_refused_before_anything_is_read() {
+    let bench = Bench::new();
+    let settings = settings(&json!({}));
+    // No machine has so many.
+    let device = Device::Cuda(4095);
+    let error = on(&bench, &settings, device, |run| Lora.run(run)).unwrap_err();
+    if cfg!(feature = "cuda") {
+        assert_eq!(error.code.as_deref(), Some("model::device"), "{error:?}");
+    } else {
+        assert_eq!(error.code.as_deref(), Some("model::no_cuda"), "{error:?}");
+        assert_eq!(error.message, "`device` is `cuda:4095`, and this tunesmith was built without the feature `cuda`");
+        assert!(error.help.as_ref().is_some_and(|help| help.contains("--features cuda")), "{error:?}");
+    }
+    assert!(bench.events.progress().is_empty());
+    assert_eq!(on(&bench, &settings, device, |run| Lora.cost(run)).unwrap_err(), error);
+}
