@@ -29,6 +29,12 @@ pub struct ContextOptions<'a> {
     pub interrupt: Interrupt<'a>,
 }
 
+/// Is shown intermediate results.
+pub(super) struct Watch {
+    pub(super) callback: sys::ggml_backend_sched_eval_callback,
+    pub(super) data: *mut c_void,
+}
+
 /// The memory of one sequence.
 pub struct Context<'a> {
     pointer: NonNull<sys::llama_context>,
@@ -46,6 +52,22 @@ impl<'a> Context<'a> {
     /// # Errors
     /// [`LlamaError::Context`], mostly when memory runs out.
     pub fn new(model: &'a Model, options: &ContextOptions<'a>) -> Result<Self, LlamaError> {
+        // SAFETY: nothing watches.
+        unsafe { Self::watched(model, options, Watch { callback: None, data: std::ptr::null_mut() }) }
+    }
+
+    /// Makes an empty context that shows each intermediate result to `watch`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    ///
+    /// # Safety
+    /// What the callback does with its data must be sound for as long as the context lives.
+    pub(super) unsafe fn watched(
+        model: &'a Model,
+        options: &ContextOptions<'a>,
+        watch: Watch,
+    ) -> Result<Self, LlamaError> {
         let interrupt = Box::new(options.interrupt);
         let threads = i32::try_from(options.threads.max(1)).unwrap_or(i32::MAX);
         // SAFETY: the parameters are llama.cpp's own defaults but for plain numbers and the callback, whose data
@@ -60,6 +82,8 @@ impl<'a> Context<'a> {
             parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
             parameters.no_perf = true;
             parameters.abort_callback = Some(interrupted);
+            parameters.cb_eval = watch.callback;
+            parameters.cb_eval_user_data = watch.data;
             parameters.abort_callback_data = std::ptr::from_ref(&*interrupt).cast_mut().cast();
             sys::llama_init_from_model(model.pointer.as_ptr(), parameters)
         };
@@ -106,6 +130,15 @@ impl<'a> Context<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes in `tokens` as the whole sequence and computes what follows each of them.
+    ///
+    /// # Errors
+    /// As [`Self::log_probabilities`].
+    pub(super) fn pass(&mut self, tokens: &[Token]) -> Result<(), LlamaError> {
+        self.keep(0);
+        tokens.chunks(BATCH).try_for_each(|chunk| self.decode(chunk, &vec![true; chunk.len()]))
     }
 
     /// Returns the logits after every token: one row of the vocabulary's size for each.

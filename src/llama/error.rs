@@ -65,6 +65,13 @@ pub enum LlamaError {
     #[error("cancelled")]
     #[diagnostic(code(llama::interrupted))]
     Interrupted,
+    /// A model whose numbers run over.
+    #[error("what `{tensor}` is multiplied with is not finite: its columns have no importance")]
+    #[diagnostic(code(llama::importance), help("if the training loss was finite, train with a lower rate"))]
+    Importance {
+        /// The weight.
+        tensor: String,
+    },
     /// Quantising failed.
     #[error("llama.cpp cannot quantise to the type {file_type}: {said}")]
     #[diagnostic(code(llama::quantize), help("`Q4_K_M`, `Q5_K_M`, `Q6_K` and `Q8_0` work for every model"))]

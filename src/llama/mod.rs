@@ -1,4 +1,4 @@
-//! llama.cpp behind one small API: load a model, tokenize, log-probabilities, generate, quantise, dequantise.
+//! llama.cpp behind one small API: load a model, tokenize, log-probabilities, generate, importance, quantise, dequantise.
 //!
 //! All of llama.cpp that tunesmith uses is called from here, on the CPU; `unsafe` code stays in this folder. Nothing is printed:
 //! what llama.cpp logs is kept, and its last words are part of an error. An assertion of C++ ends the process, so
@@ -14,6 +14,8 @@ mod context;
 mod error;
 #[cfg(feature = "llama")]
 mod generate;
+#[cfg(feature = "llama")]
+mod importance;
 #[cfg(feature = "llama")]
 mod log;
 #[cfg(feature = "llama")]
@@ -31,6 +33,8 @@ pub use context::{Context, ContextOptions, Interrupt};
 pub use error::LlamaError;
 #[cfg(feature = "llama")]
 pub use generate::{Generated, Generation};
+#[cfg(feature = "llama")]
+pub use importance::{Importance, importance};
 #[cfg(feature = "llama")]
 pub use log::quantized_tensors;
 #[cfg(feature = "llama")]

@@ -144,10 +144,10 @@ fn every_quantisation_loads_and_speaks_and_is_the_same_with_more_threads() {
     for name in ["Q4_K_M", "Q8_0", "Q6_K", "IQ4_NL"] {
         let path = space.path().join(name);
         let file_type = FileType::from_name(name).unwrap();
-        quantize(&source, &path, file_type.id(), 1).unwrap();
+        quantize(&source, &path, file_type.id(), None, 1).unwrap();
         assert!(quantized_tensors().is_some());
         let again = space.path().join("again");
-        quantize(&source, &again, file_type.id(), 2).unwrap();
+        quantize(&source, &again, file_type.id(), None, 2).unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), fs_err::read(&again).unwrap(), "{name}");
         let header = Header::read(&path).unwrap();
         let used = header.tensor("blk.0.attn_q.weight").unwrap().tensor_type.name();
@@ -156,8 +156,45 @@ fn every_quantisation_loads_and_speaks_and_is_the_same_with_more_threads() {
         let greedy = Generation { tokens: 3, temperature: 0.0, seed: 0, stop: Vec::new() };
         Context::new(&model, &options(1)).unwrap().generate(&[1, 9, 9], &greedy).unwrap();
     }
-    let error = quantize(&source, &space.path().join("x"), FileType::from_name("IQ1_S").unwrap().id(), 1).unwrap_err();
+    let file_type = FileType::from_name("IQ1_S").unwrap().id();
+    let error = quantize(&source, &space.path().join("x"), file_type, None, 1).unwrap_err();
     assert!(error.to_string().contains("imatrix"), "{error}");
+}
+
+#[test]
+fn importance_is_the_mean_square_of_what_a_column_is_multiplied_with() {
+    let space = tempfile::tempdir().unwrap();
+    let path = model(&space, TensorType::F16);
+    let model = Model::load(&path).unwrap();
+    // Beyond one batch, and a text of fewer tokens than a tile of products.
+    let texts: [Vec<Token>; 2] = [(0..500).map(|at| 3 + at * 7 % 250).collect(), vec![9, 40, 12]];
+    let mut steps = 0;
+    let measured = importance(&model, &options(1), &texts, || steps += 1).unwrap();
+    assert_eq!((measured.len(), steps), (14, 2), "{:?}", measured.keys());
+    assert_eq!(measured["blk.1.ffn_down.weight"].len(), 512);
+    // What the first block's projections are given follows from the embedding and the norm alone.
+    let tensors = tiny::tensors(1);
+    let numbers = |name: &str| &tensors.iter().find(|tensor| tensor.name == name).unwrap().numbers;
+    let (embedding, norm) = (numbers("token_embd.weight"), numbers("blk.0.attn_norm.weight"));
+    let columns = norm.len();
+    let mut expected = vec![0.0_f64; columns];
+    for token in texts.concat() {
+        let row = &embedding[token as usize * columns..][..columns];
+        let row: Vec<f64> = row.iter().map(|&number| f64::from(half::f16::from_f32(number))).collect();
+        let square = row.iter().map(|number| number * number).sum::<f64>() / columns as f64;
+        for ((expected, number), weight) in expected.iter_mut().zip(&row).zip(norm) {
+            let number = number / (square + 1e-5).sqrt() * f64::from(*weight);
+            *expected += number * number / 503.0;
+        }
+    }
+    for part in ["attn_q", "attn_k", "attn_v"] {
+        for (found, expected) in measured[&format!("blk.0.{part}.weight")].iter().zip(&expected) {
+            assert!((f64::from(*found) / expected - 1.0).abs() < 1e-5, "{part}: {found} {expected}");
+        }
+    }
+    assert_eq!(measured, importance(&model, &options(2), &texts, || ()).unwrap(), "threads change nothing");
+    let ended = importance(&model, &ContextOptions { interrupt: &|| true, ..options(1) }, &texts, || ());
+    assert!(matches!(ended, Err(LlamaError::Interrupted)), "{ended:?}");
 }
 
 #[test]

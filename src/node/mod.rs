@@ -26,6 +26,8 @@ pub mod settings;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(feature = "llama")]
+mod voice;
 
 pub use crate::model::Device;
 pub use checkpoint::Checkpoint;

@@ -121,7 +121,7 @@ fn write(source: &dyn Source, adapter: Option<&Adapter>, output: &Path, file_typ
     if file_type.is_float() {
         merge(source, output, how).unwrap();
     } else {
-        merge_quantised(source, output, how, &Target { file_type, overrides: &[] }).unwrap().unwrap();
+        merge_quantised(source, output, how, &Target { file_type, overrides: &[], importance: None }).unwrap().unwrap();
     }
 }
 
@@ -158,7 +158,7 @@ fn main() {
         let file_type = FileType::from_name(name).unwrap();
         let [ours, peer] = [at("ours.gguf"), at("peer.gguf")];
         let (seconds, ()) = timed(|| write(&GgufSource::open(&float).unwrap(), None, &ours, file_type));
-        let (theirs, ()) = timed(|| quantize(&float, &peer, file_type.id(), THREADS).unwrap());
+        let (theirs, ()) = timed(|| quantize(&float, &peer, file_type.id(), None, THREADS).unwrap());
         report.compare(&format!("F16 to {name}"), seconds, "llama_model_quantize", theirs, same(&ours, &peer));
     }
 

@@ -70,7 +70,10 @@ pub enum ConvertError {
     #[error("tensor `{tensor}` is stored as {kind} only with an importance matrix")]
     #[diagnostic(
         code(convert::needs_importance),
-        help("types without one, from small to large: Q2_K, IQ3_S, Q3_K_M, IQ4_XS, Q4_K_M, Q5_K_M, Q6_K, Q8_0")
+        help(
+            "set `imatrix` to the rows to measure it on; types without one, from small to large: Q2_K, IQ3_S, Q3_K_M, \
+             IQ4_XS, Q4_K_M, Q5_K_M, Q6_K, Q8_0"
+        )
     )]
     NeedsImportance {
         /// Its name.
@@ -78,6 +81,24 @@ pub enum ConvertError {
         /// The type.
         kind: &'static str,
     },
+    /// A size that the file cannot have.
+    #[error("no file of this model has {wanted} bits a weight, within 1 %")]
+    #[diagnostic(
+        code(convert::size),
+        help("it has from {least:.2} to {most:.2}; a small model's steps between them are large")
+    )]
+    Size {
+        /// What was asked for.
+        wanted: f64,
+        /// The smallest file's.
+        least: f64,
+        /// The largest file's.
+        most: f64,
+    },
+    /// A model that llama.cpp alone quantises.
+    #[error("the types of this model's tensors are llama.cpp's to choose")]
+    #[diagnostic(code(convert::no_rules), help("set `quantization` instead of `bits-per-weight`"))]
+    NoRules,
     /// An architecture whose order of rows is not known.
     #[error("models of the architecture `{architecture}` cannot be merged")]
     #[diagnostic(code(convert::architecture), help("known are: {KNOWN_ARCHITECTURES}"))]

@@ -24,7 +24,7 @@ pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};
 pub use source::{GgufSource, Source, SourceTensor, open};
-pub use stream::{Target, merge, merge_quantised};
+pub use stream::{Chosen, Sizing, Target, merge, merge_quantised, types_for_size};
 
 #[cfg(test)]
 mod tests;

@@ -64,13 +64,23 @@ impl Writer {
         let mut end = header.len() as u64;
         let place = |tensor: PlannedTensor| {
             let (start, size) = (end, tensor.size());
-            end += size.next_multiple_of(DEFAULT_ALIGNMENT);
+            end += Self::room(size);
             Place { name: tensor.name, start, size, written: AtomicU64::new(0) }
         };
         let tensors = tensors.into_iter().map(place).collect();
         // What nobody writes between tensors is zero.
         file.as_file().set_len(end)?;
         Ok(Self { file, path: path.to_owned(), tensors, next: (0, 0) })
+    }
+
+    /// Returns the bytes before the first tensor of a file with this header.
+    pub fn header_size(metadata: &[(String, Value)], tensors: &[PlannedTensor]) -> u64 {
+        header(metadata, tensors).len() as u64
+    }
+
+    /// Returns the bytes that a tensor of so many takes in a file.
+    pub fn room(bytes: u64) -> u64 {
+        bytes.next_multiple_of(DEFAULT_ALIGNMENT)
     }
 
     /// Writes bytes of a tensor, from its byte `start` on. Each byte is written once, in any order.
@@ -137,7 +147,7 @@ fn header(metadata: &[(String, Value)], tensors: &[PlannedTensor]) -> Vec<u8> {
         }
         out.extend(tensor.tensor_type.id().to_le_bytes());
         out.extend(offset.to_le_bytes());
-        offset += tensor.size().next_multiple_of(DEFAULT_ALIGNMENT);
+        offset += Writer::room(tensor.size());
     }
     out.resize(out.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
     out

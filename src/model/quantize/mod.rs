@@ -15,13 +15,15 @@
 #![expect(clippy::inline_always, reason = "vectors stay in registers only where everything is one function")]
 
 mod affine;
+mod budget;
 mod lanes;
 mod legacy;
 mod linear;
 mod plan;
 mod search;
 
-pub use plan::{Rules, Unplanned, file_order};
+pub use budget::{Candidate, choose};
+pub use plan::{Rules, Unplanned, file_order, fitting, is_quantised};
 
 use crate::model::gguf::TensorType;
 use crate::model::vectors::Vectors;

@@ -330,8 +330,8 @@ fn more_bits(layer: usize, layers: usize) -> bool {
     layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2
 }
 
-/// `tensor_allows_quantization`.
-fn is_quantised(tensor: &Unplanned<'_>) -> bool {
+/// Returns whether a file's type changes how the tensor is stored: `tensor_allows_quantization`.
+pub fn is_quantised(tensor: &Unplanned<'_>) -> bool {
     let name = tensor.name;
     tensor.dimensions.iter().skip(1).any(|&size| size > 1)
         && name.ends_with("weight")
@@ -341,7 +341,7 @@ fn is_quantised(tensor: &Unplanned<'_>) -> bool {
 }
 
 /// Returns the type, or the one that takes its place where rows do not fill its blocks: `tensor_type_fallback`.
-fn fitting(kind: TensorType, columns: u64) -> Option<TensorType> {
+pub fn fitting(kind: TensorType, columns: u64) -> Option<TensorType> {
     let fits = |kind: TensorType| columns.is_multiple_of(kind.block_elements());
     if fits(kind) {
         return Some(kind);

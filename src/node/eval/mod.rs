@@ -9,8 +9,6 @@ mod gate;
 mod ladder;
 mod parity;
 mod stops;
-#[cfg(feature = "llama")]
-mod voice;
 
 use super::Kind;
 

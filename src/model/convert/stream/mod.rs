@@ -1,6 +1,8 @@
 //! From a base's rows to the tensors of a file: read, merged, rounded to 16 bits, quantised and written a few rows at a
 //! time, by all threads at once. What is in memory is some rows a thread.
 
+mod size;
+
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -11,10 +13,12 @@ use regex::Regex;
 
 use super::merge::{Heads, Order, add, fits};
 use super::{ConvertError, Merge, Merged, Source, SourceTensor};
-use crate::llama::quantize_rows;
+use crate::llama::{Importance, quantize_rows};
 use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
 use crate::model::lora::PeftModule;
 use crate::model::quantize::{Rules, Unplanned, file_order, makes, quantize};
+
+pub use size::{Chosen, Sizing, types_for_size};
 
 /// Numbers that a thread has in memory at once: they stay in its second cache.
 const PIECE: u64 = 1 << 16;
@@ -29,6 +33,8 @@ pub struct Target<'a> {
     pub file_type: FileType,
     /// Types for the tensors whose names a pattern finds, the first of them, instead of the file type's own.
     pub overrides: &'a [(Regex, TensorType)],
+    /// How much each column of the weights that it has matters.
+    pub importance: Option<&'a Importance>,
 }
 
 /// Writes `source`, with the adapter merged into it, as a GGUF at `output`, quantised as `llama-quantize` does from the
@@ -45,29 +51,34 @@ pub fn merge_quantised(
     target: &Target<'_>,
 ) -> Result<Option<Merged>, ConvertError> {
     let mut metadata = source.metadata();
-    let Some(rules) = Rules::new(target.file_type, &metadata, target.overrides, false) else { return Ok(None) };
+    let Some(rules) = Rules::new(target.file_type, &metadata, target.overrides, target.importance.is_some()) else {
+        return Ok(None);
+    };
     metadata.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));
     metadata.push(("general.file_type".into(), Value::U32(target.file_type.id())));
-    let tensors = source.tensors();
-    let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by(|&a, &b| file_order(&tensors[a].name, &tensors[b].name));
-    let unplanned: Vec<Unplanned<'_>> = order
-        .iter()
-        .map(|&index| &tensors[index])
-        .map(|tensor| Unplanned {
-            name: &tensor.name,
-            dimensions: &tensor.dimensions,
-            stored: stored(tensor, how.float),
-        })
-        .collect();
+    let (order, unplanned) = in_file_order(source.tensors(), how.float);
     let Some(types) = rules.types(&unplanned) else { return Ok(None) };
     for (tensor, &kind) in unplanned.iter().zip(&types) {
-        if kind != tensor.stored && rules.needs_importance(tensor.name, kind) {
+        let has_importance = target.importance.is_some_and(|importance| importance.contains_key(tensor.name));
+        if kind != tensor.stored && !has_importance && rules.needs_importance(tensor.name, kind) {
             return Err(ConvertError::NeedsImportance { tensor: tensor.name.into(), kind: kind.name() });
         }
     }
     let plan = order.into_iter().zip(types).map(|(index, kind)| Planned { index, kind });
-    stream(source, output, how, &metadata, plan.collect()).map(Some)
+    stream(source, output, how, (&metadata, target.importance), plan.collect()).map(Some)
+}
+
+/// Returns the places of tensors in the order of a quantised file, and what their types follow from.
+fn in_file_order(tensors: &[SourceTensor], float: FileType) -> (Vec<usize>, Vec<Unplanned<'_>>) {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    order.sort_by(|&a, &b| file_order(&tensors[a].name, &tensors[b].name));
+    let unplanned = order.iter().map(|&index| &tensors[index]).map(|tensor| Unplanned {
+        name: &tensor.name,
+        dimensions: &tensor.dimensions,
+        stored: stored(tensor, float),
+    });
+    let unplanned = unplanned.collect();
+    (order, unplanned)
 }
 
 /// Writes `source`, with the adapter merged into it, as a GGUF of plain floats at `output`.
@@ -80,7 +91,7 @@ pub fn merge(source: &dyn Source, output: &Path, how: &mut Merge<'_>) -> Result<
     metadata.push(("general.quantization_version".into(), Value::U32(QUANTIZATION_VERSION)));
     let plan = source.tensors().iter().enumerate();
     let plan = plan.map(|(index, tensor)| Planned { index, kind: stored(tensor, how.float) });
-    stream(source, output, how, &metadata, plan.collect())
+    stream(source, output, how, (&metadata, None), plan.collect())
 }
 
 /// How a tensor is stored that is not quantised: norms, and whatever is no weight, stay in 32 bits, as the reference
@@ -113,6 +124,7 @@ struct Piece<'a> {
     planned: &'a Planned,
     tensor: &'a SourceTensor,
     module: Option<&'a PeftModule>,
+    importance: Option<&'a [f32]>,
     order: Order,
     /// How the tensor is stored before it is quantised.
     stored: TensorType,
@@ -124,7 +136,7 @@ fn stream(
     source: &dyn Source,
     output: &Path,
     how: &mut Merge<'_>,
-    metadata: &[(String, Value)],
+    (metadata, importance): (&[(String, Value)], Option<&Importance>),
     plan: Vec<Planned>,
 ) -> Result<Merged, ConvertError> {
     let tensors = source.tensors();
@@ -152,6 +164,7 @@ fn stream(
             planned,
             tensor,
             module,
+            importance: importance.and_then(|importance| importance.get(&tensor.name)).map(Vec::as_slice),
             order,
             stored,
             first,
@@ -185,17 +198,22 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// Returns the bytes of a piece.
-    fn encode(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<&[u8], ConvertError> {
-        let (tensor, kind) = (piece.tensor, piece.planned.kind);
-        let columns = tensor.columns() as usize;
-        let count = piece.rows as usize * columns;
-        self.numbers.resize(count, 0.0);
+    /// Reads and merges a piece, and rounds it to what the type before quantisation holds.
+    fn merge(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<(), ConvertError> {
+        let columns = piece.tensor.columns() as usize;
+        self.numbers.resize(piece.rows as usize * columns, 0.0);
         source.rows(piece.planned.index, piece.first, &mut self.numbers)?;
         if let Some(module) = piece.module {
             add(&mut self.numbers, piece.first as usize, columns, module, &piece.order);
         }
-        self.round(tensor, piece.stored)?;
+        self.round(piece.tensor, piece.stored)
+    }
+
+    /// Returns the bytes of a piece.
+    fn encode(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<&[u8], ConvertError> {
+        self.merge(source, piece)?;
+        let (tensor, kind) = (piece.tensor, piece.planned.kind);
+        let (columns, count) = (tensor.columns() as usize, self.numbers.len());
         self.bytes.resize(kind.bytes(count as u64).unwrap_or(0) as usize, 0);
         match kind {
             TensorType::F32 => {
@@ -216,13 +234,13 @@ impl Buffers {
                 }
             }
             _ if makes(kind) => {
-                if !quantize(kind, &self.numbers, columns, None, &mut self.bytes) {
+                if !quantize(kind, &self.numbers, columns, piece.importance, &mut self.bytes) {
                     let magnitude = |number: &f32| number.abs();
                     let number = self.numbers.iter().max_by(|a, b| magnitude(a).total_cmp(&magnitude(b)));
                     return Err(not_finite(tensor, kind, number.copied().unwrap_or(0.0)));
                 }
             }
-            _ => quantize_rows(kind.id(), &self.numbers, columns, None, &mut self.bytes)?,
+            _ => quantize_rows(kind.id(), &self.numbers, columns, piece.importance, &mut self.bytes)?,
         }
         Ok(&self.bytes)
     }

@@ -2,7 +2,7 @@
 
 use super::super::{GgufSource, merge};
 use super::*;
-use crate::model::gguf::tiny::noise;
+use crate::model::gguf::tiny::{self, noise};
 use crate::model::gguf::{Array, Header};
 use crate::model::quantize::rounds_separately;
 
@@ -65,16 +65,22 @@ impl Shape {
     }
 }
 
-fn ours(base: &Path, output: &Path, file_type: FileType, overrides: &[(Regex, TensorType)], threads: usize) -> bool {
+fn ours(base: &Path, output: &Path, target: &Target<'_>, threads: usize) -> bool {
     let how = &mut Merge { adapter: None, float: FileType::F16, threads, progress: &mut |_, _| true };
-    let target = Target { file_type, overrides };
-    merge_quantised(&GgufSource::open(base).unwrap(), output, how, &target).is_ok_and(|merged| merged.is_some())
+    merge_quantised(&GgufSource::open(base).unwrap(), output, how, target).is_ok_and(|merged| merged.is_some())
 }
 
 /// Compares the files of every type that both make: byte by byte where llama.cpp rounds as it is told to, else their
 /// headers.
 #[track_caller]
 fn compare(shape: &Shape) {
+    let compared = compare_with(shape, None);
+    assert!(compared > 20, "only {compared} file types were compared");
+}
+
+/// Returns how many types both make.
+#[track_caller]
+fn compare_with(shape: &Shape, importance: Option<&Importance>) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let [base, float, found, expected] = ["base", "float", "found", "expected"].map(|name| folder.path().join(name));
     shape.write(&base);
@@ -82,10 +88,12 @@ fn compare(shape: &Shape) {
     merge(&GgufSource::open(&base).unwrap(), &float, how).unwrap();
     let mut both = 0;
     for file_type in FileType::all().filter(|file_type| !file_type.is_float()) {
-        let theirs = crate::llama::quantize(&float, &expected, file_type.id(), 1).is_ok();
-        assert_eq!(ours(&base, &found, file_type, &[], 1), theirs, "{file_type}: llama.cpp makes it: {theirs}");
+        let theirs = crate::llama::quantize(&float, &expected, file_type.id(), importance, 1).is_ok();
+        let target = Target { file_type, overrides: &[], importance };
+        assert_eq!(ours(&base, &found, &target, 1), theirs, "{file_type}: llama.cpp makes it: {theirs}");
         if shape.columns == 256 {
-            assert_eq!(theirs, !file_type.needs_importance() && file_type.name() != "NVFP4", "{file_type}");
+            let can = importance.is_some() || !file_type.needs_importance();
+            assert_eq!(theirs, can && file_type.name() != "NVFP4", "{file_type}");
         }
         if !theirs {
             continue;
@@ -97,7 +105,18 @@ fn compare(shape: &Shape) {
         let same = fs_err::read(&found).unwrap() == fs_err::read(&expected).unwrap();
         assert!(same || !rounds_separately(), "{file_type}: the tensors' bytes differ");
     }
-    assert!(both > 20, "only {both} file types were compared");
+    both
+}
+
+#[test]
+fn every_file_type_is_llama_cpps_with_an_importance_matrix() {
+    let shape = Shape { architecture: "llama", layers: 8, columns: 256, kv_heads: 8, tied: false };
+    let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+    let names = (0..shape.layers).flat_map(|layer| parts.map(|part| format!("blk.{layer}.{part}.weight")));
+    let squares = |seed: u64| noise(seed, 256).into_iter().map(|number| number * number).collect();
+    let importance: Importance = names.zip(100..).map(|(name, seed)| (name, squares(seed))).collect();
+    let compared = compare_with(&shape, Some(&importance));
+    assert!(compared > 30, "only {compared} file types were compared");
 }
 
 #[test]
@@ -133,8 +152,9 @@ fn chosen_types_win_over_the_rules_and_threads_change_no_byte() {
         (Regex::new("norm").unwrap(), kind("Q8_0")),
     ];
     let file_type = FileType::from_name("Q4_K_M").unwrap();
-    assert!(ours(&base, &one, file_type, &overrides, 1));
-    assert!(ours(&base, &two, file_type, &overrides, 2));
+    let target = Target { file_type, overrides: &overrides, importance: None };
+    assert!(ours(&base, &one, &target, 1));
+    assert!(ours(&base, &two, &target, 2));
     assert_eq!(fs_err::read(&one).unwrap(), fs_err::read(&two).unwrap());
     let header = Header::read(&one).unwrap();
     for (name, expected) in [
@@ -165,8 +185,63 @@ fn a_type_that_needs_an_importance_matrix_is_refused_by_name() {
     Shape { architecture: "llama", layers: 2, columns: 256, kv_heads: 4, tied: false }.write(&base);
     let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
     let overrides = [(Regex::new("ffn_up").unwrap(), TensorType::from_name("IQ2_XS").unwrap())];
-    let target = Target { file_type: FileType::from_name("Q4_K_M").unwrap(), overrides: &overrides };
+    let target = Target { file_type: FileType::from_name("Q4_K_M").unwrap(), overrides: &overrides, importance: None };
     let error = merge_quantised(&GgufSource::open(&base).unwrap(), &output, how, &target).unwrap_err();
     assert_eq!(error.to_string(), "tensor `blk.0.ffn_up.weight` is stored as IQ2_XS only with an importance matrix");
     assert!(!output.exists());
+}
+
+fn sized(source: &GgufSource, threads: usize, sizing: &Sizing<'_>) -> Result<Chosen, ConvertError> {
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads, progress: &mut |_, _| true };
+    types_for_size(source, how, sizing)
+}
+
+#[test]
+fn a_size_is_met_by_choosing_types_and_what_is_chosen_by_hand_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let [base, output] = ["base", "output"].map(|name| folder.path().join(name));
+    tiny::Variant::LLAMA.write(&base, 5, TensorType::F16).unwrap();
+    let source = GgufSource::open(&base).unwrap();
+    let overrides = [(Regex::new("attn_v").unwrap(), TensorType::Q8_0)];
+    let importance = Importance::from([("blk.0.ffn_up.weight".to_owned(), vec![1.0; 256])]);
+    for bits in [3.5, 6.0] {
+        let sizing = Sizing { bits, overrides: &overrides, importance: Some(&importance) };
+        let chosen = sized(&source, 1, &sizing).unwrap();
+        assert_eq!(chosen.counts, sized(&source, 2, &sizing).unwrap().counts, "threads change nothing");
+        let target =
+            Target { file_type: chosen.file_type, overrides: &chosen.overrides, importance: Some(&importance) };
+        assert!(ours(&base, &output, &target, 1));
+        let header = Header::read(&output).unwrap();
+        let found = fs_err::metadata(&output).unwrap().len() as f64 * 8.0 / header.parameters() as f64;
+        assert!(found <= bits && found > bits * 0.99, "{bits}: {found}");
+        assert_eq!(header.tensor("blk.1.attn_v.weight").unwrap().tensor_type, TensorType::Q8_0);
+        assert_eq!(header.tensors.len(), chosen.counts.iter().map(|(_, tensors)| tensors).sum::<usize>());
+    }
+    let size = |bits| sized(&source, 1, &Sizing { bits, overrides: &[], importance: None });
+    assert_eq!(size(1.0).unwrap_err().to_string(), "no file of this model has 1 bits a weight, within 1 %");
+    assert!(size(20.0).is_err());
+}
+
+#[test]
+fn bytes_go_to_tensors_that_lose_most_and_importance_says_what_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    let mut tensors = tiny::tensors(5);
+    // Zeros are stored as well in few bits as in many.
+    let easy = tensors.iter_mut().find(|tensor| tensor.name == "blk.0.ffn_up.weight").unwrap();
+    easy.numbers.fill(0.0);
+    tiny::write(&base, &tensors, TensorType::F16).unwrap();
+    let source = GgufSource::open(&base).unwrap();
+    let bytes = |name: &str, importance: Option<&Importance>| {
+        let chosen = sized(&source, 1, &Sizing { bits: 4.5, overrides: &[], importance }).unwrap();
+        let (_, kind) = chosen.overrides.iter().find(|(pattern, _)| pattern.is_match(name)).unwrap();
+        kind.bytes(256).unwrap()
+    };
+    let (easy, small, table) = ("blk.0.ffn_up.weight", "blk.0.attn_v.weight", "token_embd.weight");
+    assert_eq!(bytes(easy, None), 84, "Q2_K");
+    assert!(bytes(small, None) > bytes(easy, None));
+    assert!(bytes(small, None) >= bytes(table, None), "small matrices are cheap to store well");
+    // A matrix that is multiplied with zeros loses nothing, however few bits it has.
+    let unused = Importance::from([(small.to_owned(), vec![0.0; 256])]);
+    assert_eq!(bytes(small, Some(&unused)), 84, "Q2_K");
 }

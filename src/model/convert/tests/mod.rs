@@ -156,7 +156,7 @@ fn a_quantised_base_without_an_adapter_says_the_same_in_floats() {
     let folder = tempfile::tempdir().unwrap();
     let [base, small, large] = ["base", "small", "large"].map(|name| folder.path().join(name));
     tiny::write(&base, &tiny::tensors(3), TensorType::F16).unwrap();
-    crate::llama::quantize(&base, &small, FileType::from_name("Q4_K_M").unwrap().id(), 1).unwrap();
+    crate::llama::quantize(&base, &small, FileType::from_name("Q4_K_M").unwrap().id(), None, 1).unwrap();
     run(&small, None, &large, FileType::F16, 1).unwrap();
     let logits = |path: &Path| {
         let model = Model::load(path).unwrap();

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::candidate::{self, Exam};
-use super::super::voice::{Voice, conversations};
 use super::Settings;
 use super::error::CompareError;
 use crate::llama::{Generated, Generation};
@@ -15,6 +14,7 @@ use crate::model::convert::{FolderSource, Merge, merge};
 use crate::model::gguf::FileType;
 use crate::model::weights::WeightFiles;
 use crate::node::questions::{self, Question};
+use crate::node::voice::{Voice, conversations};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
@@ -151,7 +151,7 @@ fn exam(
 ) -> Result<(Exam, Vec<Count>), NodeError> {
     let mut exam = Exam::default();
     let mut remarks = BTreeMap::new();
-    for conversation in conversations(run)? {
+    for conversation in conversations(run, run.inputs())? {
         run.check_cancelled()?;
         let (row, remark) = voice.row(&conversation, settings.max_tokens as usize)?;
         exam.rows.extend(row);

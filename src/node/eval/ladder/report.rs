@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::voice::{Voice, conversations, mixed};
 use super::Settings;
 use super::error::LadderError;
 use super::measure::Measure;
@@ -16,6 +15,7 @@ use crate::model::gguf::{FileType, Header};
 use crate::model::lora::Adapter;
 use crate::model::rows::TokenRow;
 use crate::model::weights::Base;
+use crate::node::voice::{Voice, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
@@ -163,7 +163,7 @@ fn exports(run: &Run<'_>) -> Result<Vec<Export>, NodeError> {
 fn rows(run: &Run<'_>, settings: &Settings, voice: &Voice) -> Result<(Vec<TokenRow>, Vec<Count>), NodeError> {
     let (mut rows, mut remarks) = (Vec::new(), BTreeMap::new());
     let mut trained = 0;
-    for conversation in mixed(conversations(run)?) {
+    for conversation in mixed(conversations(run, run.inputs())?) {
         if trained >= settings.trained_tokens {
             break;
         }

@@ -57,7 +57,7 @@ impl Project {
         let progress = &mut |_, _| true;
         let mut how = Merge { adapter: Some(&adapter), float: FileType::F16, threads: 1, progress };
         let source = GgufSource::open(&self.base).unwrap();
-        let target = Target { file_type: FileType::from_name(file_type).unwrap(), overrides: &[] };
+        let target = Target { file_type: FileType::from_name(file_type).unwrap(), overrides: &[], importance: None };
         if target.file_type.is_float() {
             convert::merge(&source, &path, &mut how).unwrap();
         } else {

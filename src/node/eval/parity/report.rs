@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 
-use super::super::voice::{Voice, before_answer, conversations, mixed};
 use super::Settings;
 use super::error::ParityError;
 use crate::llama::Model;
 use crate::model::rows::messages;
 use crate::model::template::{ChatTemplate, Ending, Message};
+use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::record::Conversation;
 use crate::store::Artifact;
@@ -69,7 +69,7 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
     let [gguf] = ggufs[..] else { return Err(ParityError::OneGguf { count: ggufs.len() }.into()) };
     let voice = Voice::of(&run.weight_files()?)?;
     let served = Served::open(&run.store.path(gguf)?)?;
-    let mut rows = mixed(conversations(run)?);
+    let mut rows = mixed(conversations(run, run.inputs())?);
     rows.truncate(usize::try_from(settings.rows).unwrap_or(usize::MAX));
     let (mut compared, mut differences, mut remarks) = (0_u64, Vec::new(), BTreeMap::new());
     for (done, conversation) in rows.iter().enumerate() {

@@ -81,7 +81,7 @@ fn a_file_as_it_was_exported_is_equal_and_says_which_rows_are_not_trained() {
 fn another_template_is_shown_by_its_first_token() {
     let bench = Bench::new();
     let outcome = run(&bench, |key, value| match key {
-        "tokenizer.chat_template" => Some(Metadata::String(tiny::CHATML.replace("assistant\\n", "assistant "))),
+        "tokenizer.chat_template" => Some(Metadata::String(tiny::CHATML.replace("assistant\n", "assistant "))),
         _ => Some(value),
     })
     .unwrap();

@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::candidate::{self, Exam};
-use super::super::voice::{Voice, before_answer, conversations, mixed};
 use super::Settings;
 use super::error::StopsError;
 use crate::llama::Generation;
 use crate::model::weights::WeightFiles;
 use crate::node::questions;
+use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
@@ -93,7 +93,7 @@ fn prompts(run: &Run<'_>, settings: &Settings, voice: &Voice) -> Result<(Vec<Str
             asked.push(question.ask);
         }
     }
-    let rows = mixed(conversations(run)?);
+    let rows = mixed(conversations(run, run.inputs())?);
     for conversation in rows.iter().take(usize::try_from(settings.rows).unwrap_or(usize::MAX)) {
         run.check_cancelled()?;
         let Some(last) = before_answer(conversation).pop() else { continue };

@@ -11,6 +11,7 @@ use crate::model::convert::sample::{config, write_adapter};
 use crate::model::gguf::{TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
+use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::Artifact;
 
 fn inputs(bench: &Bench) -> Vec<JobInput> {
@@ -72,6 +73,97 @@ fn a_base_of_safetensors_is_converted_and_merged() {
     let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
     let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
     Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
+}
+
+/// Returns the inputs with rows to measure an importance matrix on.
+fn inputs_with_rows(bench: &Bench) -> Vec<JobInput> {
+    let row = |number: u32| {
+        let turn = |role, text: String| Turn { role, text };
+        Record::Row(Conversation {
+            id: format!("row-{number}"),
+            thread: format!("row-{number}"),
+            turns: vec![turn(Role::User, format!("what is {number}")), turn(Role::Assistant, "a number".into())],
+            ..Conversation::default()
+        })
+    };
+    let records = crate::record::write(&bench.store, (0..20).map(row)).unwrap();
+    let mut inputs = inputs(bench);
+    inputs.push(bench.input(InputRole::From, "dataset", "train", Some(Artifact::Records(records)), json!({})));
+    inputs
+}
+
+#[test]
+fn an_importance_matrix_makes_small_types_possible_and_changes_others() {
+    let bench = Bench::new();
+    let run = |settings: Value, inputs: Vec<JobInput>| {
+        let settings = ExportGguf.canonical(&settings).unwrap();
+        bench.run(&ExportGguf, &settings, inputs, &[])
+    };
+    for name in ["IQ2_XXS", "Q2_K_S"] {
+        let settings = json!({"quantization": name, "imatrix": "dataset"});
+        let outcome = run(settings, inputs_with_rows(&bench)).unwrap();
+        let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
+        let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
+        let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
+        let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+        Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
+    }
+    let notes = bench.events.notes();
+    assert!(notes[0].starts_with("measured the importance of 14 tensors' columns on "), "{notes:?}");
+    let q4 = |imatrix: Value, inputs| run(imatrix, inputs).unwrap().outputs["gguf"].digest();
+    let with = q4(json!({"imatrix": "dataset:train"}), inputs_with_rows(&bench));
+    assert_eq!(with, q4(json!({"imatrix": "dataset:train"}), inputs_with_rows(&bench)), "it repeats itself");
+    assert_ne!(with, q4(json!({}), inputs(&bench)));
+    let few = q4(json!({"imatrix": "dataset:train", "imatrix-tokens": 1}), inputs_with_rows(&bench));
+    assert_ne!(with, few);
+    let code = |settings: Value, inputs| run(settings, inputs).unwrap_err().code.unwrap();
+    assert_eq!(code(json!({}), inputs_with_rows(&bench)), "export::needless_rows");
+    assert_eq!(code(json!({"imatrix": "dataset:eval"}), inputs_with_rows(&bench)), "export::needless_rows");
+    assert_eq!(code(json!({"imatrix": "dataset"}), inputs(&bench)), "export::imatrix");
+    assert_eq!(code(json!({"imatrix": "dataset", "max-tokens": 1}), inputs_with_rows(&bench)), "export::no_rows");
+}
+
+#[test]
+fn bits_a_weight_are_met_and_told() {
+    let bench = Bench::new();
+    let settings = ExportGguf.canonical(&json!({"bits-per-weight": 4.5})).unwrap();
+    let outcome = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
+    let bits = outcome.fields["bits-per-weight"].as_f64().unwrap();
+    assert!((4.455..=4.5).contains(&bits), "{bits}");
+    assert_eq!(outcome, bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap(), "it repeats itself");
+    let tensors: u64 = outcome.report.iter().map(|count| count.count).sum();
+    assert_eq!(json!(tensors), outcome.fields["tensors"], "{:?}", outcome.report);
+    assert!(outcome.report[0].what.starts_with("tensors stored as "), "{:?}", outcome.report);
+    let settings = json!({"bits-per-weight": 3.5, "imatrix": "dataset"});
+    let settings = ExportGguf.canonical(&settings).unwrap();
+    let weighed = bench.run(&ExportGguf, &settings, inputs_with_rows(&bench), &[]).unwrap();
+    assert!((3.465..=3.5).contains(&weighed.fields["bits-per-weight"].as_f64().unwrap()), "{weighed:?}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let messages = |settings: Value| {
+        let problems = ExportGguf.canonical(&settings).unwrap_err();
+        problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ")
+    };
+    let both = json!({"quantization": "Q8_0", "bits-per-weight": 4.5, "imatrix-tokens": 5});
+    assert_eq!(
+        messages(both),
+        "`bits-per-weight` chooses what `quantization` says; there is no importance matrix to measure"
+    );
+    assert_eq!(messages(json!({"bits-per-weight": 1})), "a weight has from 2 to 32 bits");
+    assert_eq!(
+        messages(json!({"quantization": "F16", "imatrix": "dataset"})),
+        "plain floats need no importance matrix"
+    );
+    assert_eq!(messages(json!({"imatrix": "dataset", "imatrix-tokens": 0})), "nothing is measured on no tokens");
+    let value = |settings: Value| ExportGguf.canonical(&settings).unwrap();
+    let importance = value(json!({"imatrix": "dataset", "max-tokens": 64}));
+    assert_eq!((&importance["imatrix-tokens"], &importance["max-tokens"]), (&json!(32_768), &json!(64)));
+    assert_eq!(value(importance.clone()), importance, "what is canonical stays");
+    assert_eq!(value(json!({"max-tokens": 64})), json!({"quantization": "Q4_K_M"}), "what is not used is left out");
+    let small = json!({"imatrix": "dataset", "tensor-types": [{"pattern": "ffn", "type": "IQ2_XS"}]});
+    assert_eq!(value(small.clone())["tensor-types"], small["tensor-types"]);
 }
 
 #[test]

@@ -1,60 +1,73 @@
 //! The run of `export.gguf`: merge, quantise, write.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::Regex;
 use serde_json::json;
 
 use super::error::ExportError;
-use crate::llama::{LlamaError, quantize, quantized_tensors};
-use crate::model::convert::{Adapter, ConvertError, Merge, Merged, Target, merge, merge_quantised, open};
+use super::{DEFAULT, IMATRIX_TOKENS, MAX_TOKENS, Settings, importance};
+use crate::llama::{Importance, LlamaError, quantize, quantized_tensors};
+use crate::model::convert::{
+    Adapter, ConvertError, Merge, Merged, Sizing, Source, Target, merge, merge_quantised, open, types_for_size,
+};
 use crate::model::gguf::{FileType, GgufError, Header, TensorType};
-use crate::node::{NodeError, Outcome, Run};
+use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
 /// How often the quantiser is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Merges, quantises to `target` and writes, in one stream.
+/// Base and adapter.
+struct Merging<'a, 'r> {
+    run: &'a Run<'r>,
+    source: &'a dyn Source,
+    adapter: &'a Adapter,
+}
+
+/// How a file is stored.
+struct Types {
+    file: FileType,
+    /// Types of single tensors.
+    overrides: Vec<(Regex, TensorType)>,
+    /// What is told of types that were chosen here.
+    report: Vec<Count>,
+}
+
+/// Merges, quantises and writes, in one stream.
 ///
 /// Weights are rounded to 16 bits (where bfloat16 or 32 bits are no target) before they are quantised: that is what the
-/// reference tools do, and changes a weight by less than 1/2048 of itself.
-pub(super) fn export(run: &Run<'_>, target: FileType, overrides: &[(Regex, TensorType)]) -> Result<Outcome, NodeError> {
-    let inputs: Vec<_> = run.inputs().collect();
-    let [input] = inputs[..] else { return Err(ExportError::OneAdapter { count: inputs.len() }.into()) };
-    let Artifact::Folder { files } = &input.artifact else {
-        return Err(run.bad_job("its adapter is no folder".into()));
-    };
-    let adapter = Adapter::read(&run.store.paths(files)?).map_err(of_convert)?;
+/// reference tools do, and changes a weight by less than 1/2048 of itself. Only for an importance matrix there is a file
+/// in 16 bits, since the merged model has to be run.
+pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let adapter = Adapter::read(&adapter_files(run)?).map_err(of_convert)?;
+    let rows = importance::rows(run, settings.imatrix.as_deref())?;
     let source = open(&run.weight_files()?).map_err(of_convert)?;
-    let written = run.scratch().join("model.gguf");
-    let merged = |float: FileType, output: &Path, quantised: Option<&Target<'_>>| {
-        let doing = if quantised.is_some() { "merging and quantising" } else { "merging" };
-        let how = &mut Merge {
-            adapter: Some(&adapter),
-            float,
-            threads: run.grant().threads,
-            progress: &mut |done, total| {
-                run.progress(done, Some(total), "parameters", doing);
-                !run.cancel.is_cancelled()
-            },
-        };
-        match quantised {
-            Some(target) => merge_quantised(source.as_ref(), output, how, target),
-            None => merge(source.as_ref(), output, how).map(Some),
+    let merging = Merging { run, source: source.as_ref(), adapter: &adapter };
+    let importance = match rows {
+        Some(rows) => {
+            let between = run.scratch().join("merged.gguf");
+            merging.float(FileType::F16, &between)?;
+            let tokens = settings.imatrix_tokens.unwrap_or(IMATRIX_TOKENS);
+            let bounds = (tokens, settings.max_tokens.unwrap_or(MAX_TOKENS));
+            let measured = importance::measure(run, rows, &between, bounds)?;
+            fs_err::remove_file(between).map_err(ExportError::Io)?;
+            Some(measured)
         }
-        .map_err(of_convert)
+        None => None,
     };
-    let direct = if target.is_float() {
-        merged(target, &written, None)?
+    let Types { file: target, overrides, report } = merging.types(settings, importance.as_ref())?;
+    let written = run.scratch().join("model.gguf");
+    let counts = if target.is_float() {
+        merging.float(target, &written)?
     } else {
-        merged(FileType::F16, &written, Some(&Target { file_type: target, overrides }))?
-    };
-    let counts = match direct {
-        Some(counts) => counts,
-        None => by_llama(run, target, &written, |between| merged(FileType::F16, between, None))?,
+        let target = Target { file_type: target, overrides: &overrides, importance: importance.as_ref() };
+        match merging.quantised(&written, &target)? {
+            Some(counts) => counts,
+            None => by_llama(&merging, &target, &written)?,
+        }
     };
     run.note(format!("merged the adapter into {} of {} tensors", counts.changed, counts.tensors));
     let header = Header::read(&written)?;
@@ -70,25 +83,81 @@ pub(super) fn export(run: &Run<'_>, target: FileType, overrides: &[(Regex, Tenso
     Ok(Outcome {
         outputs: BTreeMap::from([("gguf".to_owned(), Artifact::File(file))]),
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        report: Vec::new(),
+        report,
     })
 }
 
+/// Returns the files of the one adapter.
+fn adapter_files(run: &Run<'_>) -> Result<BTreeMap<String, PathBuf>, NodeError> {
+    let folders = run.inputs().filter_map(|input| match &input.artifact {
+        Artifact::Folder { files } => Some(files),
+        _ => None,
+    });
+    let folders: Vec<_> = folders.collect();
+    let [files] = folders[..] else { return Err(ExportError::OneAdapter { count: folders.len() }.into()) };
+    Ok(run.store.paths(files)?)
+}
+
+impl Merging<'_, '_> {
+    /// Returns the file's type, types for single tensors, and what is told of them.
+    fn types(&self, settings: &Settings, importance: Option<&Importance>) -> Result<Types, NodeError> {
+        let overrides = settings.overrides().map_err(|problem| self.run.bad_job(problem.message))?;
+        let Some(bits) = settings.bits_per_weight else {
+            let name = settings.quantization.as_deref().unwrap_or(DEFAULT);
+            let unknown = || self.run.bad_job(format!("its quantisation `{name}` is unknown"));
+            let file = FileType::from_name(name).ok_or_else(unknown)?;
+            return Ok(Types { file, overrides, report: Vec::new() });
+        };
+        let sizing = Sizing { bits, overrides: &overrides, importance };
+        let chosen =
+            self.with(FileType::F16, ("tensors", "choosing types"), |how| types_for_size(self.source, how, &sizing))?;
+        let report = chosen
+            .counts
+            .iter()
+            .map(|(kind, tensors)| Count { what: format!("tensors stored as {kind}"), count: *tensors as u64 });
+        Ok(Types { file: chosen.file_type, overrides: chosen.overrides, report: report.collect() })
+    }
+
+    fn float(&self, float: FileType, output: &Path) -> Result<Merged, NodeError> {
+        self.with(float, ("parameters", "merging"), |how| merge(self.source, output, how))
+    }
+
+    fn quantised(&self, output: &Path, target: &Target<'_>) -> Result<Option<Merged>, NodeError> {
+        let doing = ("parameters", "merging and quantising");
+        self.with(FileType::F16, doing, |how| merge_quantised(self.source, output, how, target))
+    }
+
+    fn with<T>(
+        &self,
+        float: FileType,
+        (unit, doing): (&str, &str),
+        work: impl FnOnce(&mut Merge<'_>) -> Result<T, ConvertError>,
+    ) -> Result<T, NodeError> {
+        let run = self.run;
+        let mut how = Merge {
+            adapter: Some(self.adapter),
+            float,
+            threads: run.grant().threads,
+            progress: &mut |done, total| {
+                run.progress(done, Some(total), unit, doing);
+                !run.cancel.is_cancelled()
+            },
+        };
+        work(&mut how).map_err(of_convert)
+    }
+}
+
 /// Has llama.cpp quantise a file in 16 bits, for models whose rules are llama.cpp's alone.
-fn by_llama(
-    run: &Run<'_>,
-    target: FileType,
-    output: &Path,
-    merged: impl Fn(&Path) -> Result<Option<Merged>, NodeError>,
-) -> Result<Merged, NodeError> {
+fn by_llama(merging: &Merging<'_, '_>, target: &Target<'_>, output: &Path) -> Result<Merged, NodeError> {
+    let run = merging.run;
     let between = run.scratch().join("merged.gguf");
-    let counts = merged(&between)?.ok_or_else(|| run.bad_job("nothing was merged".into()))?;
-    let threads = run.grant().threads;
+    let counts = merging.float(FileType::F16, &between)?;
+    let (file_type, threads) = (target.file_type, run.grant().threads);
     std::thread::scope(|scope| {
-        let work = scope.spawn(|| quantize(&between, output, target.id(), threads));
+        let work = scope.spawn(|| quantize(&between, output, file_type.id(), target.importance, threads));
         while !work.is_finished() {
             if let Some((done, total)) = quantized_tensors() {
-                run.progress(done, Some(total), "tensors", &format!("quantising to {target}"));
+                run.progress(done, Some(total), "tensors", &format!("quantising to {file_type}"));
             }
             std::thread::park_timeout(POLL);
         }

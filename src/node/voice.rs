@@ -4,25 +4,25 @@ use crate::model::rows::{OverLength, Remark, RowMaker, TokenRow, messages};
 use crate::model::template::{ChatTemplate, Ending, Message};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Base, WeightFiles};
-use crate::node::{NodeError, Run};
+use crate::node::{JobInput, NodeError, Run};
 use crate::record::{Conversation, Record, RecordSet, Role};
 use crate::store::{Artifact, Digest};
 
 /// The template and the tokenizer of a model.
-pub(super) struct Voice {
-    pub(super) tokenizer: Tokenizer,
+pub(crate) struct Voice {
+    pub(crate) tokenizer: Tokenizer,
     template: ChatTemplate,
 }
 
 impl Voice {
     /// Reads both from a model's files.
-    pub(super) fn of(files: &WeightFiles) -> Result<Self, NodeError> {
+    pub(crate) fn of(files: &WeightFiles) -> Result<Self, NodeError> {
         let base = Base::open(files)?;
         Ok(Self { tokenizer: base.tokenizer()?, template: base.template()? })
     }
 
     /// Returns the conversation as the tokens of a training, or why there are none.
-    pub(super) fn row(
+    pub(crate) fn row(
         &self,
         conversation: &Conversation,
         max_tokens: usize,
@@ -33,7 +33,7 @@ impl Voice {
     }
 
     /// Returns the text that a question is asked with.
-    pub(super) fn question(&self, system: &str, ask: &str) -> Result<String, NodeError> {
+    pub(crate) fn question(&self, system: &str, ask: &str) -> Result<String, NodeError> {
         let system = (!system.is_empty()).then(|| Message { role: "system", content: system.into() });
         let user = Message { role: "user", content: ask.into() };
         let messages: Vec<Message> = system.into_iter().chain([user]).collect();
@@ -41,23 +41,26 @@ impl Voice {
     }
 
     /// Returns the text that asks for a conversation's last answer.
-    pub(super) fn last_question(&self, conversation: &Conversation) -> Result<String, NodeError> {
+    pub(crate) fn last_question(&self, conversation: &Conversation) -> Result<String, NodeError> {
         Ok(self.template.render(&before_answer(conversation), Ending::GenerationPrompt)?)
     }
 }
 
 /// Returns all messages before a conversation's last answer.
-pub(super) fn before_answer(conversation: &Conversation) -> Vec<Message> {
+pub(crate) fn before_answer(conversation: &Conversation) -> Vec<Message> {
     let answer = conversation.turns.iter().rposition(|turn| turn.role == Role::Assistant);
     let mut before = messages(conversation);
     before.truncate(answer.unwrap_or(before.len()));
     before
 }
 
-/// Reads the conversations of all inputs, in the manifest's order.
-pub(super) fn conversations(run: &Run<'_>) -> Result<Vec<Conversation>, NodeError> {
+/// Reads the conversations of inputs that have some, in their order.
+pub(crate) fn conversations<'i>(
+    run: &Run<'_>,
+    inputs: impl Iterator<Item = &'i JobInput>,
+) -> Result<Vec<Conversation>, NodeError> {
     let mut conversations = Vec::new();
-    for input in run.inputs() {
+    for input in inputs {
         let Artifact::Records(records) = &input.artifact else { continue };
         for record in RecordSet::open(run.store, records)?.records() {
             run.check_cancelled()?;
@@ -72,7 +75,7 @@ pub(super) fn conversations(run: &Run<'_>) -> Result<Vec<Conversation>, NodeErro
 }
 
 /// Brings conversations into an order that mixes their sources and is always the same, for when only the first are taken.
-pub(super) fn mixed(mut conversations: Vec<Conversation>) -> Vec<Conversation> {
+pub(crate) fn mixed(mut conversations: Vec<Conversation>) -> Vec<Conversation> {
     conversations.sort_by_cached_key(|conversation| Digest::of(conversation.id.as_bytes()));
     conversations
 }
