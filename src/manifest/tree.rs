@@ -150,27 +150,37 @@ impl<'t> Tree<'t> {
         Spanned { value: decoded.into_owned(), span: self.place(event.span()) }
     }
 
+    /// Returns the number, or reports that there is none and returns one of its type, by which other complaints name it.
+    fn number<N: Default>(&mut self, number: Option<N>, at: SourceSpan) -> N {
+        number.unwrap_or_else(|| {
+            self.bad_numbers.push(ManifestError::BadNumber { at });
+            N::default()
+        })
+    }
+
     fn scalar(&mut self, event: Event) -> Value {
         let mut decoded = Cow::Borrowed("");
         let kind = self.raw(event).decode_scalar(&mut decoded, self.errors);
         let span = self.place(event.span());
         let data = match kind {
-            ScalarKind::String => Some(Data::String(decoded.into_owned())),
-            ScalarKind::Boolean(flag) => Some(Data::Boolean(flag)),
+            ScalarKind::String => Data::String(decoded.into_owned()),
+            ScalarKind::Boolean(flag) => Data::Boolean(flag),
             ScalarKind::DateTime => match decoded.parse::<toml::value::Datetime>() {
-                Ok(time) => Some(Data::Datetime(time.to_string())),
+                Ok(time) => Data::Datetime(time.to_string()),
                 Err(error) => {
                     self.errors.report_error(ParseError::new(error.to_string()).with_unexpected(event.span()));
-                    Some(Data::Boolean(false))
+                    Data::Boolean(false)
                 }
             },
-            ScalarKind::Float => decoded.parse::<f64>().ok().filter(|number| number.is_finite()).map(Data::Float),
-            ScalarKind::Integer(radix) => i64::from_str_radix(&decoded, radix.value()).ok().map(Data::Integer),
+            ScalarKind::Float => {
+                let number = decoded.parse::<f64>().ok().filter(|number| number.is_finite());
+                Data::Float(self.number(number, span))
+            }
+            ScalarKind::Integer(radix) => {
+                let number = i64::from_str_radix(&decoded, radix.value()).ok();
+                Data::Integer(self.number(number, span))
+            }
         };
-        let data = data.unwrap_or_else(|| {
-            self.bad_numbers.push(ManifestError::BadNumber { at: span });
-            Data::Boolean(false)
-        });
         Value { span, data }
     }
 

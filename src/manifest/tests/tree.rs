@@ -80,6 +80,7 @@ fn tables_are_opened_extended_and_refused_as_toml_says() {
         "x = 1979-05-27T07:32:00Z\ny = 0x1f\nz = 1_000.5e3\n\"\\u00e9\" = '''\nq'''\n",
         "x = 1979-13-27\n",
         "x = [1, [2, {a = 3}],]\n",
+        "a = .\na.a = 1\n",
         "a = 1 b = 2\n",
         "a\nb = 1\n",
         "= 1\n",

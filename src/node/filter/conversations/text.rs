@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr_iter, memmem};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use regex::Regex;
 
@@ -23,10 +23,7 @@ static TAG: LazyLock<Regex> = LazyLock::new(|| {
 /// Takes out what is no prose: HTML comments, sign-off lines, carriage returns, spaces at the end of lines, runs of empty
 /// lines. Every text of every record passes here: it is one pass over the lines.
 pub(super) fn clean(text: &str) -> String {
-    let text = match memchr(b'\r', text.as_bytes()) {
-        Some(_) => Cow::Owned(text.replace("\r\n", "\n")),
-        None => Cow::Borrowed(text),
-    };
+    let text = without_returns(text);
     let text = without_comments(&text);
     let mut clean = String::with_capacity(text.len());
     // What stays goes over in one piece up to the next change: `from` is where that starts.
@@ -57,6 +54,24 @@ pub(super) fn clean(text: &str) -> String {
     }
     clean.push_str(&text[from..]);
     trimmed(clean)
+}
+
+/// Takes out the carriage returns before line feeds.
+fn without_returns(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let (mut kept, mut from) = (String::new(), 0);
+    for at in memchr_iter(b'\r', bytes).filter(|at| bytes.get(at + 1) == Some(&b'\n')) {
+        if from == 0 {
+            kept.reserve_exact(text.len());
+        }
+        kept.push_str(&text[from..at]);
+        from = at + 1;
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    kept.push_str(&text[from..]);
+    Cow::Owned(kept)
 }
 
 /// Takes off white space at both ends.
