@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo fmt lint unit doc generated bench bench-convert bench-engine bench-export bench-forecast \
+.PHONY: test test-long demo check-cuda fmt lint unit doc generated bench bench-convert bench-engine bench-export bench-forecast \
 	bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
@@ -39,6 +39,11 @@ doc:
 # What is made from the code and kept in git: the manifest's schema and the README's table of node types.
 generated:
 	@CARGO="$(CARGO)" .ci/generated check
+
+# Whether the program compiles for NVIDIA GPUs: some minutes, and 550 MB of CUDA's compiler below CUDA. No GPU is needed.
+CUDA ?= target/cuda
+check-cuda:
+	CARGO="$(CARGO)" .ci/check-cuda $(CUDA)
 
 # The tests of chance as often as it takes to trust them: 200 kills of a build, 100 of a fetch, 50 builds at once. Some
 # 20 minutes.
