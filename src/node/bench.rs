@@ -12,6 +12,8 @@ use super::{
     Cancel, Device, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome,
     Outside, Run, Secrets,
 };
+#[cfg(feature = "llama")]
+use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::{Artifact, Digest, Store};
 
 /// A place to run kinds in.
@@ -75,6 +77,23 @@ impl Secrets for BTreeMap<&'static str, String> {
 }
 
 impl Bench {
+    /// Returns rows with a question and an answer as an input.
+    #[cfg(feature = "llama")]
+    pub(crate) fn rows(&self, output: &str, count: u32) -> JobInput {
+        let turn = |role, text: String| Turn { role, text };
+        let row = |number: u32| {
+            Record::Row(Conversation {
+                id: format!("row-{number}"),
+                thread: format!("row-{number}"),
+                turns: vec![turn(Role::User, format!("what is {number}")), turn(Role::Assistant, "a number".into())],
+                ..Conversation::default()
+            })
+        };
+        let records = crate::record::write(&self.store, (0..count).map(row)).unwrap();
+        let records = Some(Artifact::Records(records));
+        self.input(InputRole::From, "dataset", output, records, serde_json::json!({}))
+    }
+
     pub(crate) fn new() -> Self {
         let space = tempfile::tempdir().unwrap();
         let store = Store::open(&space.path().join("cache"), None).unwrap();

@@ -1,5 +1,6 @@
 //! Kinds of the family `eval`.
 
+mod asking;
 #[cfg(feature = "llama")]
 mod candidate;
 mod compare;

@@ -8,27 +8,12 @@ use super::Compare;
 use crate::model::gguf::{TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
-use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::Artifact;
 
 fn gguf(bench: &Bench, seed: u64) -> Artifact {
     let path = bench.folder().join(format!("{seed}.gguf"));
     tiny::write(&path, &tiny::tensors(seed), TensorType::F16).unwrap();
     Artifact::File(bench.store.put_file(&path).unwrap())
-}
-
-fn rows(bench: &Bench) -> JobInput {
-    let row = |number: u32| {
-        let turn = |role, text: String| Turn { role, text };
-        Record::Row(Conversation {
-            id: format!("row-{number}"),
-            thread: format!("row-{number}"),
-            turns: vec![turn(Role::User, format!("what is {number}")), turn(Role::Assistant, "a number".into())],
-            ..Conversation::default()
-        })
-    };
-    let records = crate::record::write(&bench.store, (0..3).map(row)).unwrap();
-    bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({}))
 }
 
 fn inputs(bench: &Bench, tuned: u64) -> Vec<JobInput> {
@@ -51,7 +36,7 @@ fn a_model_beside_itself_is_no_better_and_another_is_different() {
     let settings = Compare.canonical(&settings).unwrap();
     let run = |tuned: u64| {
         let mut inputs = inputs(&bench, tuned);
-        inputs.push(rows(&bench));
+        inputs.push(bench.rows("eval", 3));
         bench.run(&Compare, &settings, inputs, &[("questions", questions.clone())]).unwrap()
     };
     let same = run(1);
@@ -81,7 +66,7 @@ fn a_base_of_safetensors_is_converted_and_has_the_loss_of_its_gguf() {
     let inputs = vec![
         bench.input(InputRole::From, "gguf", "gguf", Some(gguf), json!({})),
         bench.input(InputRole::Model, "model", "weights", Some(Artifact::Folder { files }), json!({})),
-        rows(&bench),
+        bench.rows("eval", 3),
     ];
     let settings = Compare.canonical(&json!({})).unwrap();
     let outcome = bench.run(&Compare, &settings, inputs, &[]).unwrap();
@@ -95,7 +80,7 @@ fn rows_alone_give_losses_alone_and_nothing_is_refused() {
     let error = bench.run(&Compare, &settings, inputs(&bench, 2), &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("eval::nothing_to_compare"));
     let mut inputs = inputs(&bench, 2);
-    inputs.push(rows(&bench));
+    inputs.push(bench.rows("eval", 3));
     let outcome = bench.run(&Compare, &settings, inputs, &[]).unwrap();
     assert_eq!(outcome.fields.keys().collect::<Vec<_>>(), ["base-loss", "loss"]);
 }

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::asking;
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
     Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem,
@@ -84,21 +85,12 @@ impl Kind for Stops {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
-        let problem =
-            |key: &str, message: &str, help: &str| SettingProblem::new(&[key], "eval::bad_setting", message, help);
-        let mut problems = Vec::new();
-        if value["max-answer-tokens"] == 0 {
-            problems.push(problem("max-answer-tokens", "no answer fits into 0 tokens", "512 is the default"));
-        }
-        if value["temperature"].as_f64().is_none_or(|temperature| !(0.0..=10.0).contains(&temperature)) {
-            problems.push(problem("temperature", "a temperature is between 0 and 10", "0 is the default"));
-        }
+        let problems = asking::problems(&value, default_answer());
         accepted(value, problems)
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {
-        let path = settings["questions"].as_str().map(PathBuf::from);
-        path.map(|path| FileInput { setting: "questions", path, globs: None, optional: false }).into_iter().collect()
+        asking::files(settings)
     }
 
     fn tools(&self, _: &Value) -> Vec<(String, String)> {

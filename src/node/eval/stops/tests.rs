@@ -6,7 +6,6 @@ use super::Stops;
 use crate::model::gguf::{TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
-use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::Artifact;
 
 /// Stores a model that always says token 2, `<|im_end|>`, or always token 5.
@@ -34,20 +33,6 @@ fn gguf(bench: &Bench, ends: bool) -> JobInput {
     bench.input(InputRole::From, "gguf", "gguf", Some(artifact), json!({}))
 }
 
-fn rows(bench: &Bench) -> JobInput {
-    let row = |number: u32| {
-        let turn = |role, text: String| Turn { role, text };
-        Record::Row(Conversation {
-            id: format!("row-{number}"),
-            thread: format!("row-{number}"),
-            turns: vec![turn(Role::User, format!("what is {number}")), turn(Role::Assistant, "a number".into())],
-            ..Conversation::default()
-        })
-    };
-    let records = crate::record::write(&bench.store, (0..5).map(row)).unwrap();
-    bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({}))
-}
-
 #[test]
 fn answers_that_end_are_counted_and_others_are_warned_of() {
     let bench = Bench::new();
@@ -56,7 +41,7 @@ fn answers_that_end_are_counted_and_others_are_warned_of() {
     let settings = json!({"questions": "questions.toml", "max-answer-tokens": 5, "rows": 3, "system": "Be short."});
     let settings = Stops.canonical(&settings).unwrap();
     let run = |ends: bool| {
-        let inputs = vec![gguf(&bench, ends), rows(&bench)];
+        let inputs = vec![gguf(&bench, ends), bench.rows("eval", 5)];
         bench.run(&Stops, &settings, inputs, &[("questions", questions.clone())]).unwrap()
     };
     let ended = run(true);
@@ -80,7 +65,7 @@ fn one_model_and_something_to_ask_are_needed() {
     let settings = Stops.canonical(&json!({})).unwrap();
     let code = |inputs: Vec<JobInput>| bench.run(&Stops, &settings, inputs, &[]).unwrap_err().code.unwrap();
     assert_eq!(code(vec![gguf(&bench, false)]), "eval::nothing_to_ask");
-    assert_eq!(code(vec![rows(&bench)]), "eval::one_gguf");
+    assert_eq!(code(vec![bench.rows("eval", 5)]), "eval::one_gguf");
     let problems = Stops.canonical(&json!({"max-answer-tokens": 0, "temperature": 11})).unwrap_err();
     assert_eq!(problems.len(), 2);
 }

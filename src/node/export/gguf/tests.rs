@@ -11,7 +11,6 @@ use crate::model::convert::sample::{config, write_adapter};
 use crate::model::gguf::{TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
-use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::Artifact;
 
 fn inputs(bench: &Bench) -> Vec<JobInput> {
@@ -77,18 +76,8 @@ fn a_base_of_safetensors_is_converted_and_merged() {
 
 /// Returns the inputs with rows to measure an importance matrix on.
 fn inputs_with_rows(bench: &Bench) -> Vec<JobInput> {
-    let row = |number: u32| {
-        let turn = |role, text: String| Turn { role, text };
-        Record::Row(Conversation {
-            id: format!("row-{number}"),
-            thread: format!("row-{number}"),
-            turns: vec![turn(Role::User, format!("what is {number}")), turn(Role::Assistant, "a number".into())],
-            ..Conversation::default()
-        })
-    };
-    let records = crate::record::write(&bench.store, (0..20).map(row)).unwrap();
     let mut inputs = inputs(bench);
-    inputs.push(bench.input(InputRole::From, "dataset", "train", Some(Artifact::Records(records)), json!({})));
+    inputs.push(bench.rows("train", 20));
     inputs
 }
 
