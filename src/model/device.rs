@@ -53,7 +53,7 @@ impl Device {
     /// Refuses a device that cannot be used.
     ///
     /// # Errors
-    /// As for [`Self::open`].
+    /// [`super::ModelError::NoCuda`] and [`super::ModelError::Device`], as opening it.
     pub fn check(self) -> super::Result<()> {
         self.open().map(|_| ())
     }
