@@ -40,7 +40,7 @@ doc:
 generated:
 	@CARGO="$(CARGO)" .ci/generated check
 
-# Whether the program compiles for NVIDIA GPUs: some minutes, and 550 MB of CUDA's compiler below CUDA. No GPU is needed.
+# Whether the program compiles for NVIDIA GPUs: many minutes, and 550 MB of CUDA's compiler below CUDA. No GPU is needed.
 CUDA ?= target/cuda
 check-cuda:
 	CARGO="$(CARGO)" .ci/check-cuda $(CUDA)

@@ -36,6 +36,7 @@ const DEFAULT_SPLITS: [&str; 4] = [
 ///
 /// # Errors
 /// [`ModelError::UnnamedSplit`] for a split that has no name here.
+#[cfg(feature = "llama")]
 pub(in crate::model) fn split_name(tokenizer: &Tokenizer) -> Result<&'static str> {
     let definition = |split: &PreTokenizerWrapper| {
         let mut value = serde_json::to_value(split).unwrap_or_default();
@@ -52,6 +53,7 @@ pub(in crate::model) fn split_name(tokenizer: &Tokenizer) -> Result<&'static str
 }
 
 /// Drops what says how offsets are reported: it changes no token.
+#[cfg(feature = "llama")]
 fn without_offsets(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
