@@ -6,6 +6,8 @@ mod candidate;
 mod compare;
 mod condition;
 mod error;
+#[cfg(feature = "llama")]
+mod files;
 mod gate;
 mod ladder;
 mod parity;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::candidate::{self, Exam};
+use super::super::files::{ggufs, store_lines};
 use super::Settings;
 use super::error::CompareError;
 use crate::llama::{Generated, Generation};
@@ -81,14 +82,13 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
         field("base-loss", json!(base));
         field("loss", json!(tuned));
     }
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     let (mut base_passed, mut tuned_passed) = (0, 0);
     for (question, (base, tuned)) in questions.iter().zip(base.answers.iter().zip(&tuned.answers)) {
         let line = Line { question, base: scored(question, base), tuned: scored(question, tuned) };
         base_passed += u64::from(line.base.pass);
         tuned_passed += u64::from(line.tuned.pass);
-        lines += &serde_json::to_string(&line).map_err(|error| run.bad_job(error.to_string()))?;
-        lines.push('\n');
+        lines.push(line);
     }
     if !questions.is_empty() {
         let share = |count: u64| json!(count as f64 / questions.len() as f64);
@@ -100,7 +100,7 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
         report.push(Count { what: "answered right by the tuned model".into(), count: tuned_passed });
         report.push(Count { what: "answered right by the base model".into(), count: base_passed });
     }
-    let answers = Artifact::File(run.store.put_file_bytes(lines.as_bytes())?);
+    let answers = store_lines(run, lines)?;
     Ok(Outcome { outputs: BTreeMap::from([("answers".to_owned(), answers)]), fields, report })
 }
 
@@ -110,13 +110,7 @@ fn scored<'a>(question: &Question, answer: &'a Generated) -> Answer<'a> {
 
 /// Returns where the base's and the tuned model's GGUF are.
 fn models(run: &Run<'_>) -> Result<(PathBuf, PathBuf), NodeError> {
-    let tuned: Vec<_> = run
-        .inputs()
-        .filter_map(|input| match &input.artifact {
-            Artifact::File(file) => Some(file),
-            _ => None,
-        })
-        .collect();
+    let tuned = ggufs(run);
     let [tuned] = tuned[..] else { return Err(CompareError::OneGguf { count: tuned.len() }.into()) };
     let base = match &run.model()?.artifact {
         Artifact::File(base) => run.store.path(base)?,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::files::store_lines;
 use super::Settings;
 use super::error::LadderError;
 use super::measure::Measure;
@@ -86,13 +87,10 @@ pub(super) fn climb(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeE
 /// Returns the outcome, and says it.
 fn tell(run: &Run<'_>, rungs: &[Rung], report: Vec<Count>) -> Result<Outcome, NodeError> {
     let mut fields: BTreeMap<String, Value> = BTreeMap::new();
-    let mut lines = String::new();
     for rung in rungs {
         for (metric, number) in [("loss", rung.loss), ("kl", rung.kl), ("same-top", rung.same_top)] {
             fields.insert(format!("{}.{metric}", rung.name), json!(number));
         }
-        lines += &serde_json::to_string(rung).map_err(|error| run.bad_job(error.to_string()))?;
-        lines.push('\n');
         let top = rung.same_top * 100.0;
         run.note(format!("{}: loss {:.4}, KL {:.5}, same likeliest token {top:.1} %", rung.name, rung.loss, rung.kl));
     }
@@ -110,7 +108,7 @@ fn tell(run: &Run<'_>, rungs: &[Rung], report: Vec<Count>) -> Result<Outcome, No
         let count = report.iter().find(|count| count.what == what).map_or(0, |count| count.count);
         fields.insert(name.into(), json!(count));
     }
-    let artifact = Artifact::File(run.store.put_file_bytes(lines.as_bytes())?);
+    let artifact = store_lines(run, rungs)?;
     Ok(Outcome { outputs: BTreeMap::from([("rungs".to_owned(), artifact)]), fields, report })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 
+use super::super::files::{ggufs, store_lines};
 use super::Settings;
 use super::error::ParityError;
 use crate::llama::Model;
@@ -13,7 +14,6 @@ use crate::model::template::{ChatTemplate, Ending, Message};
 use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::record::Conversation;
-use crate::store::Artifact;
 
 /// The first place where the tokens of a row differ.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -61,11 +61,7 @@ struct Served {
 
 /// Compares all rows.
 pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    let ggufs = run.inputs().filter_map(|input| match &input.artifact {
-        Artifact::File(file) => Some(file),
-        _ => None,
-    });
-    let ggufs: Vec<_> = ggufs.collect();
+    let ggufs = ggufs(run);
     let [gguf] = ggufs[..] else { return Err(ParityError::OneGguf { count: ggufs.len() }.into()) };
     let voice = Voice::of(&run.weight_files()?)?;
     let served = Served::open(&run.store.path(gguf)?)?;
@@ -96,11 +92,6 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
             differences.len()
         ));
     }
-    let mut lines = String::new();
-    for difference in &differences {
-        lines += &serde_json::to_string(difference).map_err(|error| run.bad_job(error.to_string()))?;
-        lines.push('\n');
-    }
     let different = differences.len() as u64;
     let fields = [
         ("equal", json!((compared - different) as f64 / compared as f64)),
@@ -110,7 +101,7 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
     let mut report: Vec<Count> = remarks.into_iter().map(|(what, count)| Count { what, count }).collect();
     report.push(Count { what: "rows with the same tokens".into(), count: compared - different });
     report.push(Count { what: "rows with other tokens".into(), count: different });
-    let artifact = Artifact::File(run.store.put_file_bytes(lines.as_bytes())?);
+    let artifact = store_lines(run, &differences)?;
     Ok(Outcome {
         outputs: BTreeMap::from([("differences".to_owned(), artifact)]),
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::candidate::{self, Exam};
+use super::super::files::{ggufs, store_lines};
 use super::Settings;
 use super::error::StopsError;
 use crate::llama::Generation;
@@ -13,7 +14,6 @@ use crate::model::weights::WeightFiles;
 use crate::node::questions;
 use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
-use crate::store::Artifact;
 
 /// Standard deviations of a normal distribution that 95 % of it lie within.
 const Z: f64 = 1.959_963_984_540_054;
@@ -30,11 +30,7 @@ struct Line<'a> {
 
 /// Asks all questions.
 pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    let ggufs = run.inputs().filter_map(|input| match &input.artifact {
-        Artifact::File(file) => Some(file),
-        _ => None,
-    });
-    let ggufs: Vec<_> = ggufs.collect();
+    let ggufs = ggufs(run);
     let [gguf] = ggufs[..] else { return Err(StopsError::OneGguf { count: ggufs.len() }.into()) };
     let path = run.store.path(gguf)?;
     let (asked, prompts) = prompts(run, settings, &Voice::of(&WeightFiles::Gguf(path.clone()))?)?;
@@ -55,12 +51,11 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
         run.progress(done, Some(total), "answers", "");
     })?
     .answers;
-    let mut lines = String::new();
-    for (ask, answer) in asked.iter().zip(&answers) {
-        let line = Line { ask, answer: answer.text.trim(), tokens: answer.tokens, ended: answer.ended };
-        lines += &serde_json::to_string(&line).map_err(|error| run.bad_job(error.to_string()))?;
-        lines.push('\n');
-    }
+    let lines = asked.iter().zip(&answers).map(|(ask, answer)| {
+        let (text, tokens, ended) = (answer.text.trim(), answer.tokens, answer.ended);
+        Line { ask, answer: text, tokens, ended }
+    });
+    let artifact = store_lines(run, lines)?;
     let ended = answers.iter().filter(|answer| answer.ended).count() as u64;
     if let Some((ask, _)) = asked.iter().zip(&answers).find(|(_, answer)| !answer.ended) {
         let limit = settings.max_answer_tokens;
@@ -73,7 +68,6 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
         ("ends-high", json!(high)),
         ("answers", json!(total)),
     ];
-    let artifact = Artifact::File(run.store.put_file_bytes(lines.as_bytes())?);
     Ok(Outcome {
         outputs: BTreeMap::from([("answers".to_owned(), artifact)]),
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
