@@ -55,14 +55,15 @@ FUZZ_SECONDS ?= 600
 fuzz:
 	tests/fuzz/run $(FUZZ_SECONDS)
 
-# Figures as JSON lines, on this machine: the data half, and the engine alone. FORMAT names an uncompressed file of pull
-# requests, and a Python script that makes rows of it by the same rules.
-FORMAT ?=
+# Figures as JSON lines, on this machine: the data half, and the engine alone. PULLS names an uncompressed file of pull
+# requests, FORMAT_SCRIPT a Python script that makes rows of it by the same rules.
+PULLS ?=
+FORMAT_SCRIPT ?=
 bench:
-	$(BENCH) --bench records
+	$(BENCH) --bench records -- 1000000 $(PULLS)
 	$(BENCH) --bench fetch
 	$(BENCH) --bench dedup
-	$(BENCH) --bench format -- $(FORMAT)
+	$(BENCH) --bench format -- $(PULLS) $(FORMAT_SCRIPT)
 
 bench-engine:
 	$(BENCH) --no-default-features --bench engine

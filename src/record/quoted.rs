@@ -1,6 +1,6 @@
-//! Text as JSON has it, written fast: most of a record is text, and most of a text needs no escapes.
+//! Text as JSON has it, written and read fast: most of a record is text, and most of a text needs no escapes.
 
-use memchr::{memchr2_iter, memchr3_iter};
+use memchr::{memchr_iter, memchr2_iter, memchr3_iter};
 
 /// Writes a text in quotes, as serde does.
 pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -39,6 +39,39 @@ pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// Reads a text from its JSON, which is one whole value. The text is written once into memory that suffices; serde, which
+/// does not know how long a string will be, moves it while it grows, and copies it in the end.
+///
+/// # Errors
+/// Serde's, for what is no string.
+pub(super) fn read(json: &str) -> serde_json::Result<String> {
+    let Some(quoted) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return serde_json::from_str(json);
+    };
+    let mut text = String::with_capacity(quoted.len());
+    let mut from = 0;
+    for at in memchr_iter(b'\\', quoted.as_bytes()) {
+        // The second of two backslashes is what the first one stands before.
+        if at < from {
+            continue;
+        }
+        text.push_str(&quoted[from..at]);
+        text.push(match quoted.as_bytes().get(at + 1) {
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            // Characters by their numbers are few, and may stand in pairs.
+            _ => return serde_json::from_str(json),
+        });
+        from = at + 2;
+    }
+    text.push_str(&quoted[from..]);
+    Ok(text)
+}
+
 /// Returns whether there are control characters beside line ends and tabs: of each piece all bytes are looked at, which the
 /// compiler makes vectors of.
 fn has_rare_controls(bytes: &[u8]) -> bool {
@@ -57,7 +90,14 @@ mod tests {
         fn a_text_is_written_as_serde_writes_it(text in "([a-z \u{7f}é\"\\\\\n\r\t]{0,99}|\\PC|[\0-\u{1f}]?){0,5}") {
             let mut written = Vec::new();
             write(&text, &mut written).unwrap();
-            prop_assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&text).unwrap());
+            prop_assert_eq!(std::str::from_utf8(&written).unwrap(), serde_json::to_string(&text).unwrap());
+            prop_assert_eq!(read(std::str::from_utf8(&written).unwrap()).unwrap(), text);
+        }
+
+        #[test]
+        fn a_text_is_read_as_serde_reads_it(json in r#"([a-zé]{0,9}|\\[nrtbf/"\\]|\\u00e9|\\ud83d\\ude00){0,9}"#) {
+            let json = format!("\"{json}\"");
+            prop_assert_eq!(read(&json).unwrap(), serde_json::from_str::<String>(&json).unwrap());
         }
     }
 }

@@ -4,10 +4,12 @@
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::super::quoted;
 use super::super::types::{Author, Comment, Correction, Document, Record, Thread};
 use super::fields::FieldMap;
 use super::row::{RawCorrection, RawRow};
@@ -145,7 +147,7 @@ pub fn import_correction(line: &[u8]) -> Result<Correction, ImportError> {
 }
 
 /// Reads a line's JSON. Its encoding is looked at once: by the string it would take a tenth longer.
-fn read<T: DeserializeOwned>(line: &[u8]) -> serde_json::Result<T> {
+fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> serde_json::Result<T> {
     match std::str::from_utf8(line) {
         Ok(line) => serde_json::from_str(line),
         // The error tells where, unless it is in a field that is not read.
@@ -158,7 +160,7 @@ struct RawThread {
     repo: Option<String>,
     number: u64,
     title: Option<String>,
-    body: Option<String>,
+    body: Option<Text>,
     state: Option<String>,
     state_reason: Option<String>,
     #[serde(default)]
@@ -175,6 +177,20 @@ struct RawThread {
     reactions: Option<Value>,
     comments: Option<RawComments>,
     review_threads: Option<Vec<Vec<RawComment>>>,
+}
+
+/// A long text.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        quoted::read(json).map(Self).map_err(|error| {
+            // The place in the value is none in the line, which the deserializer adds.
+            let error = error.to_string();
+            D::Error::custom(error.rsplit_once(" at line ").map_or(error.as_str(), |(what, _)| what))
+        })
+    }
 }
 
 /// A label by its name, or as GitHub has it.
@@ -283,7 +299,7 @@ struct RawComment {
     #[serde(alias = "user")]
     author: Option<RawAuthor>,
     author_association: Option<String>,
-    body: Option<String>,
+    body: Option<Text>,
     created_at: Option<String>,
     updated_at: Option<String>,
     reactions: Option<Value>,
@@ -298,7 +314,7 @@ impl RawThread {
             repo,
             number: self.number,
             title: self.title.unwrap_or_default(),
-            body: self.body.unwrap_or_default(),
+            body: self.body.map_or_else(String::new, |Text(body)| body),
             state: self.state.unwrap_or_else(|| state.to_owned()),
             state_reason: self.state_reason,
             labels: self.labels.into_iter().map(|RawLabel(name)| name).collect(),
@@ -320,7 +336,7 @@ impl RawComment {
         Comment {
             id: self.id,
             author: author(self.author, self.author_association),
-            body: self.body.unwrap_or_default(),
+            body: self.body.map_or_else(String::new, |Text(body)| body),
             created_at: self.created_at,
             updated_at: self.updated_at,
             reactions: count(self.reactions.as_ref()),

@@ -51,8 +51,9 @@ pub(super) struct Conversations;
 
 /// History: 1, the first. 2, markers are opened by visible spaces, and control and invisible characters are looked after;
 /// answers that the asker confirmed and those marked as such come first; reviews of pull requests; questions have several
-/// wordings; long lists are cut between items; a row names the comments whose words it has, where they have ids.
-const VERSION: u32 = 2;
+/// wordings; long lists are cut between items; a row names the comments whose words it has, where they have ids. 3, a comment
+/// between a carriage return and its line feed does not part them.
+const VERSION: u32 = 3;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Filter,
