@@ -1,19 +1,21 @@
 //! `index.sqlite`: every small thing of the store in one crash-safe file, written in groups.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 
+use super::pending::{Pending, StatRow};
 use super::{Digest, FileLock, MemoEntry, Result};
 
 /// The longest time that a finished light result waits for its group.
 const GROUP_DELAY: Duration = Duration::from_millis(200);
-/// The most bytes that wait for a group.
+/// Bytes for which a group does not wait longer.
 const GROUP_BYTES: usize = 16 << 20;
+/// The most bytes that wait: whoever puts more writes a group first. Between the two, work goes on while a group is written.
+const MOST_BYTES: usize = 3 * GROUP_BYTES;
 /// The most locks that wait for a group: each is an open file.
 const GROUP_LOCKS: usize = 256;
 
@@ -48,45 +50,14 @@ pub(super) struct Database {
 
 #[derive(Debug)]
 struct Shared {
+    path: PathBuf,
     connection: Mutex<Connection>,
+    /// For those who read while a group is written; opened by the first of them.
+    reader: OnceLock<Mutex<Connection>>,
     /// The state that this process has last seen or made; `None` after another one wrote.
     generation: Mutex<Option<Generation>>,
     pending: Mutex<Pending>,
     wake: Condvar,
-}
-
-/// What was put but is not yet in the file; reads look here first.
-#[derive(Debug, Default)]
-struct Pending {
-    objects: BTreeMap<Digest, Arc<[u8]>>,
-    actions: BTreeMap<Digest, String>,
-    states: BTreeMap<String, String>,
-    stats: BTreeMap<String, StatRow>,
-    memos: BTreeMap<(Digest, Digest), MemoEntry>,
-    locks: Vec<FileLock>,
-    bytes: usize,
-    closed: bool,
-}
-
-/// A file's identity and time stamps beside its digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StatRow {
-    pub(super) dev: i64,
-    pub(super) ino: i64,
-    pub(super) size: i64,
-    pub(super) mtime: i64,
-    pub(super) ctime: i64,
-    pub(super) digest: Digest,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-            && self.actions.is_empty()
-            && self.states.is_empty()
-            && self.stats.is_empty()
-            && self.memos.is_empty()
-    }
 }
 
 impl Database {
@@ -100,7 +71,9 @@ impl Database {
         connection.set_prepared_statement_cache_capacity(64);
         let generation = Generation::read(&connection)?;
         let shared = Arc::new(Shared {
+            path: path.to_owned(),
             connection: Mutex::new(connection),
+            reader: OnceLock::new(),
             generation: Mutex::new(Some(generation)),
             pending: Mutex::new(Pending::default()),
             wake: Condvar::new(),
@@ -146,19 +119,19 @@ impl Database {
         }
         self.put(|pending| {
             pending.bytes += bytes.len();
-            pending.objects.insert(digest, bytes.into());
+            pending.entries.objects.insert(digest, bytes.into());
         })
     }
 
     pub(super) fn object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        if let Some(bytes) = self.pending().objects.get(digest) {
+        if let Some(bytes) = self.pending().entries.objects.get(digest) {
             return Ok(Some(bytes.to_vec()));
         }
         self.row("SELECT bytes FROM object WHERE digest = ?", digest)
     }
 
     pub(super) fn has_object(&self, digest: &Digest) -> Result<bool> {
-        if self.pending().objects.contains_key(digest) {
+        if self.pending().entries.objects.contains_key(digest) {
             return Ok(true);
         }
         Ok(self.row::<i64>("SELECT 1 FROM object WHERE digest = ?", digest)?.is_some())
@@ -175,12 +148,12 @@ impl Database {
     pub(super) fn put_action(&self, key: Digest, record: String) -> Result<()> {
         self.put(|pending| {
             pending.bytes += record.len();
-            pending.actions.insert(key, record);
+            pending.entries.actions.insert(key, record);
         })
     }
 
     pub(super) fn action(&self, key: &Digest) -> Result<Option<String>> {
-        if let Some(record) = self.pending().actions.get(key) {
+        if let Some(record) = self.pending().entries.actions.get(key) {
             return Ok(Some(record.clone()));
         }
         self.row("SELECT record FROM action WHERE key = ?", key)
@@ -195,15 +168,15 @@ impl Database {
 
     pub(super) fn put_state(&self, name: &str, value: String) -> Result<()> {
         self.put(|pending| {
-            pending.states.insert(name.to_owned(), value);
+            pending.entries.states.insert(name.to_owned(), value);
         })
     }
 
     pub(super) fn state(&self, name: &str) -> Result<Option<String>> {
-        if let Some(value) = self.pending().states.get(name) {
+        if let Some(value) = self.pending().entries.states.get(name) {
             return Ok(Some(value.clone()));
         }
-        let connection = self.connection();
+        let connection = self.shared.reader()?;
         let mut statement = connection.prepare_cached("SELECT value FROM state WHERE name = ?")?;
         Ok(statement.query_row([name], |row| row.get(0)).optional()?)
     }
@@ -219,15 +192,15 @@ impl Database {
 
     pub(super) fn put_stat(&self, path: &str, row: StatRow) -> Result<()> {
         self.put(|pending| {
-            pending.stats.insert(path.to_owned(), row);
+            pending.entries.stats.insert(path.to_owned(), row);
         })
     }
 
     pub(super) fn stat(&self, path: &str) -> Result<Option<StatRow>> {
-        if let Some(row) = self.pending().stats.get(path) {
+        if let Some(row) = self.pending().entries.stats.get(path) {
             return Ok(Some(*row));
         }
-        let connection = self.connection();
+        let connection = self.shared.reader()?;
         let mut statement =
             connection.prepare_cached("SELECT dev, ino, size, mtime, ctime, digest FROM stat WHERE path = ?")?;
         let row = statement.query_row([path], |row| {
@@ -246,15 +219,15 @@ impl Database {
     pub(super) fn put_memo(&self, scope: Digest, entry: MemoEntry) -> Result<()> {
         self.put(|pending| {
             pending.bytes += entry.value.len();
-            pending.memos.insert((scope, entry.input), entry);
+            pending.entries.memos.insert((scope, entry.input), entry);
         })
     }
 
     pub(super) fn memo(&self, scope: &Digest, input: &Digest) -> Result<Option<Vec<u8>>> {
-        if let Some(entry) = self.pending().memos.get(&(*scope, *input)) {
+        if let Some(entry) = self.pending().entries.memos.get(&(*scope, *input)) {
             return Ok(Some(entry.value.clone()));
         }
-        let connection = self.connection();
+        let connection = self.shared.reader()?;
         let mut statement = connection.prepare_cached("SELECT value FROM memo WHERE scope = ? AND input = ?")?;
         Ok(statement.query_row([scope.as_bytes(), input.as_bytes()], |row| row.get(0)).optional()?)
     }
@@ -275,7 +248,7 @@ impl Database {
         let full = {
             let mut pending = self.pending();
             change(&mut pending);
-            pending.bytes >= GROUP_BYTES
+            pending.bytes >= MOST_BYTES
         };
         self.shared.wake.notify_one();
         if full { self.flush() } else { Ok(()) }
@@ -290,7 +263,7 @@ impl Database {
     }
 
     fn row<T: rusqlite::types::FromSql>(&self, sql: &str, digest: &Digest) -> Result<Option<T>> {
-        let connection = self.connection();
+        let connection = self.shared.reader()?;
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement.query_row([digest.as_bytes()], |row| row.get(0)).optional()?)
     }
@@ -314,6 +287,25 @@ impl Generation {
 impl Shared {
     fn generation(&self) -> MutexGuard<'_, Option<Generation>> {
         self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a connection to read what was committed: the one that writes, or, while a group is being written, one of its
+    /// own. What was put before is there or still pending, since a group leaves [`Pending`] after its commit.
+    fn reader(&self) -> Result<MutexGuard<'_, Connection>> {
+        match self.connection.try_lock() {
+            Ok(connection) => return Ok(connection),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let reader = match self.reader.get() {
+            Some(reader) => reader,
+            None => {
+                let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                connection.busy_timeout(Duration::from_mins(1))?;
+                self.reader.get_or_init(|| Mutex::new(connection))
+            }
+        };
+        Ok(reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs `change` in a transaction that counts as one write of this process.
@@ -344,74 +336,27 @@ impl Shared {
                 return;
             }
             // Whoever closes the database writes what waits, and need not wait for this thread's delay.
-            let delay = self.wake.wait_timeout_while(pending, GROUP_DELAY, |pending| !pending.closed);
+            let is_open = |pending: &mut Pending| !pending.closed && pending.bytes < GROUP_BYTES;
+            let delay = self.wake.wait_timeout_while(pending, GROUP_DELAY, is_open);
             drop(delay.unwrap_or_else(PoisonError::into_inner));
             // An error here is not lost: what could not be written stays pending, and the next flush reports it.
             self.commit().ok();
         }
     }
 
-    /// Writes what waits in one transaction. The pending maps are emptied only after the commit, so that a reader sees
-    /// each entry either here or in the file.
+    /// Writes what waits in one transaction. It leaves [`Pending`] only after the commit, so that a reader sees each entry
+    /// either there or in the file.
     fn commit(&self) -> Result<()> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let (objects, actions, states, stats, memos, locks) = {
+        let group = {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             if pending.is_empty() {
                 return Ok(());
             }
-            (
-                pending.objects.clone(),
-                pending.actions.clone(),
-                pending.states.clone(),
-                pending.stats.clone(),
-                pending.memos.clone(),
-                std::mem::take(&mut pending.locks),
-            )
+            pending.group()
         };
-        self.write(&mut connection, |transaction| {
-            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO object VALUES (?, ?)")?;
-            for (digest, bytes) in &objects {
-                insert.execute(params![digest.as_bytes(), &bytes[..]])?;
-            }
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO action VALUES (?, ?)")?;
-            for (key, record) in &actions {
-                insert.execute(params![key.as_bytes(), record])?;
-            }
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO state VALUES (?, ?)")?;
-            for (name, value) in &states {
-                insert.execute(params![name, value])?;
-            }
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO stat VALUES (?, ?, ?, ?, ?, ?, ?)")?;
-            for (path, row) in &stats {
-                insert.execute(params![
-                    path,
-                    row.dev,
-                    row.ino,
-                    row.size,
-                    row.mtime,
-                    row.ctime,
-                    row.digest.as_bytes()
-                ])?;
-            }
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO memo VALUES (?, ?, ?, ?, ?)")?;
-            for ((scope, input), entry) in &memos {
-                insert.execute(params![scope.as_bytes(), input.as_bytes(), entry.first, entry.last, entry.value])?;
-            }
-            Ok(())
-        })?;
-        drop(locks);
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.objects.retain(|digest, _| !objects.contains_key(digest));
-        pending.actions.retain(|key, record| actions.get(key) != Some(record));
-        pending.states.retain(|name, value| states.get(name) != Some(value));
-        pending.stats.retain(|path, row| stats.get(path) != Some(row));
-        pending.memos.retain(|key, entry| memos.get(key) != Some(entry));
-        pending.bytes = pending.objects.values().map(|bytes| bytes.len()).sum();
-        if pending.is_empty() {
-            // Locks that were given meanwhile guard what this group has written.
-            pending.locks.clear();
-        }
+        self.write(&mut connection, |transaction| group.write(transaction))?;
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).written(group);
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ mod gc;
 mod key;
 mod lock;
 mod memo;
+mod pending;
 mod remote;
 mod settled;
 mod stat;

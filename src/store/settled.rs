@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::database::{Generation, StatRow};
+use super::database::Generation;
 use super::files::write_memo;
+use super::pending::StatRow;
 use super::stat::{folder_stamp, stamp};
 use super::{Digest, Result, Store, warm};
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::database::StatRow;
+use super::pending::StatRow;
 use super::{Digest, FileRef, Result, Store, StoreError};
 
 /// Coarser than the time stamps of the file systems in use: ext4 and xfs stamp with the kernel's tick of up to 10 ms.

@@ -26,6 +26,15 @@ fn a_small_object_is_read_back_before_and_after_its_group_is_written() {
 }
 
 #[test]
+fn what_was_written_is_read_while_more_is_being_written() {
+    let (_folder, store) = store();
+    let digest = store.put(b"hello").unwrap();
+    store.flush().unwrap();
+    let read = || std::thread::scope(|scope| scope.spawn(|| store.get(&digest).unwrap()).join().unwrap());
+    assert_eq!(store.database.write(|_| Ok(read())).unwrap(), b"hello");
+}
+
+#[test]
 fn a_store_of_an_older_or_a_newer_format_is_refused_by_name_and_left_as_it_is() {
     for other in ["tunesmith store 0", "tunesmith store 99", "", "\u{fffd}"] {
         let (folder, store) = store();

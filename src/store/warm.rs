@@ -12,8 +12,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::database::{Generation, StatRow};
+use super::database::Generation;
 use super::files::write_memo;
+use super::pending::StatRow;
 use super::{Artifact, Digest, FileRef, Known, RecordsRef};
 
 /// Entries that no lookup needed are kept while they are at most as many as those that one did, and this many.
