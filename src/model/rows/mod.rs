@@ -37,6 +37,8 @@ pub enum OverLength {
     Truncate,
     /// It is left out.
     Drop,
+    /// The training does not begin, and the row is shown.
+    Fail,
 }
 
 /// Why a row is not trained as it is.
@@ -103,7 +105,7 @@ impl RowMaker<'_> {
         };
         let mut remark = None;
         if row.ids.len() > self.max_tokens {
-            if self.over_length == OverLength::Drop {
+            if self.over_length != OverLength::Truncate {
                 return Ok((None, Some(Remark::TooLong)));
             }
             row.ids.truncate(self.max_tokens);

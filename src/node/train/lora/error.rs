@@ -37,6 +37,17 @@ pub(super) enum TrainError {
     )]
     Untrained { row: String, max_tokens: usize, text: String },
 
+    /// A row of more tokens than are allowed.
+    #[error("row `{row}` has {tokens} tokens, `max-tokens` is {max_tokens}: {text}")]
+    #[diagnostic(
+        code(train::over_length),
+        help(
+            "`tunesmith show NODE --row '{row}' --tokens` shows what training sees of it; shorten questions in the \
+             filter (`max-question-tokens`), raise `max-tokens`, or set `over-length` to `\"truncate\"` or `\"drop\"`"
+        )
+    )]
+    OverLength { row: String, tokens: usize, max_tokens: usize, text: String },
+
     /// The loss or the gradient is no number any more.
     #[error("training diverged in step {step}: the loss is {loss}, the gradient's norm is {norm}; its rows: {rows}")]
     #[diagnostic(

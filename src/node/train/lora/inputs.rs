@@ -3,7 +3,7 @@
 use super::error::TrainError;
 use super::settings::{Settings, UntrainedRows};
 use super::warm::Warm;
-use crate::model::rows::{Audit, Remark, RowMaker, TokenRow};
+use crate::model::rows::{Audit, OverLength, Remark, RowMaker, TokenRow};
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::Base;
@@ -76,10 +76,23 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns a row's tokens, or the remark why there are none.
+    ///
+    /// # Errors
+    /// [`TrainError::OverLength`] for a row of more than `max-tokens` where that is to end the training.
     pub(super) fn row(&self, conversation: &Conversation) -> Result<(Option<Row>, Option<Remark>), NodeError> {
         let (tokens, remark) = self.maker().row(conversation)?;
+        if remark == Some(Remark::TooLong) && self.settings.training.over_length == OverLength::Fail {
+            return Err(self.over_length(conversation)?.into());
+        }
         let weight = conversation.weight.filter(|weight| weight.is_finite()).unwrap_or(1.0).clamp(0.0, 1000.0);
         Ok((tokens.map(|tokens| Row { id: conversation.id.clone(), tokens, weight }), remark))
+    }
+
+    /// Makes the error for a row of too many tokens, with their number and how it begins.
+    fn over_length(&self, conversation: &Conversation) -> Result<TrainError, NodeError> {
+        let whole = RowMaker { max_tokens: usize::MAX, ..self.maker() }.row(conversation)?.0.unwrap_or_default();
+        let (row, text) = shown(conversation);
+        Ok(TrainError::OverLength { row, tokens: whole.ids.len(), max_tokens: self.settings.training.max_tokens, text })
     }
 }
 
@@ -211,9 +224,14 @@ fn why_none(audit: &Audit, weightless: u64) -> String {
 
 /// Makes the error for a row of which nothing would be trained, with how it begins.
 fn untrained(conversation: &Conversation, max_tokens: usize) -> TrainError {
+    let (row, text) = shown(conversation);
+    TrainError::Untrained { row, max_tokens, text }
+}
+
+/// Returns a row's id and how it begins, for people.
+fn shown(conversation: &Conversation) -> (String, String) {
     let turns = crate::model::rows::messages(conversation);
     let turns: Vec<String> = turns.iter().map(|turn| format!("{}: {}", turn.role, turn.content)).collect();
     let begin: String = turns.join(" | ").chars().take(SHOWN).collect();
-    let text = begin.escape_debug().to_string();
-    TrainError::Untrained { row: conversation.id.escape_debug().to_string(), max_tokens, text }
+    (conversation.id.escape_debug().to_string(), begin.escape_debug().to_string())
 }

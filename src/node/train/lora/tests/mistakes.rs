@@ -106,6 +106,35 @@ fn an_empty_dataset_and_rows_that_teach_nothing_are_refused() {
 }
 
 #[test]
+fn a_row_that_is_too_long_ends_the_training_where_that_is_asked_for() {
+    let bench = Bench::new();
+    let fail = settings(&json!({"over-length": "fail"}));
+    bench.run(&Lora, &fail, ten_rows(&bench), &[]).unwrap();
+    let long = |index| row(index, &"and so on ".repeat(60));
+    let inputs = || vec![rows(&bench, vec![row(1, "fine"), long(2), long(3)]), model(&bench)];
+    let error = bench.run(&Lora, &fail, inputs(), &[]).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("train::over_length"));
+    let found = "row `row-02` has 461 tokens, `max-tokens` is 128: user: What is 2? | assistant: and so on";
+    assert!(error.message.starts_with(found), "{}", error.message);
+    assert!(error.help.as_ref().unwrap().contains("--row 'row-02'"), "{error:?}");
+    // `plan` says the same.
+    let planned = with_grant(&bench, &fail, inputs(), 1, None, |run| Lora.cost(run));
+    assert_eq!(planned.unwrap_err(), error);
+    // Held-out rows are no exception.
+    let mut inputs = ten_rows(&bench);
+    inputs.push(evaluation::held_out(&bench, vec![long(4)]));
+    let settings = settings(&json!({"over-length": "fail", "eval": "dataset:eval"}));
+    assert_eq!(bench.run(&Lora, &settings, inputs, &[]).unwrap_err().code.as_deref(), Some("train::over_length"));
+    // By the other policies it is cut or left out.
+    for (policy, found) in [("truncate", "truncated"), ("drop", "dropped")] {
+        let inputs = vec![rows(&bench, vec![row(1, "fine"), long(2)]), model(&bench)];
+        let outcome = bench.run(&Lora, &self::settings(&json!({"over-length": policy})), inputs, &[]).unwrap();
+        let what = format!("{found}: longer than max-tokens");
+        assert!(outcome.report.iter().any(|count| count.what == what && count.count == 1), "{:?}", outcome.report);
+    }
+}
+
+#[test]
 fn held_out_rows_that_are_none_of_the_inputs_or_empty_are_refused() {
     let bench = Bench::new();
     let code = |inputs: Vec<JobInput>| {
