@@ -148,6 +148,12 @@ impl Module {
         self.dora.then_some(start..start + self.outputs)
     }
 
+    /// Returns the features of a token that training keeps of the module for its backward pass: what `A` gives, and with
+    /// DoRA the output before it is scaled.
+    pub fn kept_features(&self) -> usize {
+        self.rank + self.magnitude().map_or(0, |magnitude| magnitude.len())
+    }
+
     /// Returns the end of the module's numbers.
     fn end(&self) -> usize {
         self.magnitude().map_or(self.b().end, |magnitude| magnitude.end)

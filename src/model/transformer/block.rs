@@ -185,15 +185,6 @@ impl Block {
         norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales, Some(&middle_back))
     }
 
-    /// Returns the bytes of [`BlockState`] for so many tokens, but for its small parts.
-    pub(super) fn state_bytes(&self, tokens: usize) -> u64 {
-        let features: usize =
-            Projection::ALL.iter().map(|projection| self.projections[*projection as usize].rows()).sum();
-        // The input, and `mixed` beside the outputs; the outputs of O and Down are `middle` and the next block's input.
-        let [o, down, q] = [Projection::O, Projection::Down, Projection::Q].map(|one| &self.projections[one as usize]);
-        4 * ((features + q.rows() + o.rows() - down.rows()) * tokens.next_multiple_of(LANES)) as u64
-    }
-
     /// Returns the numbers of multiplications of a token with the block's weights, and the block's heads.
     pub(super) fn work(&self) -> (usize, Heads) {
         (self.projections.iter().map(|matrix| matrix.rows() * matrix.columns()).sum(), self.heads)

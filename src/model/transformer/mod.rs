@@ -22,7 +22,7 @@ mod rope;
 mod work;
 
 use super::config::ModelConfig;
-use super::kernel::{Panels, Workspace};
+use super::kernel::{LANES, Panels, Workspace};
 use super::lora::{Adapter, Module, Projection, row_norms};
 use super::weights::{Base, Matrix, Storage};
 use super::{ModelError, Result};
@@ -58,6 +58,8 @@ pub struct Transformer {
     head: Option<Matrix>,
     epsilon: f32,
     frequencies: Vec<f64>,
+    /// Features of a token that a block keeps for its backward pass.
+    state_features: usize,
     /// What intermediate results take their memory from.
     workspace: Workspace,
 }
@@ -89,6 +91,7 @@ impl Transformer {
             head,
             epsilon: config.rms_epsilon,
             frequencies: config.rope_frequencies.clone(),
+            state_features: state_features(config),
             workspace: Workspace::default(),
         })
     }
@@ -127,7 +130,7 @@ impl Transformer {
         let pass = self.pass(Some(adapter), batch, step.dropout);
         // What is below the first trained block needs no gradient.
         let first = adapter.modules().first().map_or(self.blocks.len(), |module| module.layer);
-        let first_kept = self.blocks.len() - self.kept_blocks(step.activations, batch.tokens());
+        let first_kept = self.blocks.len() - self.kept_blocks(adapter, step.activations, batch.tokens());
         let mut states = Vec::with_capacity(self.blocks.len());
         for (layer, block) in self.blocks.iter().enumerate() {
             if layer >= first && layer < first_kept {
@@ -198,14 +201,20 @@ impl Transformer {
         head::each_logits(self.head(), &last, targets.len(), |at, logits| each(targets[at], logits))
     }
 
-    /// Returns how many blocks' intermediate results are kept.
-    fn kept_blocks(&self, activations: Activations, tokens: usize) -> usize {
+    /// Returns how many blocks' intermediate results are kept: the last ones, as many as fit.
+    fn kept_blocks(&self, adapter: &Adapter, activations: Activations, tokens: usize) -> usize {
         match activations {
             Activations::Kept => self.blocks.len(),
             Activations::Recomputed => 0,
-            Activations::Within(bytes) => {
-                let a_block = self.blocks.first().map_or(1, |block| block.state_bytes(tokens));
-                self.blocks.len().min((bytes / a_block.max(1)) as usize)
+            Activations::Within(mut bytes) => {
+                let fits = |layer: &usize| {
+                    let modules = adapter.modules().iter().filter(|module| module.layer == *layer);
+                    let features = self.state_features + modules.map(Module::kept_features).sum::<usize>();
+                    let left = bytes.checked_sub(state_bytes(features, tokens));
+                    bytes = left.unwrap_or(0);
+                    left.is_some()
+                };
+                (0..self.blocks.len()).rev().take_while(fits).count()
             }
         }
     }
@@ -277,19 +286,22 @@ fn embedded(embedding: &Matrix, batch: &Batch, token: usize, noise: Option<Noise
     Ok(noise.map_or_else(|| numbers.clone(), |noise| noise.added(&numbers, batch, token)))
 }
 
-/// Returns the bytes of the intermediate results that are kept for so many tokens.
-pub fn activation_bytes(config: &ModelConfig, tokens: usize) -> u64 {
+/// Returns the bytes of the intermediate results that are kept of one block for so many tokens; its adapters keep
+/// `adapted` features of each.
+pub fn block_bytes(config: &ModelConfig, adapted: usize, tokens: usize) -> u64 {
+    state_bytes(state_features(config) + adapted, tokens)
+}
+
+fn state_bytes(features: usize, tokens: usize) -> u64 {
+    4 * (features * tokens.next_multiple_of(LANES)) as u64
+}
+
+/// Returns the features of a token in a [`BlockState`], but for the adapters' and for a few numbers of each token.
+fn state_features(config: &ModelConfig) -> usize {
     let queries = config.heads * config.head_dim;
     let keys = config.kv_heads * config.head_dim;
     let plain_heads = if config.has_head_norms() { queries + keys } else { 0 };
-    let a_block = 2 * config.hidden + 2 * queries + 2 * keys + plain_heads + 2 * config.intermediate;
-    4 * (config.layers * a_block * tokens) as u64
-}
-
-/// Returns the bytes that DoRA on all projections keeps beside [`activation_bytes`].
-pub fn dora_bytes(config: &ModelConfig, tokens: usize) -> u64 {
-    let outputs: usize = Projection::ALL.iter().map(|projection| projection.shape(config).1).sum();
-    4 * (config.layers * outputs * tokens) as u64
+    2 * config.hidden + 2 * queries + 2 * keys + plain_heads + 2 * config.intermediate
 }
 
 /// What is kept of a block for its backward pass.

@@ -94,11 +94,11 @@ impl Speed {
         })
     }
 
-    /// Returns the seconds of a micro-batch of so many tokens through so many blocks.
-    pub fn micro_batch(&self, layers: usize, tokens: f64, trained: f64, activations: Activations) -> f64 {
+    /// Returns the seconds of a micro-batch of so many tokens through so many blocks, `again` of which are computed again in
+    /// the backward pass.
+    pub fn micro_batch(&self, layers: usize, again: usize, (tokens, trained): (f64, f64)) -> f64 {
         let block = self.block.0 + self.block.1 * tokens;
-        let again = if activations == Activations::Recomputed { 1.0 + self.forward } else { 1.0 };
-        layers as f64 * block * again + self.head.0 + self.head.1 * trained
+        block * (layers as f64 + again as f64 * self.forward) + self.head.0 + self.head.1 * trained
     }
 }
 

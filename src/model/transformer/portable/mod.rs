@@ -75,7 +75,7 @@ impl Portable {
     pub(super) fn with_numbers(model: Transformer, name: Device, numbers: DType) -> Result<Self> {
         let device = name.open()?;
         let told = |cause| ModelError::Device { device: name, cause: Box::new(cause) };
-        let Transformer { embedding, blocks, norm, head, epsilon, frequencies, workspace: _ } = model;
+        let Transformer { embedding, blocks, norm, head, epsilon, frequencies, .. } = model;
         let head = Weight::new(head.as_ref().unwrap_or(&embedding), numbers, &device).map_err(told)?;
         let blocks = blocks.into_iter().map(|block| Block::new(block, numbers, &device));
         let blocks = blocks.collect::<candle_core::Result<_>>().map_err(told)?;

@@ -175,9 +175,17 @@ fn same_bits_everywhere(tiny: &Tiny, batch: &Batch) {
     assert!(bits(2, Activations::Kept) == one);
     assert!(bits(3, Activations::Recomputed) == one);
     assert!(bits(8, Activations::Recomputed) == one);
-    // The states of one of two blocks.
-    let bytes = activation_bytes(tiny_base().config(), batch.tokens()) * 3 / 4;
-    assert!(bits(2, Activations::Within(bytes)) == one);
+    let (blocks, tokens) = (tiny.model.blocks.len(), batch.tokens());
+    let kept = |bytes| tiny.model.kept_blocks(&tiny.adapter, Activations::Within(bytes), tokens);
+    let adapted = |layer| tiny.adapter.modules().iter().filter(move |module| module.layer == layer);
+    let mut bytes = 0;
+    for layer in (0..blocks).rev() {
+        let adapted = adapted(layer).map(Module::kept_features).sum();
+        bytes += block_bytes(tiny_base().config(), adapted, tokens);
+        assert_eq!([kept(bytes - 1), kept(bytes)], [blocks - layer - 1, blocks - layer]);
+        assert!(bits(2, Activations::Within(bytes)) == one, "{layer}");
+    }
+    assert!(bits(2, Activations::Within(0)) == one);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter;
 use super::inputs::{self, Reader, Row};
 use super::memory::{Choice, Shape};
 use super::plan::{longest, micro_batches};
@@ -12,9 +13,9 @@ use super::session;
 use super::settings::{Keep, LoopSettings, Settings};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
-use crate::model::lora::{Adapter, LoraConfig, TargetModules};
+use crate::model::lora::{Adapter, LoraConfig, Module, TargetModules};
 use crate::model::rows::TokenRow;
-use crate::model::transformer::{Activations, Speed, Transformer};
+use crate::model::transformer::{Speed, Transformer};
 use crate::model::weights::{Base, Storage, WeightFiles};
 use crate::node::{Cost, Device, NodeError, Run};
 use crate::record::{Record, RecordSet};
@@ -88,16 +89,16 @@ impl Work {
         if self.tokens > 0.0 { self.trained / self.tokens } else { 0.0 }
     }
 
-    /// Returns the seconds that it takes.
-    pub(super) fn seconds(&self, speed: &Speed, config: &ModelConfig, parameters: usize, choice: Activations) -> f64 {
+    /// Returns the seconds that it takes when so many blocks are computed again.
+    pub(super) fn seconds(&self, speed: &Speed, config: &ModelConfig, parameters: usize, again: usize) -> f64 {
         let parts = self.micro_batches.max(1.0);
-        let training = parts * speed.micro_batch(config.layers, self.tokens / parts, self.trained / parts, choice);
+        let training = parts * speed.micro_batch(config.layers, again, (self.tokens / parts, self.trained / parts));
         let parts_of_training = parts;
         let optimizer = self.steps * parameters as f64 * speed.parameter * 1.5;
         let (tokens, trained, parts) = self.held_out;
         let forward = |tokens: f64, trained: f64, parts: f64| {
             let parts = parts.max(1.0);
-            let whole = speed.micro_batch(config.layers, tokens / parts, trained / parts, Activations::Kept);
+            let whole = speed.micro_batch(config.layers, 0, (tokens / parts, trained / parts));
             parts * whole * speed.forward
         };
         let evaluating = self.evaluations * forward(tokens, trained, parts);
@@ -155,7 +156,7 @@ pub(super) fn choose(
         file,
         parameters,
         rank: settings.adapter.rank,
-        dora: settings.adapter.dora,
+        adapted: adapted(base.config(), settings)?,
         tokens,
         trained: sum(TokenRow::trained_tokens),
         all_tokens,
@@ -163,6 +164,13 @@ pub(super) fn choose(
         on_gpu: run.grant().device != Device::Cpu,
     };
     Ok(shape.choose(memory(run))?)
+}
+
+/// Returns the features of a token that a block's adapters keep, of the block with most.
+fn adapted(config: &ModelConfig, settings: &Settings) -> Result<usize, ModelError> {
+    let modules = adapter::lora(&settings.adapter).modules(config)?;
+    let of = |layer| modules.iter().filter(|module| module.layer == layer).map(Module::kept_features).sum();
+    Ok((0..config.layers).map(of).max().unwrap_or(0))
 }
 
 /// Returns the tokens of the longest rows that a step can have.
@@ -210,8 +218,8 @@ impl KnownSpeed {
     }
 
     /// Returns the seconds of some work.
-    pub(super) fn seconds(&self, work: &Work, config: &ModelConfig, parameters: usize, choice: Activations) -> f64 {
-        self.correction * work.seconds(&self.speed, config, parameters, choice)
+    pub(super) fn seconds(&self, work: &Work, config: &ModelConfig, parameters: usize, again: usize) -> f64 {
+        self.correction * work.seconds(&self.speed, config, parameters, again)
     }
 
     /// Notes what a training took.
@@ -281,7 +289,7 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
     let pool = pool.map_err(ModelError::Threads)?;
     let speed = pool.install(|| KnownSpeed::of(run, &base, choice.storage, &settings, &rows))?;
-    let seconds = speed.seconds(&work, base.config(), parameters, choice.activations);
+    let seconds = speed.seconds(&work, base.config(), parameters, choice.again);
     Ok(Some(Cost {
         seconds: seconds.ceil() as u64,
         memory: choice.needs.total(),
@@ -296,13 +304,19 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
 }
 
 /// Says what memory made necessary.
-pub(super) fn how(choice: &Choice) -> &'static str {
-    match (choice.storage, choice.activations) {
-        (Storage::Dense, Activations::Kept) => "",
-        (Storage::Dense, _) => ", activations computed again to save memory",
-        (Storage::AsStored, Activations::Kept) => ", weights dequantised at each use to save memory",
-        (Storage::AsStored, _) => ", weights dequantised at each use and activations computed again to save memory",
-    }
+pub(super) fn how(choice: &Choice) -> String {
+    let weights = match choice.storage {
+        Storage::Dense => None,
+        Storage::AsStored => Some("weights dequantised at each use".to_owned()),
+    };
+    let all = choice.layers;
+    let again = match choice.again {
+        0 => None,
+        again if again == all => Some("activations computed again".to_owned()),
+        again => Some(format!("activations computed again in {again} of {all} blocks")),
+    };
+    let made: Vec<String> = weights.into_iter().chain(again).collect();
+    if made.is_empty() { String::new() } else { format!(", {} to save memory", made.join(" and ")) }
 }
 
 /// Reads some rows of inputs, the longest among them, and the number of all rows.

@@ -26,8 +26,8 @@ pub(super) struct Shape<'a> {
     pub(super) parameters: usize,
     /// The adapter's rank.
     pub(super) rank: usize,
-    /// Whether it trains magnitudes as well.
-    pub(super) dora: bool,
+    /// Features of a token that a block's adapters keep for their backward pass.
+    pub(super) adapted: usize,
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
     /// Its trained tokens.
@@ -41,7 +41,7 @@ pub(super) struct Shape<'a> {
 }
 
 /// What a training needs, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     weights: u64,
     activations: u64,
@@ -54,6 +54,9 @@ pub(super) struct Needs {
 pub(super) struct Choice {
     pub(super) storage: Storage,
     pub(super) activations: Activations,
+    /// Blocks whose intermediate results are computed again, of `layers`.
+    pub(super) again: usize,
+    pub(super) layers: usize,
     pub(super) needs: Needs,
 }
 
@@ -80,16 +83,11 @@ impl Shape<'_> {
         let config = self.config;
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
-        // A row of a block's state for each token, and what its backward pass has beside it.
-        let magnitudes = if self.dora { transformer::dora_bytes(config, self.tokens) } else { 0 };
-        let a_block = (transformer::activation_bytes(config, self.tokens) + magnitudes) / config.layers as u64
-            + 4 * tokens * 7 * self.rank as u64;
         let backward = 4 * tokens * (3 * config.intermediate as u64 + 8 * hidden);
-        let blocks = match activations {
-            Activations::Kept => config.layers as u64 * a_block,
-            Activations::Recomputed => config.layers as u64 * 4 * tokens * hidden + a_block,
-            Activations::Within(bytes) => bytes + config.layers as u64 * 4 * tokens * hidden + a_block,
-        };
+        // Those of a block that is computed again take the place of those that were kept, which the backward pass is done with.
+        let kept = config.layers - self.again(activations);
+        let inputs = 4 * tokens * hidden * (config.layers - kept) as u64;
+        let blocks = inputs + self.block_bytes() * kept.max(1) as u64;
         let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
         Needs {
             weights: self.weights(storage),
@@ -113,32 +111,58 @@ impl Shape<'_> {
         self.file.is_some_and(|bytes| (bytes as f64) < QUANTISED * weights(self.config) as f64)
     }
 
+    /// Returns the bytes that a block keeps for its backward pass.
+    fn block_bytes(&self) -> u64 {
+        transformer::block_bytes(self.config, self.adapted, self.tokens).max(1)
+    }
+
+    /// Returns how many blocks are computed again.
+    fn again(&self, activations: Activations) -> usize {
+        let layers = self.config.layers;
+        match activations {
+            Activations::Kept => 0,
+            Activations::Within(bytes) => layers - layers.min((bytes / self.block_bytes()) as usize),
+            Activations::Recomputed => layers,
+        }
+    }
+
+    /// Returns the ways that there are, the fastest first.
+    fn all_ways(&self, memory: u64) -> Vec<(Storage, Activations)> {
+        if self.on_gpu {
+            // A GPU has little memory: weights are dequantised there, and graphs exist for one block at a time.
+            return vec![(Storage::AsStored, Activations::Recomputed)];
+        }
+        let ways = |storage| {
+            let within = Activations::Within(self.block_bytes() * self.kept_within(storage, memory));
+            [Activations::Kept, within].map(|activations| (storage, activations))
+        };
+        [Storage::Dense, Storage::AsStored].into_iter().flat_map(ways).collect()
+    }
+
+    /// Returns how many blocks' intermediate results fit into `memory` beside all else. The last block's cost nothing: were
+    /// they computed again, it would be at once.
+    fn kept_within(&self, storage: Storage, memory: u64) -> u64 {
+        let one = self.needs(storage, Activations::Within(self.block_bytes()));
+        let more = self.block_bytes() - 4 * (self.tokens * self.config.hidden) as u64;
+        let most = self.config.layers.saturating_sub(1).max(1) as u64;
+        (1 + memory.saturating_sub(one.total()) / more.max(1)).min(most)
+    }
+
     /// Returns the fastest way that fits into `memory` bytes.
     ///
     /// # Errors
     /// [`TrainError::Memory`] when none does, with what would.
     pub(super) fn choose(&self, memory: u64) -> Result<Choice, TrainError> {
-        let all = [
-            (Storage::Dense, Activations::Kept),
-            (Storage::Dense, Activations::Recomputed),
-            (Storage::AsStored, Activations::Kept),
-            (Storage::AsStored, Activations::Recomputed),
-        ];
-        // A GPU has little memory: weights are dequantised there, and graphs exist for one block at a time.
-        let ways = if self.on_gpu { &all[3..] } else { &all };
         let usable = (memory as f64 * USED) as u64;
-        let mut least: Option<Choice> = None;
-        for &(storage, activations) in ways {
-            let needs = self.needs(storage, activations);
-            let choice = Choice { storage, activations, needs };
-            if needs.total() <= usable {
-                return Ok(choice);
-            }
-            if least.is_none_or(|least| needs.total() < least.needs.total()) {
-                least = Some(choice);
-            }
+        let choices = self.all_ways(usable).into_iter().map(|(storage, activations)| {
+            let (again, layers) = (self.again(activations), self.config.layers);
+            Choice { storage, activations, again, layers, needs: self.needs(storage, activations) }
+        });
+        let choices: Vec<Choice> = choices.collect();
+        if let Some(choice) = choices.iter().find(|choice| choice.needs.total() <= usable) {
+            return Ok(*choice);
         }
-        let needs = least.map_or_else(|| self.needs(Storage::AsStored, Activations::Recomputed), |least| least.needs);
+        let needs = choices.iter().map(|choice| choice.needs).min_by_key(Needs::total).unwrap_or_default();
         Err(TrainError::Memory {
             needed: human(needs.total()),
             has: human(usable),
@@ -147,9 +171,9 @@ impl Shape<'_> {
         })
     }
 
-    /// Says what would fit, and what it would need; blocks are computed again in all of it.
+    /// Says what would fit, and what it would need; all blocks but one are computed again in it.
     fn ways_out(&self, usable: u64) -> String {
-        let least = |shape: &Self| shape.needs(Storage::AsStored, Activations::Recomputed).total();
+        let least = |shape: &Self| shape.needs(Storage::AsStored, Activations::Within(shape.block_bytes())).total();
         let mut ways = Vec::new();
         let mut try_out = |what: String, shape: Self| {
             let total = least(&shape);
@@ -169,7 +193,8 @@ impl Shape<'_> {
         }
         if self.rank > 8 {
             let parameters = self.parameters * 8 / self.rank;
-            try_out("`rank = 8`".into(), Self { rank: 8, parameters, ..self.clone() });
+            let adapted = self.adapted * 8 / self.rank;
+            try_out("`rank = 8`".into(), Self { rank: 8, adapted, parameters, ..self.clone() });
         }
         if !self.is_quantised() {
             // Q4_K_M has 4.85 bits a weight.
@@ -226,7 +251,7 @@ mod tests {
             file: Some(4_900_000_000),
             parameters: 41_943_040,
             rank: 16,
-            dora: false,
+            adapted: 7 * 16,
             tokens: 2048,
             trained: 2048,
             all_tokens: 1_000_000,
@@ -236,14 +261,30 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_way_that_fits_is_taken() {
+    fn the_fastest_way_that_fits_is_taken_and_as_many_blocks_are_kept_as_fit() {
         let config = large();
         let shape = shape(&config);
-        let way = |gib: u64| shape.choose(gib << 30).map(|choice| (choice.storage, choice.activations)).unwrap();
-        assert_eq!(way(128), (Storage::Dense, Activations::Kept));
-        assert_eq!(way(40), (Storage::Dense, Activations::Recomputed));
-        assert_eq!(way(26), (Storage::AsStored, Activations::Kept));
-        assert_eq!(way(10), (Storage::AsStored, Activations::Recomputed));
+        let way = |gib: u64| shape.choose(gib << 30).map(|choice| (choice.storage, choice.again)).unwrap();
+        assert_eq!([way(128), way(26)], [(Storage::Dense, 0), (Storage::AsStored, 0)]);
+        let (mut storages, mut before) = (Vec::new(), None);
+        for gib in (10..128).rev() {
+            let choice = shape.choose(gib << 30).unwrap();
+            let usable = ((gib << 30) as f64 * USED) as u64;
+            assert!(choice.needs.total() <= usable, "{gib} GiB");
+            assert_eq!(choice.activations == Activations::Kept, choice.again == 0);
+            // One block more would not fit.
+            if let Activations::Within(bytes) = choice.activations {
+                let more = shape.needs(choice.storage, Activations::Within(bytes + shape.block_bytes()));
+                assert!(more.total() > usable, "{gib} GiB");
+            }
+            let this = (choice.storage, choice.again);
+            assert!(before.is_none_or(|(storage, again)| storage != this.0 || again <= this.1), "{gib} GiB");
+            if before.is_none_or(|(storage, _)| storage != this.0) {
+                storages.push(this.0);
+            }
+            before = Some(this);
+        }
+        assert_eq!(storages, [Storage::Dense, Storage::AsStored]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(super) fn train_with(
         let speed = on_cpu.then(|| KnownSpeed::of(run, &base, choice.storage, &settings, rows)).transpose()?;
         let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
         let config = base.config().clone();
-        let seconds = speed.as_ref().map(|speed| speed.seconds(&work, &config, parameters, choice.activations));
+        let seconds = speed.as_ref().map(|speed| speed.seconds(&work, &config, parameters, choice.again));
         let model = Transformer::load(&base, choice.storage, |blocks| {
             run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
         })?;
@@ -206,8 +206,8 @@ impl<'a> Session<'a> {
             human(peak),
             human(choice.needs.total()),
         ));
-        if peak > cost::memory(self.run) && self.activations == Activations::Kept {
-            self.run.warn("memory is short: from here on activations are computed again, which takes longer");
+        if peak > cost::memory(self.run) && self.activations != Activations::Recomputed {
+            self.run.warn("memory is short: from here on all activations are computed again, which takes longer");
             self.activations = Activations::Recomputed;
         }
         Ok(())
