@@ -5,6 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::vectors::widest;
+
 /// How the learning rate goes on after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -88,7 +90,7 @@ impl AdamW {
             let moments = first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK));
             let numbers = parameters.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
             numbers.zip(moments).for_each(|((parameters, gradient), (first, second))| {
-                update.apply(parameters, gradient, first, second);
+                widest(|| update.apply(parameters, gradient, first, second));
             });
         });
     }
@@ -112,6 +114,7 @@ impl Update {
         }
     }
 
+    #[inline]
     fn apply(&self, parameters: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
         let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
         let moments = first.iter_mut().zip(second);

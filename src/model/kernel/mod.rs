@@ -27,3 +27,5 @@ pub(super) use pages::Pages;
 pub(super) use panels::{LANES, Panels};
 pub(super) use product::{DEPTH_BLOCK, Mode, Term, multiply, multiply_all};
 pub(super) use workspace::Workspace;
+
+pub(super) use super::vectors::widest;

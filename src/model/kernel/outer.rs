@@ -24,32 +24,45 @@ pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout
     let (rows, columns) = (wide.features(), narrow.features());
     let tokens = wide.panels() * LANES;
     let turned = turned(narrow);
-    let mut sums = Numbers::unset(wide.workspace(), columns.div_ceil(LANES) * rows * LANES);
-    for (sums, narrow) in sums.chunks_mut(rows * LANES).zip(turned.chunks(tokens * LANES)) {
-        sums.par_chunks_mut(TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
-            let wide = &wide.data()[task * TASK_FEATURES * LANES..];
-            let wide = Operand::panels(wide, sums.len() / LANES, rows * LANES);
-            let len = sums.len();
-            multiply(wide, (narrow, tokens * LANES), (sums, len), Mode::Fresh);
-        });
-    }
-    for (strip, sums) in sums.chunks(rows * LANES).enumerate() {
-        for (row, sums) in sums.as_chunks::<LANES>().0.iter().enumerate() {
-            for (column, sum) in (strip * LANES..columns).zip(sums) {
-                let place = match layout {
-                    Layout::WideByNarrow => row * columns + column,
-                    Layout::NarrowByWide => column * rows + row,
-                };
-                out[place] += sum;
-            }
+    let strips = columns.div_ceil(LANES);
+    let mut sums = Numbers::unset(wide.workspace(), strips * rows * LANES);
+    // Task after task, in each strip after strip.
+    sums.par_chunks_mut(strips * TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
+        let features = sums.len() / strips / LANES;
+        let wide = Operand::panels(&wide.data()[task * TASK_FEATURES * LANES..], features, rows * LANES);
+        for (sums, narrow) in sums.chunks_mut(features * LANES).zip(turned.chunks(tokens * LANES)) {
+            multiply(wide, (narrow, tokens * LANES), (sums, features * LANES), Mode::Fresh);
         }
+    });
+    // Where the sums of a feature begin, of those of a narrow feature's strip.
+    let of = |row: usize, strip: usize| {
+        let first = row / TASK_FEATURES * TASK_FEATURES;
+        let features = TASK_FEATURES.min(rows - first);
+        &sums[(strips * first + strip * features + row - first) * LANES..][..LANES]
+    };
+    match layout {
+        Layout::WideByNarrow => out.par_chunks_mut(TASK_FEATURES * columns).enumerate().for_each(|(task, out)| {
+            for (row, out) in out.chunks_mut(columns).enumerate() {
+                for (strip, out) in out.chunks_mut(LANES).enumerate() {
+                    let sums = of(task * TASK_FEATURES + row, strip);
+                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+                }
+            }
+        }),
+        Layout::NarrowByWide => out.par_chunks_mut(rows).enumerate().for_each(|(column, out)| {
+            let (strip, lane) = (column / LANES, column % LANES);
+            out.iter_mut().enumerate().for_each(|(row, out)| *out += of(row, strip)[lane]);
+        }),
     }
 }
 
 /// Returns for each sixteen features the tokens one after the other, their features side by side.
 fn turned(narrow: &Panels) -> Numbers {
     let (panels, strips) = (narrow.panels(), narrow.features().div_ceil(LANES));
-    let mut turned = Numbers::zeros(narrow.workspace(), panels * strips * LANES * LANES);
+    let len = panels * strips * LANES * LANES;
+    let is_whole = narrow.features().is_multiple_of(LANES);
+    let mut turned =
+        if is_whole { Numbers::unset(narrow.workspace(), len) } else { Numbers::zeros(narrow.workspace(), len) };
     for panel in 0..panels {
         for (feature, tokens) in narrow.panel(panel).as_chunks::<LANES>().0.iter().enumerate() {
             let start = (feature / LANES * panels + panel) * LANES * LANES + feature % LANES;

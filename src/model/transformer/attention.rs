@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply};
+use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply, widest};
 use super::Batch;
 
 /// Panels that are computed together: what a micro-kernel takes.
@@ -62,13 +62,12 @@ impl ByTokens {
     fn new(x: &Panels, heads: Heads) -> Self {
         let tokens = x.panels() * LANES;
         let mut data = Numbers::unset(x.workspace(), tokens * x.features());
-        data.par_chunks_mut((tokens * heads.size).max(1)).enumerate().for_each(|(head, data)| {
-            for (panel, data) in data.chunks_mut(heads.len()).enumerate() {
-                let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
-                for (feature, tokens) in features[..heads.size].iter().enumerate() {
-                    for (token, value) in tokens.iter().enumerate() {
-                        data[token * heads.size + feature] = *value;
-                    }
+        data.par_chunks_mut(heads.len()).enumerate().for_each(|(place, data)| {
+            let (head, panel) = (place / x.panels(), place % x.panels());
+            let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
+            for (feature, tokens) in features[..heads.size].iter().enumerate() {
+                for (token, value) in tokens.iter().enumerate() {
+                    data[token * heads.size + feature] = *value;
                 }
             }
         });
@@ -111,28 +110,28 @@ impl Inputs<'_> {
         let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
         let len = out.panel_len();
         let parts = out.data_mut().par_chunks_mut(TOGETHER * len);
-        parts.zip(statistics.par_chunks_mut(TOGETHER * self.heads.queries)).enumerate().for_each(
-            |(index, (out, statistics))| {
-                let queries = TOGETHER * index..TOGETHER * index + out.len() / len;
-                let mut scores = Scores::new(self, queries, &k);
-                for head in 0..self.heads.queries {
-                    scores.compute(head);
-                    for (panel, found) in statistics.chunks_mut(self.heads.queries).enumerate() {
-                        found[head] = scores.exponentials(panel);
-                    }
-                    let out = &mut out[head * self.heads.len()..];
-                    scores.mix(&v, head, (out, len));
-                    for (out, found) in out.chunks_mut(len).zip(statistics.chunks(self.heads.queries)) {
-                        let [_, shares] = &found[head];
-                        for lanes in out[..self.heads.len()].as_chunks_mut::<LANES>().0 {
-                            for (value, share) in lanes.iter_mut().zip(shares) {
-                                *value *= share;
-                            }
+        let parts = parts.zip(statistics.par_chunks_mut(TOGETHER * self.heads.queries)).enumerate();
+        // Later queries see more keys: tasks of one pair each leave no thread the last half.
+        parts.with_max_len(1).for_each(|(index, (out, statistics))| {
+            let queries = TOGETHER * index..TOGETHER * index + out.len() / len;
+            let mut scores = Scores::new(self, queries, &k);
+            for head in 0..self.heads.queries {
+                scores.compute(head);
+                for (panel, found) in statistics.chunks_mut(self.heads.queries).enumerate() {
+                    found[head] = scores.exponentials(panel);
+                }
+                let out = &mut out[head * self.heads.len()..];
+                scores.mix(&v, head, (out, len));
+                for (out, found) in out.chunks_mut(len).zip(statistics.chunks(self.heads.queries)) {
+                    let [_, shares] = &found[head];
+                    for lanes in out[..self.heads.len()].as_chunks_mut::<LANES>().0 {
+                        for (value, share) in lanes.iter_mut().zip(shares) {
+                            *value *= share;
                         }
                     }
                 }
-            },
-        );
+            }
+        });
         (out, statistics)
     }
 
@@ -155,7 +154,7 @@ impl Inputs<'_> {
         let (k, v) = (self.by_tokens(self.k), self.by_tokens(self.v));
         let mut q_back = self.q.like(self.q.features());
         let len = q_back.panel_len();
-        q_back.data_mut().par_chunks_mut(TOGETHER * len).enumerate().for_each(|(index, out)| {
+        q_back.data_mut().par_chunks_mut(TOGETHER * len).enumerate().with_max_len(1).for_each(|(index, out)| {
             let panels = TOGETHER * index..TOGETHER * index + out.len() / len;
             self.query_gradients(&known, panels, (&k, &v), out);
         });
@@ -163,7 +162,8 @@ impl Inputs<'_> {
         let (mut k_back, mut v_back) = (self.k.like(self.k.features()), self.k.like(self.k.features()));
         let len = k_back.panel_len();
         let parts = k_back.data_mut().par_chunks_mut(TOGETHER * len);
-        parts.zip(v_back.data_mut().par_chunks_mut(TOGETHER * len)).enumerate().for_each(|(index, (k, v))| {
+        let parts = parts.zip(v_back.data_mut().par_chunks_mut(TOGETHER * len)).enumerate();
+        parts.with_max_len(1).for_each(|(index, (k, v))| {
             let panels = TOGETHER * index..TOGETHER * index + k.len() / len;
             self.key_gradients(&known, panels, (&q, &by_query), (k, v));
         });
@@ -189,12 +189,14 @@ impl Inputs<'_> {
                 let place = (panels.start + panel) * self.heads.queries + head;
                 let ([greatest, shares], dots) = (&known.statistics[place], &known.dots[place]);
                 let keys = scores.as_chunks_mut::<LANES>().0.iter_mut().zip(through.as_chunks::<LANES>().0);
-                for (scores, through) in keys {
-                    for query in 0..LANES {
-                        let probability = probability(scores[query], greatest[query]) * shares[query];
-                        scores[query] = probability * (through[query] - dots[query]) * scale;
+                widest(|| {
+                    for (scores, through) in keys {
+                        for query in 0..LANES {
+                            let probability = probability(scores[query], greatest[query]) * shares[query];
+                            scores[query] = probability * (through[query] - dots[query]) * scale;
+                        }
                     }
-                }
+                });
             }
             scores.mix(k, head, (&mut out[head * self.heads.len()..], self.heads.len() * self.heads.queries));
         }
@@ -228,20 +230,22 @@ impl Inputs<'_> {
                 // In 32 bits, so that the comparisons are as wide as the numbers.
                 let firsts: [u32; LANES] = std::array::from_fn(|key| (panel * LANES + key) as u32);
                 let ends = self.batch.ends(panel).map(|end| end as u32);
-                for (query, (probabilities, scores)) in (queries.start * LANES..).zip(rows) {
-                    let place = query / LANES * heads.queries + head;
-                    let [greatest, shares] = &known.statistics[place];
-                    let lane = query % LANES;
-                    let (greatest, share, dot) = (greatest[lane], shares[lane], known.dots[place][lane]);
-                    let query = query as u32;
-                    for key in 0..LANES {
-                        let seen = (firsts[key] <= query) & (query < ends[key]);
-                        let score = if seen { probabilities[key] * scale } else { f32::NEG_INFINITY };
-                        let probability = probability(score, greatest) * share;
-                        probabilities[key] = probability;
-                        scores[key] = probability * (scores[key] - dot) * scale;
+                widest(|| {
+                    for (query, (probabilities, scores)) in (queries.start * LANES..).zip(rows) {
+                        let place = query / LANES * heads.queries + head;
+                        let [greatest, shares] = &known.statistics[place];
+                        let lane = query % LANES;
+                        let (greatest, share, dot) = (greatest[lane], shares[lane], known.dots[place][lane]);
+                        let query = query as u32;
+                        for key in 0..LANES {
+                            let seen = (firsts[key] <= query) & (query < ends[key]);
+                            let score = if seen { probabilities[key] * scale } else { f32::NEG_INFINITY };
+                            let probability = probability(score, greatest) * share;
+                            probabilities[key] = probability;
+                            scores[key] = probability * (scores[key] - dot) * scale;
+                        }
                     }
-                }
+                });
             }
             let mode = if head % group == 0 { Mode::Fresh } else { Mode::Sum };
             let place = key_head * heads.len();
@@ -282,14 +286,17 @@ impl<'a> Scores<'a> {
             let first = panel * LANES;
             let keys = self.keys.iter().cloned().flatten().zip(scores.as_chunks_mut::<{ LANES }>().0.chunks_mut(LANES));
             for (key_panel, scores) in keys {
-                for ((key, end), scores) in (key_panel * LANES..).zip(self.inputs.batch.ends(key_panel)).zip(scores) {
-                    // The lanes of the queries that see the key.
-                    let [from, to] = [key, *end].map(|place| place.saturating_sub(first).min(LANES) as u32);
-                    for (lane, score) in lanes.iter().zip(scores) {
-                        let seen = (from <= *lane) & (*lane < to);
-                        *score = if seen { *score * scale } else { f32::NEG_INFINITY };
+                let ends = self.inputs.batch.ends(key_panel);
+                widest(|| {
+                    for ((key, end), scores) in (key_panel * LANES..).zip(ends).zip(scores) {
+                        // The lanes of the queries that see the key.
+                        let [from, to] = [key, *end].map(|place| place.saturating_sub(first).min(LANES) as u32);
+                        for (lane, score) in lanes.iter().zip(scores) {
+                            let seen = (from <= *lane) & (*lane < to);
+                            *score = if seen { *score * scale } else { f32::NEG_INFINITY };
+                        }
                     }
-                }
+                });
             }
         }
         self.numbers = numbers;
@@ -309,20 +316,23 @@ impl<'a> Scores<'a> {
     /// over the sum.
     fn exponentials(&mut self, panel: usize) -> [[f32; LANES]; 2] {
         let scores = self.numbers[panel * self.len..][..self.len].as_chunks_mut::<LANES>().0;
-        let mut greatest = [f32::NEG_INFINITY; LANES];
-        for scores in scores.iter() {
-            for (greatest, score) in greatest.iter_mut().zip(scores) {
-                *greatest = greatest.max(*score);
+        widest(|| {
+            let mut greatest = [f32::NEG_INFINITY; LANES];
+            for scores in scores.iter() {
+                for (greatest, score) in greatest.iter_mut().zip(scores) {
+                    // Not `max`: what it does with numbers that are none takes three instructions.
+                    *greatest = if *score > *greatest { *score } else { *greatest };
+                }
             }
-        }
-        let mut sums = [0.0_f32; LANES];
-        for scores in scores {
-            for ((score, greatest), sum) in scores.iter_mut().zip(&greatest).zip(&mut sums) {
-                *score = probability(*score, *greatest);
-                *sum += *score;
+            let mut sums = [0.0_f32; LANES];
+            for scores in scores {
+                for ((score, greatest), sum) in scores.iter_mut().zip(&greatest).zip(&mut sums) {
+                    *score = probability(*score, *greatest);
+                    *sum += *score;
+                }
             }
-        }
-        [greatest, sums.map(|sum| 1.0 / sum)]
+            [greatest, sums.map(|sum| 1.0 / sum)]
+        })
     }
 
     /// Writes the sum of the keys' heads in `by_tokens`, each times its number.
@@ -346,6 +356,7 @@ struct Known<'a> {
 }
 
 /// Returns e to the score above the greatest; 0 for a score of minus infinity.
+#[inline]
 fn probability(score: f32, greatest: f32) -> f32 {
     if score == f32::NEG_INFINITY { 0.0 } else { exp(score - greatest) }
 }

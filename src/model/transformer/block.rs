@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::Result;
-use super::super::kernel::{LANES, Mode, Panels, sigmoid};
+use super::super::kernel::{LANES, Mode, Panels, sigmoid, widest};
 use super::super::lora::Projection;
 use super::super::weights::{Base, Matrix, Storage};
 use super::attention::{Heads, Inputs, Statistics};
@@ -219,9 +219,11 @@ fn gated(gate: &Panels, up: &Panels) -> Panels {
     let len = out.panel_len();
     let parts = out.data_mut().par_chunks_mut(len).zip(gate.data().par_chunks(len)).zip(up.data().par_chunks(len));
     parts.for_each(|((out, gate), up)| {
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate * sigmoid(*gate) * up;
-        }
+        widest(|| {
+            for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                *out = gate * sigmoid(*gate) * up;
+            }
+        });
     });
     out
 }
@@ -233,13 +235,15 @@ fn gated_backward(gate: &Panels, up: &Panels, mut back: Panels) -> (Panels, Pane
     let pairs = back.data_mut().par_chunks_mut(len).zip(up_back.data_mut().par_chunks_mut(len));
     let inputs = gate.data().par_chunks(len).zip(up.data().par_chunks(len));
     pairs.zip(inputs).for_each(|((back, up_back), (gate, up))| {
-        for ((back, up_back), (gate, up)) in back.iter_mut().zip(up_back).zip(gate.iter().zip(up)) {
-            let share = sigmoid(*gate);
-            let silu = gate * share;
-            let slope = share * (1.0 + gate * (1.0 - share));
-            *up_back = *back * silu;
-            *back = *back * up * slope;
-        }
+        widest(|| {
+            for ((back, up_back), (gate, up)) in back.iter_mut().zip(up_back).zip(gate.iter().zip(up)) {
+                let share = sigmoid(*gate);
+                let silu = gate * share;
+                let slope = share * (1.0 + gate * (1.0 - share));
+                *up_back = *back * silu;
+                *back = *back * up * slope;
+            }
+        });
     });
     (back, up_back)
 }

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Panels};
+use super::super::kernel::{LANES, Panels, widest};
 
 /// Returns `x · w / √(mean(x²) + ε)` by tokens, and the factor `1 / √(…)` of each token, heads one after the other.
 pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<[f32; LANES]>) {
@@ -14,16 +14,18 @@ pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<
     let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len));
     parts.zip(&mut scales).for_each(|((out, x), scales)| {
         let x = x.as_chunks::<LANES>().0;
-        let mut squares = [0.0_f32; LANES];
-        for feature in x {
-            for (sum, value) in squares.iter_mut().zip(feature) {
-                *sum = value.mul_add(*value, *sum);
+        widest(|| {
+            let mut squares = [0.0_f32; LANES];
+            for feature in x {
+                for (sum, value) in squares.iter_mut().zip(feature) {
+                    *sum = value.mul_add(*value, *sum);
+                }
             }
-        }
-        for (scale, sum) in scales.iter_mut().zip(squares) {
-            *scale = 1.0 / (sum / weight.len() as f32 + epsilon).sqrt();
-        }
-        write_scaled(x, weight, scales, out);
+            for (scale, sum) in scales.iter_mut().zip(squares) {
+                *scale = 1.0 / (sum / weight.len() as f32 + epsilon).sqrt();
+            }
+            write_scaled(x, weight, scales, out);
+        });
     });
     (out, scales)
 }
@@ -33,10 +35,13 @@ pub(super) fn scaled(x: &Panels, weight: &[f32], scales: &[[f32; LANES]]) -> Pan
     let mut out = x.like(x.features());
     let len = weight.len() * LANES;
     let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len));
-    parts.zip(scales).for_each(|((out, x), scales)| write_scaled(x.as_chunks::<LANES>().0, weight, scales, out));
+    parts.zip(scales).for_each(|((out, x), scales)| {
+        widest(|| write_scaled(x.as_chunks::<LANES>().0, weight, scales, out));
+    });
     out
 }
 
+#[inline]
 fn write_scaled(x: &[[f32; LANES]], weight: &[f32], scales: &[f32; LANES], out: &mut [f32]) {
     for ((out, x), weight) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(x).zip(weight) {
         for ((out, x), scale) in out.iter_mut().zip(x).zip(scales) {
@@ -62,25 +67,28 @@ pub(super) fn backward(
     parts.zip(scales).enumerate().for_each(|(part, (((out, x), back), scales))| {
         let (x, back) = (x.as_chunks::<LANES>().0, back.as_chunks::<LANES>().0);
         let out = out.as_chunks_mut::<LANES>().0;
-        let mut dots = [0.0_f32; LANES];
-        for ((back, x), weight) in back.iter().zip(x).zip(weight) {
-            for ((back, x), dot) in back.iter().zip(x).zip(&mut dots) {
-                *dot = (back * weight).mul_add(*x, *dot);
+        let past = past.map(|past| past.data()[part * len..][..len].as_chunks::<LANES>().0);
+        widest(|| {
+            let mut dots = [0.0_f32; LANES];
+            for ((back, x), weight) in back.iter().zip(x).zip(weight) {
+                for ((back, x), dot) in back.iter().zip(x).zip(&mut dots) {
+                    *dot = (back * weight).mul_add(*x, *dot);
+                }
             }
-        }
-        for (dot, scale) in dots.iter_mut().zip(scales) {
-            *dot = *dot / weight.len() as f32 * scale * scale;
-        }
-        for (((out, back), x), weight) in out.iter_mut().zip(back).zip(x).zip(weight) {
-            for ((((out, back), x), dot), scale) in out.iter_mut().zip(back).zip(x).zip(&dots).zip(scales) {
-                *out = scale * (back * weight - x * dot);
+            for (dot, scale) in dots.iter_mut().zip(scales) {
+                *dot = *dot / weight.len() as f32 * scale * scale;
             }
-        }
-        if let Some(past) = past {
-            for (out, past) in out.as_flattened_mut().iter_mut().zip(&past.data()[part * len..]) {
-                *out += past;
+            for (feature, (((out, back), x), weight)) in out.iter_mut().zip(back).zip(x).zip(weight).enumerate() {
+                for ((((out, back), x), dot), scale) in out.iter_mut().zip(back).zip(x).zip(&dots).zip(scales) {
+                    *out = scale * (back * weight - x * dot);
+                }
+                if let Some(past) = past {
+                    for (out, past) in out.iter_mut().zip(&past[feature]) {
+                        *out += past;
+                    }
+                }
             }
-        }
+        });
     });
     out
 }

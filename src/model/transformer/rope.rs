@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Panels};
+use super::super::kernel::{LANES, Panels, widest};
 use super::Batch;
 
 /// Which way heads are turned.
@@ -44,15 +44,17 @@ impl Rotation {
         let len = x.panel_len();
         x.data_mut().par_chunks_mut(len).enumerate().for_each(|(panel, x)| {
             let (cosines, sines) = (self.cosines.panel(panel), self.sines.panel(panel));
-            for head in x.chunks_mut(2 * half * LANES) {
-                let (first, second) = head.split_at_mut(half * LANES);
-                for (((first, second), cosine), sine) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
-                    let sine = if turn == Turn::On { *sine } else { -sine };
-                    let (x, y) = (*first, *second);
-                    *first = x * cosine - y * sine;
-                    *second = y * cosine + x * sine;
+            widest(|| {
+                for head in x.chunks_mut(2 * half * LANES) {
+                    let (first, second) = head.split_at_mut(half * LANES);
+                    for (((first, second), cosine), sine) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+                        let sine = if turn == Turn::On { *sine } else { -sine };
+                        let (x, y) = (*first, *second);
+                        *first = x * cosine - y * sine;
+                        *second = y * cosine + x * sine;
+                    }
                 }
-            }
+            });
         });
     }
 }

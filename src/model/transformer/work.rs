@@ -1,6 +1,6 @@
 //! How many floating-point operations a gradient takes, and how fast the products alone are: for measurements.
 
-use super::super::kernel::{LANES, Mode, Panels};
+use super::super::kernel::{Mode, Panels, Workspace};
 use super::super::lora::Adapter;
 use super::super::weights::Matrix;
 use super::linear::{Summand, products, summand};
@@ -39,25 +39,20 @@ impl Transformer {
     pub fn products(&self, layers: usize, tokens: usize, trained: usize) -> f64 {
         let mut sum = 0.0;
         for matrix in self.blocks.iter().take(layers).flat_map(super::block::Block::matrices) {
-            sum += there_and_back(matrix, tokens);
+            sum += there_and_back(&self.workspace, matrix, tokens);
         }
-        sum + there_and_back(self.head(), trained)
+        sum + there_and_back(&self.workspace, self.head(), trained)
     }
 }
 
-fn there_and_back(matrix: &Matrix, tokens: usize) -> f64 {
-    // The output projection takes 128 positions at a time.
-    let part = if matrix.rows() > 1 << 14 { tokens.min(8 * LANES) } else { tokens };
-    let mut x = Panels::zeros(matrix.columns(), part);
-    x.data_mut().fill(0.5);
-    let mut out = Panels::zeros(matrix.rows(), part);
-    for _ in 0..tokens.div_ceil(part.max(1)) {
-        matrix.for_each_tile(|tile| products(&[summand(tile.operand(), &x)], &mut out, tile.first_row, Mode::Fresh));
-        matrix.for_each_tile(|tile| {
-            let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
-            products(&[Summand { a: tile.transposed(), x: &out, from: tile.first_row }], &mut x, 0, mode);
-        });
-        x.data_mut().fill(0.5);
-    }
-    4.0 * (matrix.rows() * matrix.columns() * tokens.next_multiple_of(part.max(1))) as f64
+/// The memory comes from a workspace and is written once, so that next to nothing but the products takes time.
+fn there_and_back(workspace: &Workspace, matrix: &Matrix, tokens: usize) -> f64 {
+    let mut x = Panels::zeros_in(workspace, matrix.columns(), tokens);
+    let mut out = x.like(matrix.rows());
+    matrix.for_each_tile(|tile| products(&[summand(tile.operand(), &x)], &mut out, tile.first_row, Mode::Fresh));
+    matrix.for_each_tile(|tile| {
+        let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
+        products(&[Summand { a: tile.transposed(), x: &out, from: tile.first_row }], &mut x, 0, mode);
+    });
+    4.0 * (matrix.rows() * matrix.columns() * tokens) as f64
 }

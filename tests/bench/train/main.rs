@@ -71,8 +71,10 @@ fn median(rounds: &[Value], name: &str) -> Option<f64> {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let pool = rayon::ThreadPoolBuilder::new().build().unwrap();
     match words.as_slice() {
-        ["case", rest @ ..] => println!("{}", case::run(rest)),
+        // Within the pool, as `train.lora` does: from outside, each parallel loop would wake it up.
+        ["case", rest @ ..] => println!("{}", pool.install(|| case::run(rest))),
         [base, rows] => compare(base, rows, None),
         [base, rows, python, script] if Command::new(python).arg("--version").output().is_ok() => {
             compare(base, rows, Some(&Peer { python, script, base, rows }));
