@@ -13,6 +13,7 @@
 //! | [`node`] | the trait of a kind, the serialised job, and all kinds: a folder a family, a file a kind |
 //! | [`model`] | tensors: GGUF and safetensors, tokenizer, chat template, transformer, LoRA, optimiser, conversion |
 //! | [`llama`] | llama.cpp behind one small API: load, tokenize, log-probabilities, generate, quantise |
+//! | [`field`] | how a text names a field of a node, for placeholders and gates |
 //! | [`secret`] | what secrets look like, for the manifest and for rows |
 //! | [`net`] | the only user of the HTTP client: retries, limits, conditional requests, caps |
 //!
@@ -63,6 +64,7 @@
 
 pub mod cli;
 pub mod engine;
+mod field;
 pub mod graph;
 pub mod llama;
 pub mod manifest;

@@ -60,21 +60,9 @@ fn in_text(text: &str) -> impl Iterator<Item = (&str, &str, &str)> {
         let inner = &text[open + 1..];
         let close = inner.find(['{', '}']).filter(|close| inner[*close..].starts_with('}'))?;
         let doubled = text[..open].ends_with('{') || inner[close + 1..].starts_with('}');
-        let (node, field) = inner[..close].rsplit_once('.').filter(|_| !doubled)?;
-        (is_node(node) && is_word(field)).then(|| (&text[open..open + close + 2], node, field))
+        let (node, field) = crate::field::parse(&inner[..close]).filter(|_| !doubled)?;
+        Some((&text[open..open + close + 2], node, field))
     })
-}
-
-fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
-}
-
-/// A node's name may go on with `@axis=value,…`.
-fn is_node(text: &str) -> bool {
-    let (name, axes) = text.split_once('@').unwrap_or((text, "x"));
-    let in_axes = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '=' | ',');
-    is_word(name) && !axes.is_empty() && axes.chars().all(in_axes)
 }
 
 #[cfg(test)]
@@ -87,6 +75,7 @@ mod tests {
         assert_eq!(in_text("{ollama.tag}"), [("{ollama.tag}", "ollama", "tag")]);
         assert_eq!(in_text("a {x.y} b {expert@rank=8.loss}").len(), 2);
         assert_eq!(in_text("{expert@rate=0.5.loss}"), [("{expert@rate=0.5.loss}", "expert@rate=0.5", "loss")]);
+        assert_eq!(in_text("{ladder.Q4_K_M.kl} nats"), [("{ladder.Q4_K_M.kl}", "ladder", "Q4_K_M.kl")]);
         for plain in
             ["{{message.content}}", "{profile}", "{a b.c}", "{.Values}", "{\"a.b\": 1}", "{", "}{", "{a.b", "{é.b}"]
         {

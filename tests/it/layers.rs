@@ -7,6 +7,7 @@ use regex::Regex;
 
 /// Which modules of this crate each module may use, beside itself. `cli` and the crate's root may use all.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("field", &[]),
     ("secret", &[]),
     ("suggest", &[]),
     ("manifest", &["secret", "suggest"]),
@@ -15,8 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record", &["store"]),
     ("llama", &[]),
     ("model", &["llama", "record", "store"]),
-    ("node", &["llama", "model", "net", "record", "secret", "store", "suggest"]),
-    ("graph", &["manifest"]),
+    ("node", &["field", "llama", "model", "net", "record", "secret", "store", "suggest"]),
+    ("graph", &["field", "manifest"]),
     ("engine", &["graph", "manifest", "node", "record", "store"]),
     ("cli", &["engine", "graph", "llama", "manifest", "model", "net", "node", "record", "store"]),
 ];

@@ -97,15 +97,8 @@ impl FromStr for Condition {
     }
 }
 
-/// Parts node and field at the first dot. The values of axes may have dots before digits: `expert@rate=0.5.loss`.
 fn field(text: &str) -> Option<Field> {
-    let has_axes = |dot: usize| text[..dot].contains('@');
-    let is_within_number = |dot: usize| text[dot + 1..].starts_with(|c: char| c.is_ascii_digit());
-    let mut dots = text.match_indices('.').map(|(dot, _)| dot);
-    let dot = dots.find(|&dot| !(has_axes(dot) && is_within_number(dot)))?;
-    let (node, field) = (&text[..dot], &text[dot + 1..]);
-    let named = |part: &str| part.starts_with(|c: char| c.is_alphabetic());
-    (named(node) && named(field)).then(|| Field { node: node.into(), field: field.into() })
+    crate::field::parse(text).map(|(node, field)| Field { node: node.into(), field: field.into() })
 }
 
 impl fmt::Display for Comparison {
@@ -144,11 +137,6 @@ mod tests {
         for text in ["questions.pass >= 0.9", "a.loss < b@rank=8.base-loss", "a.b.c != -2"] {
             assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
         }
-        let parts = |text: &str| field(text).map(|field| (field.node, field.field));
-        let is = |node: &str, field: &str| Some((node.to_owned(), field.to_owned()));
-        assert_eq!(parts("ladder.Q4_K_M.kl"), is("ladder", "Q4_K_M.kl"));
-        assert_eq!(parts("ladder@rate=0.5,rank=8.Q4_K_M.kl"), is("ladder@rate=0.5,rank=8", "Q4_K_M.kl"));
-        assert_eq!(parts("expert@rate=2e-4.loss"), is("expert@rate=2e-4", "loss"));
         let fault = |text: &str| text.parse::<Condition>().unwrap_err();
         assert_eq!(fault("a.b => 1"), "`=>` is no comparison");
         assert_eq!(fault("pass >= 1"), "`pass` names no field of a node");
