@@ -1,6 +1,5 @@
 //! Sending a request until there is an answer: tries, waits, redirects, conditional requests.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -10,7 +9,7 @@ use ureq::{Agent, http};
 use super::exchange::{Body, Reply, exchange};
 use super::policy::{Verdict, date, judge};
 use super::tries::{Tries, broken_off, clock};
-use super::{Cached, NetError, Network, Pages, Policy, Replies, Result, Secret, Url, cached, graphql};
+use super::{Cached, NetError, Network, Pages, Policy, Request, Result, Secret, Url, cached, graphql};
 
 /// What a caller is asked and told while a request goes on.
 pub trait Watch {
@@ -26,23 +25,11 @@ pub trait Watch {
     }
 }
 
-/// A request. Asking twice must do no harm: what fails is sent again.
-#[derive(Clone)]
-pub struct Request<'a> {
-    method: http::Method,
-    url: Url,
-    headers: Vec<(&'static str, String)>,
-    body: Body,
-    replies: Option<&'a dyn Replies>,
-    wants_json: bool,
-    pub(super) is_graphql: bool,
-    stays: bool,
-    bounds: Option<(u64, Duration)>,
-}
-
-/// A whole answer with a status of 200 to 299.
+/// A whole answer: with a status of 200 to 299, or with one that the request takes.
 #[derive(Debug)]
 pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
     /// Where it came from, after redirects.
     pub url: Url,
     /// The body.
@@ -61,82 +48,14 @@ pub struct Client {
     agent: Agent,
     policy: Policy,
     network: Network,
-    token: Option<(String, Secret)>,
+    token: Option<(String, Credential)>,
 }
 
-impl<'a> Request<'a> {
-    /// Asks for a page.
-    pub fn get(url: Url) -> Self {
-        let (headers, body, replies) = (Vec::new(), Body::None, None);
-        let method = http::Method::GET;
-        Self { method, url, headers, body, replies, wants_json: false, is_graphql: false, stays: false, bounds: None }
-    }
-
-    /// Asks for something to be ended, such as a session.
-    pub fn delete(url: Url) -> Self {
-        Self { method: http::Method::DELETE, ..Self::get(url) }
-    }
-
-    /// Asks whether something is there, without its bytes.
-    pub fn head(url: Url) -> Self {
-        Self { method: http::Method::HEAD, ..Self::get(url) }
-    }
-
-    /// Sends a question as JSON.
-    pub fn post_json(url: Url, body: &serde_json::Value) -> Self {
-        Self { method: http::Method::POST, ..Self::get(url) }.with_json(body)
-    }
-
-    /// Sends a file as it is.
-    pub fn post_file(url: Url, path: &Path) -> Self {
-        let request = Self { method: http::Method::POST, body: Body::File(path.to_owned()), ..Self::get(url) };
-        request.header("content-type", "application/octet-stream")
-    }
-
-    /// Adds a body of JSON, whatever the method.
-    pub fn with_json(mut self, body: &serde_json::Value) -> Self {
-        self.body = Body::Bytes(body.to_string().into_bytes());
-        self.header("content-type", "application/json")
-    }
-
-    /// Adds a header, which other origins see too when the server redirects there: no place for a token.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// Has an answer that is no JSON taken for a failure, and asked again.
-    pub fn json(mut self) -> Self {
-        self.wants_json = true;
-        self
-    }
-
-    /// Has a redirect to another origin refused, whatever is asked.
-    pub fn stays(mut self) -> Self {
-        self.stays = true;
-        self
-    }
-
-    /// Allows an answer of so many bytes, and a try so much time, in place of what the client's policy allows.
-    pub fn bounded(mut self, max_bytes: u64, deadline: Duration) -> Self {
-        self.bounds = Some((max_bytes, deadline));
-        self
-    }
-
-    /// Asks only for what changed since the reply kept in `replies`, and keeps the new one there.
-    pub fn conditional(mut self, replies: &'a dyn Replies) -> Self {
-        self.replies = Some(replies);
-        self
-    }
-
-    /// Returns the same request for another address.
-    pub(super) fn at(&self, url: Url) -> Self {
-        Self { url, ..self.clone() }
-    }
-
-    pub(super) fn url(&self) -> &Url {
-        &self.url
-    }
+/// What stands in the header `authorization`.
+#[derive(Clone, Debug)]
+struct Credential {
+    secret: Secret,
+    header: Secret,
 }
 
 impl Response {
@@ -189,7 +108,15 @@ impl Client {
 
     /// Sends `token` with every request to the origin of `base`, and to no other.
     pub fn with_token(mut self, base: &Url, token: Secret) -> Self {
-        self.token = Some((base.origin(), token));
+        let header = token.bearer();
+        self.token = Some((base.origin(), Credential { secret: token, header }));
+        self
+    }
+
+    /// Sends a name and its password with every request to the origin of `base`, and to no other.
+    pub fn with_login(mut self, base: &Url, name: &str, password: Secret) -> Self {
+        let header = password.basic(name);
+        self.token = Some((base.origin(), Credential { secret: password, header }));
         self
     }
 
@@ -222,24 +149,26 @@ impl Client {
 
     /// Sends a request to one address, with all its tries and waits.
     fn send_once(&self, request: &Request<'_>, tries: &mut Tries, watch: &dyn Watch) -> Result<Step> {
-        let token = self.token_for(&request.url);
+        let credential = self.token_for(&request.url);
+        let token = credential.map(|credential| &credential.secret);
         let key = cached::key(&request.url, token);
         let kept = request.replies.and_then(|replies| replies.get(&key));
         loop {
             let policy = self.policy_of(request, tries);
-            let message = self.message(request, &policy, token, kept.as_ref())?;
+            let message = self.message(request, &policy, credential, kept.as_ref())?;
             watch.asks();
             let reply = match exchange(&self.agent, message, &policy, watch) {
                 Ok(reply) => reply,
                 Err(broken) => {
                     let error = |attempts| broken_off(request, &policy, attempts, broken);
-                    tries.again(&self.policy, request, None, watch, error)?;
+                    tries.again(&policy, request, None, watch, error)?;
                     continue;
                 }
             };
             let excerpt = excerpt(&reply.body, token);
             let url = request.url.to_string();
             let verdict = match judge(reply.status, &reply.headers, &reply.body, clock()) {
+                _ if request.takes.contains(&reply.status) => Verdict::Accept,
                 Verdict::Accept if request.is_graphql => graphql::judge(&reply.headers, &reply.body, clock()),
                 verdict => verdict,
             };
@@ -247,18 +176,22 @@ impl Client {
                 Verdict::Accept => match unreadable(request, &reply) {
                     None => return Ok(Step::Answer(Box::new(answer(request, &key, reply)))),
                     Some(cause) => {
-                        tries.again(&self.policy, request, None, watch, |_| NetError::NotJson {
-                            url,
-                            excerpt,
-                            cause,
-                        })?;
+                        tries.again(&policy, request, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
                     }
                 },
                 Verdict::NotModified => {
                     let kept = kept.ok_or(NetError::UnaskedNotModified { url })?;
                     let (url, date, headers) = (request.url.clone(), date(&reply.headers, "date"), reply.headers);
                     let (body, link) = (kept.body, kept.link);
-                    return Ok(Step::Answer(Box::new(Response { url, body, unchanged: true, date, link, headers })));
+                    return Ok(Step::Answer(Box::new(Response {
+                        status: 304,
+                        url,
+                        body,
+                        unchanged: true,
+                        date,
+                        link,
+                        headers,
+                    })));
                 }
                 Verdict::Redirect => {
                     let location = joined(&reply.headers, "location").unwrap_or_default();
@@ -267,7 +200,7 @@ impl Client {
                 Verdict::Failed(pause) => {
                     let status = reply.status;
                     let error = |attempts| NetError::Server { url, status, attempts, excerpt };
-                    tries.again(&self.policy, request, pause, watch, error)?;
+                    tries.again(&policy, request, pause, watch, error)?;
                 }
                 Verdict::Limited(wait) => tries.wait_for_limit(&self.policy, request, wait, watch)?,
                 Verdict::Refuse => return Err(NetError::Refused { url, status: reply.status, excerpt }),
@@ -288,7 +221,7 @@ impl Client {
         Ok(message.map(|()| request.body.clone()))
     }
 
-    fn token_for(&self, url: &Url) -> Option<&Secret> {
+    fn token_for(&self, url: &Url) -> Option<&Credential> {
         self.token.as_ref().filter(|(origin, _)| *origin == url.origin()).map(|(_, token)| token)
     }
 
@@ -297,7 +230,7 @@ impl Client {
         &self,
         request: &Request<'_>,
         policy: &Policy,
-        token: Option<&Secret>,
+        token: Option<&Credential>,
         kept: Option<&Cached>,
     ) -> Result<http::Request<Body>> {
         let message = plain_message(request, token, kept)?;
@@ -313,6 +246,9 @@ impl Client {
         let mut policy = self.policy.clone();
         if let Some((max_bytes, deadline)) = request.bounds {
             policy = Policy { max_bytes, deadline, total: policy.total.max(deadline), ..policy };
+        }
+        if request.is_once {
+            policy.attempts = 1;
         }
         let left = policy.total.saturating_sub(tries.spent());
         Policy { deadline: policy.deadline.min(left), ..policy }
@@ -340,7 +276,8 @@ pub(super) fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> 
 
 /// Returns why the body is not the JSON that was asked for.
 fn unreadable(request: &Request<'_>, reply: &Reply) -> Option<serde_json::Error> {
-    if request.wants_json { serde_json::from_slice::<IgnoredAny>(&reply.body).err() } else { None }
+    let is_answer = (200..300).contains(&reply.status);
+    if request.wants_json && is_answer { serde_json::from_slice::<IgnoredAny>(&reply.body).err() } else { None }
 }
 
 /// Makes the answer of a reply, and keeps it where the server gave it a name.
@@ -351,7 +288,7 @@ fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
         replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
     }
     let (date, headers) = (date(&reply.headers, "date"), reply.headers);
-    Response { url: request.url.clone(), body: reply.body, unchanged: false, date, link, headers }
+    Response { status: reply.status, url: request.url.clone(), body: reply.body, unchanged: false, date, link, headers }
 }
 
 /// Returns all values of a header as one list.
@@ -361,13 +298,17 @@ pub(super) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// Makes the HTTP message without bounds and without its body.
-fn plain_message(request: &Request<'_>, token: Option<&Secret>, kept: Option<&Cached>) -> Result<http::Request<()>> {
+fn plain_message(
+    request: &Request<'_>,
+    token: Option<&Credential>,
+    kept: Option<&Cached>,
+) -> Result<http::Request<()>> {
     let mut message = http::Request::builder().method(request.method.clone()).uri(request.url.to_string());
     for (name, value) in &request.headers {
         message = message.header(*name, value);
     }
     if let Some(token) = token {
-        message = message.header("authorization", token.bearer());
+        message = message.header("authorization", token.header.reveal());
     }
     if let Some(kept) = kept {
         message = message.header(cached::condition(&kept.etag), &kept.etag);

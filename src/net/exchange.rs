@@ -3,8 +3,9 @@
 //! A blocking client cannot be interrupted. Here it fills a short channel, and the one who waits looks at the clock
 //! and at the cancel flag; when that one leaves, the channel closes and the thread ends with its next part.
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek as _};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -28,7 +29,14 @@ pub(super) enum Body {
     None,
     Bytes(Vec<u8>),
     /// A file, read while it is sent.
-    File(PathBuf),
+    File(FilePart),
+}
+
+/// A file, or these of its bytes.
+#[derive(Clone, Debug)]
+pub(super) struct FilePart {
+    pub(super) path: PathBuf,
+    pub(super) range: Option<Range<u64>>,
 }
 
 /// How many bytes of a file are sent: at [`LEFT`] nobody waits for the reply any more.
@@ -38,7 +46,7 @@ const LEFT: u64 = u64::MAX;
 
 /// A file on its way.
 struct Upload {
-    file: fs_err::File,
+    file: io::Take<fs_err::File>,
     sent: Sent,
 }
 
@@ -164,7 +172,7 @@ fn pump(agent: &Agent, request: http::Request<Body>, sent: Sent, sender: &SyncSe
     let response = match body {
         Body::None => agent.run(http::Request::from_parts(head, ()))?,
         Body::Bytes(bytes) => agent.run(http::Request::from_parts(head, bytes))?,
-        Body::File(path) => agent.run(upload(head, &path, sent)?)?,
+        Body::File(part) => agent.run(upload(head, &part, sent)?)?,
     };
     let (head, body) = response.into_parts();
     if sender.send(Part::Head(head.status.as_u16(), head.headers)).is_err() {
@@ -187,9 +195,14 @@ fn pump(agent: &Agent, request: http::Request<Body>, sent: Sent, sender: &SyncSe
 }
 
 /// Makes the message that carries a file. Its length is told, since some servers take no body of unknown length.
-fn upload(mut head: http::request::Parts, path: &Path, sent: Sent) -> io::Result<http::Request<SendBody<'static>>> {
-    let file = fs_err::File::open(path)?;
-    head.headers.insert(CONTENT_LENGTH, file.metadata()?.len().into());
+fn upload(mut head: http::request::Parts, part: &FilePart, sent: Sent) -> io::Result<http::Request<SendBody<'static>>> {
+    let mut file = fs_err::File::open(&part.path)?;
+    let whole = file.metadata()?.len();
+    let range = part.range.clone().unwrap_or(0..whole);
+    let length = range.end.min(whole).saturating_sub(range.start);
+    file.seek(io::SeekFrom::Start(range.start))?;
+    head.headers.insert(CONTENT_LENGTH, length.into());
+    let file = file.take(length);
     Ok(http::Request::from_parts(head, SendBody::from_owned_reader(Upload { file, sent })))
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::{NetError, Result};
 
 /// A token. Nothing prints it: its `Debug` form is a mask.
@@ -19,9 +22,19 @@ impl Secret {
         if fits { Ok(Self(value.to_owned())) } else { Err(NetError::BadToken) }
     }
 
-    /// Returns the value of the header `authorization`.
-    pub(super) fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
+    /// Returns the value of the header `authorization` that shows a token.
+    pub(super) fn bearer(&self) -> Self {
+        Self(format!("Bearer {}", self.0))
+    }
+
+    /// Returns the value of the header `authorization` that shows a name and this password.
+    pub(super) fn basic(&self, name: &str) -> Self {
+        Self(format!("Basic {}", BASE64.encode(format!("{name}:{}", self.0))))
+    }
+
+    /// Returns the text, to be sent.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
     }
 
     /// Returns a digest that tells tokens apart without telling them.

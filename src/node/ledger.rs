@@ -38,7 +38,10 @@ pub enum LedgerError {
     },
     /// The kind has no way back.
     #[error("what node `{node}` does cannot be taken back")]
-    #[diagnostic(code(node::no_way_back), help("of the exports, `ollama` and `helm-values` can be rolled back"))]
+    #[diagnostic(
+        code(node::no_way_back),
+        help("of the exports, `ollama`, `helm-values` and `huggingface` can be rolled back")
+    )]
     NoWayBack {
         /// The node.
         node: String,

@@ -1,12 +1,16 @@
 //! Kinds of the family `export`.
 
 mod copy;
+mod files;
 mod gguf;
 mod helm_values;
+mod huggingface;
 mod modelfile;
 mod ollama;
+mod sha256;
 
 use super::Kind;
+use sha256::sha256;
 
 pub use self::helm_values::try_edit;
 
@@ -16,6 +20,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &modelfile::Modelfile,
     &ollama::ExportOllama,
     &helm_values::HelmValues,
+    &huggingface::HuggingFace,
     &copy::ExportCopy,
     &super::command::EXPORT,
 ];

@@ -2,7 +2,6 @@
 //! the immutable tag, so two recipes never share one.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -11,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 use super::error::OllamaError;
 use super::settings::Settings;
 use crate::model::gguf::Header;
+use crate::node::export::sha256;
 use crate::node::{NodeError, Run};
-use crate::store::{Artifact, FileRef, hexadecimal};
+use crate::store::{Artifact, hexadecimal};
 
 /// Digits of the digest in a tag: 48 bits.
 const DIGITS: usize = 12;
@@ -107,31 +107,6 @@ impl Recipe {
     pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
         self.models.iter().chain(&self.adapters)
     }
-}
-
-/// Returns the SHA-256 of a stored file, by which Ollama names it; it is taken once.
-fn sha256(run: &Run<'_>, file: &FileRef) -> Result<String, NodeError> {
-    let memo = format!("sha256/{}", file.digest);
-    if let Some(known) = run.store.state::<String>(&memo)? {
-        return Ok(known);
-    }
-    let mut reader = fs_err::File::open(run.store.path(file)?).map_err(OllamaError::from)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut done = 0;
-    loop {
-        run.check_cancelled()?;
-        let count = reader.read(&mut buffer).map_err(OllamaError::from)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        done += count as u64;
-        run.progress(done, Some(file.size), "bytes", "SHA-256");
-    }
-    let digest = hexadecimal(&hasher.finalize());
-    run.store.put_state(&memo, &digest)?;
-    Ok(digest)
 }
 
 /// Returns the Go template and the stops of a model.
