@@ -40,7 +40,7 @@ pub enum LedgerError {
     #[error("what node `{node}` does cannot be taken back")]
     #[diagnostic(
         code(node::no_way_back),
-        help("of the exports, `ollama`, `helm-values` and `huggingface` can be rolled back")
+        help("of the exports, `ollama`, `helm-values`, `huggingface` and `oci` can be rolled back")
     )]
     NoWayBack {
         /// The node.

@@ -15,7 +15,7 @@ use crate::support::program::{tunesmith, write};
 use crate::support::tiny;
 
 /// Kinds whose bytes are not the same everywhere, or that have none.
-const WITHOUT: [(&str, &str); 11] = [
+const WITHOUT: [(&str, &str); 12] = [
     ("eval.compare", "llama.cpp's sums depend on the processor"),
     ("eval.gate", "it has fields and no bytes"),
     ("eval.ladder", "llama.cpp's sums depend on the processor"),
@@ -23,6 +23,7 @@ const WITHOUT: [(&str, &str); 11] = [
     ("export.copy", "an effect: what it writes are its input's bytes"),
     ("export.helm-values", "an effect without outputs"),
     ("export.huggingface", "an effect without outputs"),
+    ("export.oci", "an effect without outputs"),
     ("export.ollama", "an effect without outputs"),
     ("filter.synthesize", "two models write two texts"),
     ("source.deepwiki", "pinned beside its other tests, where its server is"),

@@ -6,6 +6,7 @@ mod gguf;
 mod helm_values;
 mod huggingface;
 mod modelfile;
+mod oci;
 mod ollama;
 mod sha256;
 
@@ -21,6 +22,7 @@ pub(super) const KINDS: &[&dyn Kind] = &[
     &ollama::ExportOllama,
     &helm_values::HelmValues,
     &huggingface::HuggingFace,
+    &oci::ExportOci,
     &copy::ExportCopy,
     &super::command::EXPORT,
 ];
