@@ -72,6 +72,9 @@ against = ["all"]
 type = "mix"
 from = ["pairs"]
 sources = { "*" = { max = 3, weight = 2.0 } }
+[export.merged]
+type = "safetensors"
+from = ["expert"]
 [export.modelfile]
 type = "modelfile"
 from = ["gguf"]
@@ -88,7 +91,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 19] = [
+const NODES: [&str; 20] = [
     "model",
     "rows",
     "docs",
@@ -105,6 +108,7 @@ const NODES: [&str; 19] = [
     "mixed",
     "expert",
     "gguf",
+    "merged",
     "modelfile",
     "parity",
     "packed",

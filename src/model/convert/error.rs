@@ -136,4 +136,14 @@ pub enum ConvertError {
         #[source]
         cause: std::io::Error,
     },
+    /// A file that cannot be written.
+    #[error("`{path}` cannot be written")]
+    #[diagnostic(code(convert::write), help("check that the disk has room for the whole model"))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
 }

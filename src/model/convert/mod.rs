@@ -1,4 +1,4 @@
-//! Base model and adapter → one GGUF, of plain floats or quantised.
+//! Base model and adapter → one GGUF, of plain floats or quantised; or safetensors, as the base has them.
 //!
 //! A tensor goes through a few rows at a time: read, decoded to 32 bits, `scale · B·A` added, with DoRA brought to its
 //! trained length, rounded to 16 bits as the reference converter does, quantised, written. Nothing larger than some rows
@@ -14,6 +14,7 @@ mod pre_tokenizer;
 #[cfg(test)]
 pub(crate) mod sample;
 mod sentence_piece;
+mod shards;
 mod source;
 mod special;
 mod stream;
@@ -23,6 +24,7 @@ pub use adapter::Adapter;
 pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};
+pub use shards::{Float, MergeFolder, merge_folder};
 pub use source::{GgufSource, Source, SourceTensor, open};
 pub use stream::{Chosen, Sizing, Target, merge, merge_quantised, types_for_size};
 

@@ -150,6 +150,11 @@ impl Folder {
         places.into_iter().map(|(name, place)| (name.as_str(), place.info.shape.as_slice())).collect()
     }
 
+    /// Returns the type that a tensor is stored as, by its name in the format.
+    pub(in super::super) fn stored(&self, name: &str) -> Result<&str> {
+        Ok(&self.place(name)?.info.dtype)
+    }
+
     /// Fills `numbers` with one row of a tensor: numbers of its last dimension.
     pub(in super::super) fn row(&self, name: &str, row: usize, numbers: &mut [f32]) -> Result<()> {
         let place = self.place(name)?;

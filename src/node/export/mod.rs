@@ -8,6 +8,7 @@ mod huggingface;
 mod modelfile;
 mod oci;
 mod ollama;
+mod safetensors;
 mod sha256;
 
 use super::Kind;
@@ -18,6 +19,7 @@ pub use self::helm_values::try_edit;
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[
     &gguf::ExportGguf,
+    &safetensors::ExportSafetensors,
     &modelfile::Modelfile,
     &ollama::ExportOllama,
     &helm_values::HelmValues,

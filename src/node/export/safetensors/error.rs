@@ -1,0 +1,34 @@
+//! What can go wrong while a folder of safetensors is exported, beside what `convert` says.
+
+use miette::Diagnostic;
+
+/// What can go wrong while a folder of safetensors is exported.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(super) enum ExportError {
+    /// Not exactly one adapter.
+    #[error("a model is merged with one adapter, `from` names {count}")]
+    #[diagnostic(code(export::one_adapter), help("name one node of the family `train`: `from = [\"NAME\"]`"))]
+    OneAdapter { count: usize },
+
+    /// A base that has none of the files that transformers needs.
+    #[error("the base model is a GGUF, of which no folder for transformers is made")]
+    #[diagnostic(
+        code(export::gguf_base),
+        help("train on the same model in safetensors, such as `base = \"hf:OWNER/NAME\"`, or export a `gguf`")
+    )]
+    GgufBase,
+
+    /// A configuration that is no JSON object.
+    #[error("the base's `{file}` cannot be read")]
+    #[diagnostic(code(export::bad_json), help("fetch the base again and compare it with the publisher's"))]
+    BadJson {
+        file: &'static str,
+        #[source]
+        cause: serde_json::Error,
+    },
+
+    /// The file system.
+    #[error(transparent)]
+    #[diagnostic(code(export::io), help("check that the disk has room for the whole model"))]
+    Io(#[from] std::io::Error),
+}

@@ -1,0 +1,104 @@
+//! The run of `export.safetensors`: merge, configuration, card.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::error::ExportError;
+use super::{Dtype, Settings, card};
+use crate::model::convert::{ConvertError, Float, MergeFolder, merge_folder};
+use crate::model::lora::PeftAdapter;
+use crate::model::weights::WeightFiles;
+use crate::node::{NodeError, Outcome, Run};
+use crate::store::{Artifact, FileRef};
+
+/// What names the configuration.
+const CONFIG: &str = "config.json";
+/// Where publishers' tools note where a model lay on their machine.
+const ORIGIN: &str = "_name_or_path";
+
+/// Merges and writes a tensor's rows at a time.
+pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let adapters: Vec<_> = run
+        .inputs()
+        .filter_map(|input| match &input.artifact {
+            Artifact::Folder { files } => Some(files),
+            _ => None,
+        })
+        .collect();
+    let [adapter_files] = adapters[..] else { return Err(ExportError::OneAdapter { count: adapters.len() }.into()) };
+    let adapter_files = run.store.paths(adapter_files)?;
+    let adapter = PeftAdapter::read(&adapter_files)?;
+    let WeightFiles::Folder(base) = run.weight_files()? else { return Err(ExportError::GgufBase.into()) };
+    let float = settings.dtype.map(|dtype| match dtype {
+        Dtype::F32 => Float::F32,
+        Dtype::F16 => Float::F16,
+        Dtype::Bf16 => Float::BF16,
+    });
+    let how = &mut MergeFolder {
+        adapter: &adapter,
+        float,
+        shard_bytes: settings.shard_bytes,
+        threads: run.grant().threads,
+        progress: &mut |done, total| {
+            run.progress(done, Some(total), "parameters", "merging");
+            !run.cancel.is_cancelled()
+        },
+    };
+    let (written, merged) = merge_folder(&base, run.scratch(), how).map_err(|error| match error {
+        ConvertError::Interrupted => NodeError::cancelled(),
+        other => other.into(),
+    })?;
+    run.note(format!("merged the adapter into {} of {} tensors", merged.changed, merged.tensors));
+    let mut files: BTreeMap<String, FileRef> = BTreeMap::new();
+    for (name, path) in &written {
+        files.insert(name.clone(), run.store.adopt(path)?);
+    }
+    // What is beside the weights is of use whatever they are: tokenizer, template, how to generate.
+    let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    for (name, path) in base.iter().filter(|(name, _)| !is_weights(name) && *name != CONFIG) {
+        files.insert(name.clone(), run.store.put_file(path)?);
+    }
+    let config: Map<String, Value> = json_of(&base, CONFIG)?;
+    let dtype = float.map(Float::name);
+    files.insert(CONFIG.to_owned(), run.store.put_file_bytes(configuration(config, dtype).as_bytes())?);
+    let lora: Map<String, Value> = json_of(&adapter_files, "adapter_config.json")?;
+    let card = card::card(settings, &card::Facts { lora: &lora, merged, dtype });
+    files.insert("README.md".to_owned(), run.store.put_file_bytes(card.as_bytes())?);
+    let size: u64 = files.values().map(|file| file.size).sum();
+    let fields = [
+        ("size", json!(size)),
+        ("files", json!(files.len())),
+        ("tensors", json!(merged.tensors)),
+        ("parameters", json!(merged.parameters)),
+    ];
+    Ok(Outcome {
+        outputs: BTreeMap::from([("model".to_owned(), Artifact::Folder { files })]),
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        report: Vec::new(),
+    })
+}
+
+/// Returns the base's configuration with what no longer holds changed.
+fn configuration(mut config: Map<String, Value>, dtype: Option<&str>) -> String {
+    config.remove(ORIGIN);
+    if let Some(dtype) = dtype {
+        let name = match dtype {
+            "F32" => "float32",
+            "F16" => "float16",
+            _ => "bfloat16",
+        };
+        // The key's name of transformers 5, and that of the versions before.
+        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        config.insert(key.to_owned(), json!(name));
+    }
+    format!("{:#}\n", Value::Object(config))
+}
+
+fn json_of(
+    files: &BTreeMap<String, std::path::PathBuf>,
+    file: &'static str,
+) -> Result<Map<String, Value>, ExportError> {
+    let path = files.get(file).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, file))?;
+    serde_json::from_slice(&fs_err::read(path)?).map_err(|cause| ExportError::BadJson { file, cause })
+}
