@@ -247,9 +247,7 @@ impl Client {
         if let Some((max_bytes, deadline)) = request.bounds {
             policy = Policy { max_bytes, deadline, total: policy.total.max(deadline), ..policy };
         }
-        if request.is_once {
-            policy.attempts = 1;
-        }
+        policy.attempts = request.attempts.unwrap_or(policy.attempts);
         let left = policy.total.saturating_sub(tries.spent());
         Policy { deadline: policy.deadline.min(left), ..policy }
     }

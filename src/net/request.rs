@@ -21,7 +21,8 @@ pub struct Request<'a> {
     pub(super) is_graphql: bool,
     pub(super) stays: bool,
     pub(super) takes: &'static [u16],
-    pub(super) is_once: bool,
+    /// Tries, in place of what the client's policy allows.
+    pub(super) attempts: Option<u32>,
     pub(super) bounds: Option<(u64, Duration)>,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Request<'a> {
             is_graphql: false,
             stays: false,
             takes: &[],
-            is_once: false,
+            attempts: None,
             bounds: None,
         }
     }
@@ -124,7 +125,7 @@ impl<'a> Request<'a> {
 
     /// Has it sent once: what comes of a second time, the caller knows.
     pub fn once(mut self) -> Self {
-        self.is_once = true;
+        self.attempts = Some(1);
         self
     }
 

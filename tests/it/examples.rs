@@ -23,6 +23,7 @@ fn the_manifests_of_the_repository_have_no_problem() {
     tunesmith(root(), &["check"]).expect(0);
     tunesmith(&root().join("examples/quickstart"), &["check"]).expect(0);
     tunesmith(&root().join("examples/ship"), &["check"]).expect(0);
+    tunesmith(&root().join("examples/publish"), &["check"]).expect(0);
 }
 
 /// Where the files of `examples/linkerd-cpu` lie: `TUNESMITH_DATA`, or the folder that CI has beside the clone.

@@ -22,6 +22,8 @@ mod layers;
 mod mistakes;
 #[cfg(feature = "llama")]
 mod proofs;
+#[cfg(feature = "llama")]
+mod publish;
 mod purge;
 mod secrets;
 #[cfg(feature = "llama")]

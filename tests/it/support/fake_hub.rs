@@ -184,6 +184,8 @@ struct Asked {
     method: Method,
     /// The path's parts, decoded.
     path: Vec<String>,
+    /// As it came.
+    raw: String,
     query: String,
     has_token: bool,
     body: Bytes,
@@ -195,13 +197,12 @@ async fn answer(State(world): State<Shared>, request: Request) -> Response {
     let method = request.method().clone();
     let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let raw = request.uri().path().to_owned();
     let shown: Vec<&str> = path.iter().map(String::as_str).collect();
     let line = match shown.as_slice() {
         ["api", "models", _, _, rest @ ..] if rest.len() < 2 => format!("{method} model"),
-        ["api", "models", _, _, what, ..] => format!("{method} {what}"),
-        ["api", "repos", what] => format!("{method} {what}"),
         ["storage", what, ..] => format!("{method} storage {what}"),
-        [.., what] => format!("{method} {what}"),
+        ["api", "models", _, _, what, ..] | [.., what] => format!("{method} {what}"),
         [] => format!("{method} /"),
     };
     let fault = {
@@ -241,7 +242,7 @@ async fn answer(State(world): State<Shared>, request: Request) -> Response {
     if matches!(fault, Some(Fault::Spoils)) {
         body = body.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into();
     }
-    let asked = Asked { method, path, query, has_token, body };
+    let asked = Asked { method, path, raw, query, has_token, body };
     let response = world.lock().unwrap().answer(&asked);
     if matches!(fault, Some(Fault::LosesAnswer)) { error(502, "bad gateway") } else { response }
 }
@@ -481,7 +482,7 @@ fn tree(repo: &Repo, revision: &str, asked: &Asked, address: &str) -> Response {
     let page: Vec<&Value> = entries.iter().skip(from).take(2).collect();
     let mut response = axum::Json(json!(page)).into_response();
     if from + 2 < entries.len() {
-        let next = format!("<{address}/{}?recursive=true&cursor={}>; rel=\"next\"", asked.path.join("/"), from + 2);
+        let next = format!("<{address}{}?recursive=true&cursor={}>; rel=\"next\"", asked.raw, from + 2);
         response.headers_mut().insert("link", next.parse().unwrap());
     }
     response

@@ -3,7 +3,11 @@
 pub(crate) mod fake_endpoint;
 pub(crate) mod fake_github;
 #[expect(dead_code, reason = "the tests beside the kind use the rest")]
+pub(crate) mod fake_hub;
+#[expect(dead_code, reason = "the tests beside the kind use the rest")]
 pub(crate) mod fake_ollama;
+#[expect(dead_code, reason = "the tests beside the kind use the rest")]
+pub(crate) mod fake_registry;
 pub(crate) mod fake_repository;
 pub(crate) mod fake_site;
 pub(crate) mod node_run;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
-use std::path::Path;
 
 use serde_json::json;
 use sha1::{Digest as _, Sha1};
@@ -163,7 +162,7 @@ fn publish(
             };
             room = room.checked_sub(size).ok_or_else(|| failure(too_large()))?;
             let bytes = fs_err::read(&file.path).map_err(|error| failure(error.into()))?;
-            let oid = git_oid(&file.path).map_err(|error| failure(error.into()))?;
+            let oid = git_oid(&bytes);
             operations.push(Operation::Small { path: path.clone(), bytes });
             Blob::Git { oid, size }
         };
@@ -250,15 +249,14 @@ fn announced<'f>(plan: &Plan<'f>) -> std::io::Result<Vec<Announced<'f>>> {
 fn is_same(file: &NamedFile, blob: &Blob) -> std::io::Result<bool> {
     Ok(match blob {
         Blob::Large { sha256, size } => (sha256, size) == (&file.sha256, &file.size),
-        Blob::Git { oid, size } => *size == file.size && *oid == git_oid(&file.path)?,
+        Blob::Git { oid, size } => *size == file.size && *oid == git_oid(&fs_err::read(&file.path)?),
     })
 }
 
-/// Returns git's name of a file's content.
-pub(super) fn git_oid(path: &Path) -> std::io::Result<String> {
-    let mut file = fs_err::File::open(path)?;
+/// Returns git's name of a content.
+pub(super) fn git_oid(bytes: &[u8]) -> String {
     let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", file.metadata()?.len()));
-    std::io::copy(&mut file, &mut hasher)?;
-    Ok(hexadecimal(&hasher.finalize()))
+    hasher.update(format!("blob {}\0", bytes.len()));
+    hasher.update(bytes);
+    hexadecimal(&hasher.finalize())
 }

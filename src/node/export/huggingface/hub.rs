@@ -155,7 +155,7 @@ impl<'a, 'r> Hub<'a, 'r> {
     }
 
     fn told(&self, error: NetError) -> HubError {
-        let NetError::Refused { status: status @ (401 | 402 | 403 | 404), excerpt, .. } = error else {
+        let NetError::Refused { status: status @ 401..=404, excerpt, .. } = error else {
             return error.into();
         };
         let (endpoint, repo, variable) = (self.endpoint.clone(), self.repo.clone(), &self.variable);

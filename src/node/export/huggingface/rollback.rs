@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::deploy::{committed, settle};
+use super::deploy::{committed, git_oid, settle};
 use super::error::{HubError, failure};
 use super::hub::{Hub, Operation};
 use super::settings::Settings;
@@ -56,10 +56,10 @@ fn put_back(hub: &Hub<'_, '_>, before: &str, path: &str, blob: Option<&Blob>) ->
     Ok(match blob {
         None => Operation::Deleted { path },
         Some(Blob::Large { sha256, size }) => Operation::Large { path, sha256: sha256.clone(), size: *size },
-        Some(Blob::Git { size, .. }) => {
+        Some(Blob::Git { oid, .. }) => {
             let bytes = hub.small_file(before, &path)?;
-            if bytes.len() as u64 != *size {
-                return Err(hub.bad_answer(format!("`{path}` of {before} has {} bytes, not {size}", bytes.len())));
+            if git_oid(&bytes) != *oid {
+                return Err(HubError::WrongDigest { endpoint: hub.endpoint.clone(), path });
             }
             Operation::Small { path, bytes }
         }

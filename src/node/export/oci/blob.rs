@@ -109,7 +109,7 @@ impl Registry<'_, '_> {
             match self.ask(&request, &watch) {
                 Ok(response) if response.status != 416 => {
                     session.location = self.location(&response)?;
-                    had = self.received(&response).unwrap_or(end).min(blob.size);
+                    had = received(&response).unwrap_or(end).min(blob.size);
                 }
                 Ok(_) => had = self.resumed(&mut session)?,
                 Err(error) if may_pass(&error) && failed < TRIES => {
@@ -133,15 +133,7 @@ impl Registry<'_, '_> {
         if response.header("location").is_some() {
             session.location = self.location(&response)?;
         }
-        Ok(self.received(&response).unwrap_or(0))
-    }
-
-    /// Returns how many bytes the registry says that it has: `0-N`, where N is the last one.
-    fn received(&self, response: &Response) -> Option<u64> {
-        let range = response.header("range")?;
-        let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.trim().parse().ok()?;
-        // `0-0` is what registries say that have nothing.
-        Some(if last == 0 { 0 } else { last + 1 })
+        Ok(received(&response).unwrap_or(0))
     }
 
     /// Ends an upload and looks at what the registry says of it.
@@ -155,6 +147,14 @@ impl Registry<'_, '_> {
         }
         self.same(&response, blob.name, blob.digest)
     }
+}
+
+/// Returns how many bytes a registry says that it has: `0-N`, where N is the last one.
+fn received(response: &Response) -> Option<u64> {
+    let range = response.header("range")?;
+    let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.trim().parse().ok()?;
+    // `0-0` is what registries say that have nothing.
+    Some(if last == 0 { 0 } else { last + 1 })
 }
 
 /// Returns where an upload is ended.
