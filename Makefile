@@ -6,8 +6,8 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo check-cuda fmt lint unit doc generated bench bench-convert bench-engine bench-export bench-forecast \
-	bench-parity bench-train fuzz system-packages
+.PHONY: test test-long demo check-cuda fmt lint unit doc generated bench bench-charts bench-convert bench-engine \
+	bench-export bench-forecast bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -72,6 +72,11 @@ bench-engine:
 FORECAST ?=
 bench-forecast:
 	$(BENCH) --bench forecast -- $(FORECAST)
+
+# Values of some 30 real charts changed in place and held against PyYAML; the packages that ship them are fetched.
+bench-charts:
+	$(CARGO) build $(LOCKED) --no-default-features
+	$(PYTHON) tests/bench/charts.py target/debug/tunesmith
 
 # Training held against PEFT's, step by step, some ten minutes: PEFT is a Python with torch, transformers, peft and gguf,
 # BASE a GGUF of a small Llama.
