@@ -14,6 +14,7 @@
 //! | [`model`] | tensors: GGUF and safetensors, tokenizer, chat template, transformer, LoRA, optimiser, conversion |
 //! | [`llama`] | llama.cpp behind one small API: load, tokenize, log-probabilities, generate, quantise |
 //! | [`field`] | how a text names a field of a node, for placeholders and gates |
+//! | [`serve`] | built models that are asked: conversations rendered as training did, and an HTTP server of OpenAI's API |
 //! | [`secret`] | what secrets look like, for the manifest and for rows |
 //! | [`net`] | the only user of the HTTP client: retries, limits, conditional requests, caps |
 //!
@@ -46,7 +47,7 @@
 //! # Invariants
 //!
 //! - No time, path of the machine, host, device or number of threads enters a key.
-//! - Only [`net`] opens sockets (kinds that call `pip`, Chromium or a user's command start processes that may).
+//! - Only [`net`] opens sockets, and [`serve`] takes connections (kinds that call `pip`, Chromium or a user's command start processes that may).
 //! - Only [`cli`] prints, reads environment variables and exits.
 //! - A kind never sees the manifest, the graph, the engine or another kind.
 //! - A node writes only in its scratch folder and into the store; the engine publishes.
@@ -60,7 +61,8 @@
 //!
 //! - One SQLite file holds packed objects, action records, stat memo and memo of record-wise work: it is crash-safe,
 //!   shared by several processes, and open to inspection. The shared folder has no database: immutable files only.
-//! - HTTP is synchronous (`ureq`): nodes run in threads of their own, so an async runtime would serve nothing.
+//! - What fetches is synchronous (`ureq`): nodes run in threads of their own, so an async runtime would serve nothing.
+//!   What serves is not (`hyper`): only so is a client that goes away seen while the model computes.
 
 pub mod cli;
 pub mod engine;
@@ -73,5 +75,7 @@ pub mod net;
 pub mod node;
 pub mod record;
 pub mod secret;
+#[cfg(feature = "llama")]
+pub mod serve;
 pub mod store;
 mod suggest;

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Colour;
 use super::{CliError, Context, Execute as _, Exit};
 use super::{
-    build, cache, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, lock, log, plan,
-    purge, rollback, schema, show, verify, worker,
+    build, cache, chat, check, completions, correct, diff, doctor, explain, get, graph, init, lineage, lock, log, plan,
+    purge, rollback, schema, serve, show, verify, worker,
 };
 
 /// Turns a `pipeline.toml` into a fine-tuned, quantised model and reruns only what is stale.
@@ -105,6 +105,19 @@ commands! {
     /// Copy a node's output to a path of your choice
     #[command(after_help = "With --json: one object `get`: node, output, path, digest, bytes, state.")]
     Get(get::Get),
+    /// Talk to the model that a node gave
+    #[command(
+        after_help = "Where standard input is no terminal, each line is a question. `/bye` or the end of the input ends \
+                      it, `/new` begins a new conversation, Ctrl-C stops an answer.\n\nWith --json: one object `chat` an \
+                      answer: question, answer, prompt-tokens, tokens, ended, left-out, base."
+    )]
+    Chat(chat::Chat),
+    /// Answer over HTTP, as OpenAI's clients ask, with the model that a node gave
+    #[command(
+        after_help = "POST /v1/chat/completions, GET /v1/models, GET /health. What a request does not say is as the \
+                      options say.\n\nWith --json: one object `serve` when requests can come: node, model, url, context."
+    )]
+    Serve(serve::Serve),
     /// Write down the right answer where a row is wrong
     #[command(
         after_help = "With --json: one object `correct`: node, file, line, id, is-new, supersedes (each node, row, by), \

@@ -193,6 +193,48 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] crate::model::ModelError),
+    /// A node without a model.
+    #[cfg(feature = "llama")]
+    #[error("node `{node}` is of type `{kind}`, which gives no model")]
+    #[diagnostic(code(cli::not_a_model))]
+    NotAModel {
+        /// The node.
+        node: String,
+        /// Its family and type.
+        kind: String,
+        /// Which give one.
+        #[help]
+        help: String,
+    },
+    /// A model that cannot be asked.
+    #[cfg(feature = "llama")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Serve(#[from] crate::serve::ServeError),
+    /// A base or an adapter of which no GGUF can be made.
+    #[cfg(feature = "llama")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Convert(#[from] crate::model::convert::ConvertError),
+    /// An address that cannot be listened at.
+    #[cfg(feature = "llama")]
+    #[error("cannot listen at {address}")]
+    #[diagnostic(
+        code(cli::cannot_listen),
+        help("another program may listen there already: `--listen 127.0.0.1:0` takes a free port")
+    )]
+    CannotListen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A model is asked in a program that was built without llama.cpp.
+    #[cfg(not(feature = "llama"))]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NoLlama(#[from] crate::llama::Absent),
     /// No node reads corrections.
     #[error("no node of type `corrections` is in the manifest")]
     #[diagnostic(
@@ -274,6 +316,10 @@ impl CliError {
             | Self::NoSuchRow { .. }
             | Self::TargetExists { .. }
             | Self::TargetIsFolder { .. } => Exit::Failed,
+            #[cfg(feature = "llama")]
+            Self::Convert(crate::model::convert::ConvertError::Interrupted) => Exit::Interrupted,
+            #[cfg(feature = "llama")]
+            Self::Serve(_) | Self::Convert(_) | Self::CannotListen { .. } => Exit::Failed,
             _ => Exit::Wrong,
         }
     }

@@ -34,6 +34,8 @@
 //! | `graph` | `graph` a node, see `graph.rs` |
 //! | `show` | `show`, and `row` a row, see `show.rs` |
 //! | `get` | `get`, see `get.rs` |
+//! | `chat` | `chat` an answer, see `chat/mod.rs` |
+//! | `serve` | `serve`, see `serve.rs` |
 //! | `correct` | `correct`, see `correct.rs` |
 //! | `diff` | `diff` a node that differs, `diff-runs`, see `diff/mod.rs` |
 //! | `lineage` | `lineage`, see `lineage/mod.rs` |
@@ -49,7 +51,10 @@
 
 mod args;
 mod build;
+#[cfg(feature = "llama")]
+mod built;
 mod cache;
+mod chat;
 mod check;
 mod completions;
 mod correct;
@@ -74,8 +79,11 @@ mod project;
 mod purge;
 mod rollback;
 mod rows;
+#[cfg(feature = "llama")]
+mod sampling;
 mod schema;
 mod selection;
+mod serve;
 mod session;
 mod settled;
 mod show;

@@ -119,6 +119,16 @@ impl Output {
         self.out.write(format_args!("{text}"));
     }
 
+    /// Writes a piece of a result that is still coming, so that it is seen at once.
+    pub fn live(&mut self, text: &str) {
+        self.text(text);
+        if let State::Open = self.out.state
+            && let Err(error) = self.out.to.flush()
+        {
+            self.out.fail(error);
+        }
+    }
+
     /// Writes a line for people beside the result.
     pub fn note(&mut self, text: impl fmt::Display) {
         self.err.write(format_args!("{text}\n"));

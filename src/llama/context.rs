@@ -179,6 +179,11 @@ impl<'a> Context<'a> {
         self.length.saturating_sub(self.held.len())
     }
 
+    /// Returns whether the caller asked for the end.
+    pub(super) fn is_interrupted(&self) -> bool {
+        (self.interrupt)()
+    }
+
     /// Forgets all but the first `count` tokens.
     fn keep(&mut self, count: usize) {
         // SAFETY: the context lives as long as `self`.
@@ -225,7 +230,7 @@ impl<'a> Context<'a> {
                 self.held.extend(tokens);
                 Ok(())
             }
-            _ if (self.interrupt)() => {
+            _ if self.is_interrupted() => {
                 self.keep(0);
                 Err(LlamaError::Interrupted)
             }

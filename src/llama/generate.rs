@@ -1,5 +1,6 @@
 //! Generating text, a token at a time.
 
+use super::answer::Answer;
 use super::{Context, LlamaError, Token};
 
 /// How to generate.
@@ -9,6 +10,8 @@ pub struct Generation {
     pub tokens: usize,
     /// 0 takes the likeliest token each time; more makes unlikely ones likelier.
     pub temperature: f32,
+    /// Chance picks among the likeliest tokens that have this share of the probability together; 1 takes all of them.
+    pub top_p: f32,
     /// What chance starts from; the same seed gives the same text.
     pub seed: u64,
     /// Texts that end the answer; they are cut off.
@@ -32,55 +35,95 @@ impl Context<'_> {
     /// # Errors
     /// [`LlamaError::TooLong`] when the prompt alone does not fit; [`LlamaError::Interrupted`], [`LlamaError::Compute`].
     pub fn generate(&mut self, prompt: &[Token], how: &Generation) -> Result<Generated, LlamaError> {
+        self.generate_in_pieces(prompt, how, |_| ())
+    }
+
+    /// As [`Self::generate`]; `each` is given the text as it comes, in pieces that together are all of it.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_in_pieces(
+        &mut self,
+        prompt: &[Token],
+        how: &Generation,
+        mut each: impl FnMut(&str),
+    ) -> Result<Generated, LlamaError> {
+        let mut tell = |piece: &str| {
+            if !piece.is_empty() {
+                each(piece);
+            }
+        };
         let mut sequence = prompt.to_vec();
-        let mut bytes = Vec::new();
+        let mut answer = Answer::new(&how.stop);
+        let mut ended = false;
         for step in 0..how.tokens {
             if step > 0 && self.room() == 0 {
                 break;
             }
-            let logits = self.read(&sequence)?;
-            let token = pick(logits, how.temperature, uniform(how.seed, step as u64));
-            let tokens = sequence.len() - prompt.len();
-            if self.model.is_end(token) {
-                return Ok(Generated { text: text(&bytes), tokens, ended: true });
+            if self.is_interrupted() {
+                return Err(LlamaError::Interrupted);
             }
-            bytes.extend(self.model.piece(token));
+            let token = pick(self.read(&sequence)?, how, uniform(how.seed, step as u64));
+            ended = self.model.is_end(token);
+            if ended {
+                break;
+            }
             sequence.push(token);
-            let so_far = text(&bytes);
-            let cut =
-                how.stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| so_far.find(stop.as_str())).min();
-            if let Some(cut) = cut {
-                return Ok(Generated { text: so_far[..cut].to_owned(), tokens: tokens + 1, ended: true });
+            let (piece, is_stopped) = answer.push(&self.model.piece(token));
+            tell(piece);
+            ended = is_stopped;
+            if ended {
+                break;
             }
         }
-        Ok(Generated { text: text(&bytes), tokens: sequence.len() - prompt.len(), ended: false })
+        tell(answer.finish());
+        Ok(Generated { text: answer.into_text(), tokens: sequence.len() - prompt.len(), ended })
     }
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// Picks a token: the likeliest (the lower number when two are equal), or by chance `uniform` in 0..1.
-fn pick(logits: &[f32], temperature: f32, uniform: f64) -> Token {
+fn pick(logits: &[f32], how: &Generation, uniform: f64) -> Token {
     let (mut best, mut highest) = (0, f32::NEG_INFINITY);
     for (token, &logit) in logits.iter().enumerate() {
         if logit > highest {
             (best, highest) = (token, logit);
         }
     }
-    if temperature <= 0.0 {
+    if how.temperature <= 0.0 {
         return best as Token;
     }
-    let weight = |logit: f32| f64::from((logit - highest) / temperature).exp();
-    let mut left = uniform * logits.iter().copied().map(weight).sum::<f64>();
-    for (token, &logit) in logits.iter().enumerate() {
-        left -= weight(logit);
-        if left < 0.0 {
-            return token as Token;
-        }
-    }
-    best as Token
+    let weight = |logit: f32| f64::from((logit - highest) / how.temperature).exp();
+    let weights = logits.iter().copied().map(weight).enumerate();
+    let picked = if how.top_p < 1.0 {
+        among(&likeliest(weights.collect(), f64::from(how.top_p)), uniform)
+    } else {
+        among(&weights.collect::<Vec<_>>(), uniform)
+    };
+    picked.unwrap_or(best) as Token
+}
+
+/// Returns the fewest tokens that have this share of all weight, the heaviest first; one at the least.
+fn likeliest(mut tokens: Vec<(usize, f64)>, share: f64) -> Vec<(usize, f64)> {
+    let enough = share * tokens.iter().map(|(_, weight)| weight).sum::<f64>();
+    tokens.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let mut sum = 0.0;
+    let is_enough = |(_, weight): &(usize, f64)| {
+        sum += weight;
+        sum >= enough
+    };
+    let count = tokens.iter().position(is_enough).map_or(tokens.len(), |last| last + 1);
+    tokens.truncate(count);
+    tokens
+}
+
+/// Picks one of the weighted tokens by chance `uniform` in 0..1.
+fn among(tokens: &[(usize, f64)], uniform: f64) -> Option<usize> {
+    let mut left = uniform * tokens.iter().map(|(_, weight)| weight).sum::<f64>();
+    let is_picked = |(_, weight): &&(usize, f64)| {
+        left -= weight;
+        left < 0.0
+    };
+    tokens.iter().find(is_picked).map(|(token, _)| *token)
 }
 
 /// Returns a number in 0..1 that depends on nothing but `seed` and `step` (the splitmix64 generator).
@@ -95,17 +138,41 @@ fn uniform(seed: u64, step: u64) -> f64 {
 mod tests {
     use super::*;
 
+    fn how(temperature: f32, top_p: f32) -> Generation {
+        Generation { tokens: 1, temperature, top_p, seed: 0, stop: Vec::new() }
+    }
+
+    /// Returns how often each token is picked of 5,000 times.
+    fn counts(logits: &[f32], how: &Generation) -> Vec<i32> {
+        let mut counts = vec![0; logits.len()];
+        for step in 0..5_000 {
+            counts[pick(logits, how, uniform(7, step)) as usize] += 1;
+        }
+        counts
+    }
+
+    #[track_caller]
+    fn check(counts: &[i32], expected: &[i32]) {
+        let near = |(count, expected): (&i32, &i32)| *count == *expected || (count - expected).abs() < 150;
+        assert!(counts.iter().zip(expected).all(near), "{counts:?} {expected:?}");
+    }
+
     #[test]
     fn temperature_zero_takes_the_likeliest_and_chance_follows_the_probabilities() {
         let logits = [0.0, 2.0_f32.ln(), 2.0_f32.ln(), f32::NEG_INFINITY];
-        assert_eq!(pick(&logits, 0.0, 0.99), 1);
-        let mut counts = [0; 4];
-        for step in 0..5_000 {
-            counts[pick(&logits, 1.0, uniform(7, step)) as usize] += 1;
-        }
-        assert_eq!(counts[3], 0);
-        for (count, expected) in counts.into_iter().zip([1_000_i32, 2_000, 2_000]) {
-            assert!((count - expected).abs() < 150, "{counts:?}");
-        }
+        assert_eq!(pick(&logits, &how(0.0, 1.0), 0.99), 1);
+        let found = counts(&logits, &how(1.0, 1.0));
+        assert_eq!(found[3], 0);
+        check(&found, &[1_000, 2_000, 2_000, 0]);
+    }
+
+    #[test]
+    fn top_p_leaves_out_what_is_less_likely_than_its_share() {
+        let logits = [1.0_f32, 4.0, 2.0, 3.0].map(f32::ln);
+        assert_eq!(counts(&logits, &how(1.0, 0.0)), [0, 5_000, 0, 0]);
+        let two = counts(&logits, &how(1.0, 0.5));
+        assert_eq!((two[0], two[2]), (0, 0));
+        check(&two, &[0, 2_857, 0, 2_143]);
+        check(&counts(&logits, &how(1.0, 0.99)), &[500, 2_000, 1_000, 1_500]);
     }
 }

@@ -4,10 +4,12 @@
 //! what llama.cpp logs is kept, and its last words are part of an error. An assertion of C++ ends the process, so
 //! callers run in a worker of their own (`Weight::Heavy`).
 //!
-//! It knows no template and no sampling beyond temperature: conversations are rendered by `crate::model`.
+//! It knows no template, and of sampling temperature and top-p: conversations are rendered by `crate::model`.
 
 #[cfg(not(feature = "llama"))]
 mod absent;
+#[cfg(feature = "llama")]
+mod answer;
 #[cfg(feature = "llama")]
 mod context;
 #[cfg(feature = "llama")]
@@ -38,7 +40,7 @@ pub use importance::{Importance, importance};
 #[cfg(feature = "llama")]
 pub use log::quantized_tensors;
 #[cfg(feature = "llama")]
-pub use model::{Markers, Model, Token};
+pub use model::{Markers, Model, SpecialToken, Token};
 #[cfg(feature = "llama")]
 pub use quantize::quantize;
 #[cfg(feature = "llama")]

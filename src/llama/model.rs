@@ -22,6 +22,15 @@ pub enum Markers {
     Plain,
 }
 
+/// A token that stands for its text as a whole where markers are parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// Its text.
+    pub text: String,
+    /// Whether it is never meant to come from the text of people. The others are tokens wherever their text stands.
+    pub is_control: bool,
+}
+
 /// A model on the CPU, mapped from its file.
 #[derive(Debug)]
 pub struct Model {
@@ -114,6 +123,23 @@ impl Model {
         })
     }
 
+    /// Returns the tokens that stand for their text as a whole, by their numbers.
+    pub fn special_tokens(&self) -> Vec<SpecialToken> {
+        let vocabulary = self.vocabulary.as_ptr();
+        let special = |token: Token| {
+            // SAFETY: the vocabulary lives as long as `self`, and has the token.
+            let attributes = unsafe { sys::llama_vocab_get_attr(vocabulary, token) };
+            let is_control = attributes & (sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN) != 0;
+            if !is_control && attributes & sys::LLAMA_TOKEN_ATTR_USER_DEFINED == 0 {
+                return None;
+            }
+            // SAFETY: as above; the text is terminated and lives as long as the vocabulary.
+            let text = unsafe { CStr::from_ptr(sys::llama_vocab_get_text(vocabulary, token)) };
+            Some(SpecialToken { text: text.to_string_lossy().into_owned(), is_control })
+        };
+        (0..self.vocabulary_size()).filter_map(special).collect()
+    }
+
     /// Returns the tokens of `text`, with no token added in front or behind.
     ///
     /// # Errors
@@ -161,6 +187,17 @@ impl Model {
         };
         tokens.truncate(usize::try_from(count).map_err(|_| failed())?);
         Ok(tokens)
+    }
+
+    /// Returns a token as people read it: its characters, or for a marker its name.
+    pub fn text(&self, token: Token) -> String {
+        let bytes = self.piece(token);
+        if !bytes.is_empty() || !(0..self.vocabulary_size()).contains(&token) {
+            return String::from_utf8_lossy(&bytes).into_owned();
+        }
+        // SAFETY: the vocabulary lives as long as `self`, and has the token; the text is terminated and lives as long.
+        let text = unsafe { CStr::from_ptr(sys::llama_vocab_get_text(self.vocabulary.as_ptr(), token)) };
+        text.to_string_lossy().into_owned()
     }
 
     /// Returns the bytes that a token stands for; a character may be spread over several. Markers stand for nothing.

@@ -100,7 +100,7 @@ fn generation_repeats_itself_whatever_was_asked_before() {
     let model = Model::load(&model(&space, TensorType::F16)).unwrap();
     let prompt = model.tokenize("<|im_start|>user\nhello", Markers::Parsed).unwrap();
     let other = model.tokenize("<|im_start|>user\nhe was", Markers::Parsed).unwrap();
-    let greedy = Generation { tokens: 12, temperature: 0.0, seed: 0, stop: Vec::new() };
+    let greedy = Generation { tokens: 12, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
     let mut context = Context::new(&model, &options(1)).unwrap();
     let first = context.generate(&prompt, &greedy).unwrap();
     context.generate(&other, &greedy).unwrap();
@@ -153,7 +153,7 @@ fn every_quantisation_loads_and_speaks_and_is_the_same_with_more_threads() {
         let used = header.tensor("blk.0.attn_q.weight").unwrap().tensor_type.name();
         assert!(name.starts_with(used), "{name}: {used}");
         let model = Model::load(&path).unwrap();
-        let greedy = Generation { tokens: 3, temperature: 0.0, seed: 0, stop: Vec::new() };
+        let greedy = Generation { tokens: 3, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
         Context::new(&model, &options(1)).unwrap().generate(&[1, 9, 9], &greedy).unwrap();
     }
     let file_type = FileType::from_name("IQ1_S").unwrap().id();

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "llama")]
 mod at_once;
+#[cfg(feature = "llama")]
+mod chat;
 mod command;
 #[cfg(feature = "train")]
 mod corpora;
@@ -26,6 +28,8 @@ mod proofs;
 mod publish;
 mod purge;
 mod secrets;
+#[cfg(feature = "llama")]
+mod serve;
 #[cfg(feature = "llama")]
 mod ship;
 mod space;

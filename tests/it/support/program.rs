@@ -53,6 +53,12 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
+/// Presses Ctrl-C for a process.
+#[cfg(feature = "llama")]
+pub(crate) fn interrupt(process: u32) {
+    assert!(Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap().success());
+}
+
 /// Writes files below `folder`.
 pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {

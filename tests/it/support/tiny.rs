@@ -58,3 +58,23 @@ pub(crate) fn undisturbed() -> Vec<(&'static str, Vec<u8>)> {
     assert_eq!(outputs.len(), 3);
     outputs
 }
+
+/// Makes a project with nothing but a base whose answers never end by themselves, and are long enough to be cut off.
+pub(crate) fn endless() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama/reference.gguf");
+    let mut bytes = fs_err::read(&reference).unwrap();
+    // A length of the context is a type of four bytes and a number of four.
+    let key = b"llama.context_length";
+    let length = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
+    bytes[length..length + 4].copy_from_slice(&16_384_u32.to_le_bytes());
+    // The markers are the first three tokens; without numbers they are never likeliest.
+    let header = tunesmith::model::gguf::Header::read(&reference).unwrap();
+    let table = header.tensors.iter().find(|tensor| tensor.name == "token_embd.weight").unwrap();
+    let start = (header.data_offset + table.offset) as usize;
+    bytes[start..start + 3 * 2 * table.dimensions[0] as usize].fill(0);
+    fs_err::write(folder.path().join("base.gguf"), bytes).unwrap();
+    fs_err::write(folder.path().join("pipeline.toml"), "schema = 1\n[model]\nbase = \"gguf:base.gguf\"\n").unwrap();
+    tunesmith(folder.path(), &["build"]).expect(0);
+    folder
+}

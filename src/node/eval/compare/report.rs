@@ -62,6 +62,7 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
     let how = Generation {
         tokens: settings.max_answer_tokens as usize,
         temperature: settings.temperature,
+        top_p: 1.0,
         seed: settings.seed,
         stop: Vec::new(),
     };

@@ -41,6 +41,7 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
     let how = Generation {
         tokens: settings.max_answer_tokens as usize,
         temperature: settings.temperature,
+        top_p: 1.0,
         seed: settings.seed,
         stop: Vec::new(),
     };

@@ -41,7 +41,7 @@ fn every_target_loads_and_speaks_and_says_its_size() {
         assert_eq!(outcome.fields["size"], file.size);
         let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
         let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
-        let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+        let how = Generation { tokens: 4, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
         Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
         let again = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
         assert_eq!(outcome, again, "{name}");
@@ -70,7 +70,7 @@ fn a_base_of_safetensors_is_converted_and_merged() {
     let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
     let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
     let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
-    let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+    let how = Generation { tokens: 4, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
     Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
 }
 
@@ -94,7 +94,7 @@ fn an_importance_matrix_makes_small_types_possible_and_changes_others() {
         let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
         let model = Model::load(&bench.store.path(file).unwrap()).unwrap();
         let options = ContextOptions { length: 64, threads: 1, interrupt: &|| false };
-        let how = Generation { tokens: 4, temperature: 0.0, seed: 0, stop: Vec::new() };
+        let how = Generation { tokens: 4, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() };
         Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
     }
     let notes = bench.events.notes();
