@@ -211,6 +211,19 @@ pub enum CliError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Serve(#[from] crate::serve::ServeError),
+    /// An Ollama server that cannot be compared with.
+    #[cfg(feature = "llama")]
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ollama(#[from] crate::serve::OllamaError),
+    /// A name for one model where several are built, or none.
+    #[cfg(feature = "llama")]
+    #[error("`--ollama-model` names one model, and {} nodes give one", .names.len())]
+    #[diagnostic(code(cli::which_model), help("write it as `NODE=NAME`: {}", .names.join(", ")))]
+    WhichModel {
+        /// The nodes.
+        names: Vec<String>,
+    },
     /// A base or an adapter of which no GGUF can be made.
     #[cfg(feature = "llama")]
     #[error(transparent)]
@@ -319,7 +332,7 @@ impl CliError {
             #[cfg(feature = "llama")]
             Self::Convert(crate::model::convert::ConvertError::Interrupted) => Exit::Interrupted,
             #[cfg(feature = "llama")]
-            Self::Serve(_) | Self::Convert(_) | Self::CannotListen { .. } => Exit::Failed,
+            Self::Serve(_) | Self::Ollama(_) | Self::Convert(_) | Self::CannotListen { .. } => Exit::Failed,
             _ => Exit::Wrong,
         }
     }

@@ -45,7 +45,7 @@
 //! | `log` | `log`; with `--list` `run` a run, see `log.rs` |
 //! | `cache` | `cache-stat`, `cache-gc`, `cache-verify`, see `cache.rs` |
 //! | `verify` | `verify`, see `verify.rs` |
-//! | `doctor` | `doctor` a check, see `doctor.rs` |
+//! | `doctor` | `doctor` a check, see `doctor/mod.rs` |
 //!
 //! `schema` and `completions` write a text that is the result in either form; `schema --json` in one line.
 

@@ -2,7 +2,8 @@
 //!
 //! A [`ChatModel`] is a GGUF with all that it says of itself: vocabulary, chat template. It renders conversations as
 //! training did, whatever stands in them: no text of a message opens a role. [`serve`] answers over the API that OpenAI's
-//! clients speak: one model, one answer at a time, and a queue of a fixed length before it.
+//! clients speak: one model, one answer at a time, and a queue of a fixed length before it. [`Ollama`] is a server of
+//! somebody else that has such a model: whether it asks it by the same tokens.
 //!
 //! ```text
 //! connection ─ http ─ request ─→ queue ─→ worker: ChatModel, llama.cpp
@@ -16,6 +17,7 @@
 mod chat_model;
 mod error;
 mod http;
+mod ollama;
 mod queue;
 mod reply;
 mod request;
@@ -26,4 +28,5 @@ mod tests;
 
 pub use chat_model::{ChatModel, with_system};
 pub use error::ServeError;
+pub use ollama::{Asked, Comparison, Difference, Ollama, OllamaError};
 pub use worker::{Service, Stop, serve};

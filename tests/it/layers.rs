@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record", &["store"]),
     ("llama", &[]),
     ("model", &["llama", "record", "store"]),
-    ("serve", &["llama", "model", "record"]),
+    ("serve", &["llama", "model", "net", "record"]),
     ("node", &["field", "llama", "model", "net", "record", "secret", "store", "suggest"]),
     ("graph", &["field", "manifest"]),
     ("engine", &["graph", "manifest", "node", "record", "store"]),

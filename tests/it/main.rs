@@ -11,6 +11,8 @@ mod command;
 mod corpora;
 mod deepwiki;
 #[cfg(feature = "llama")]
+mod doctor;
+#[cfg(feature = "llama")]
 mod examples;
 mod github;
 mod github_docs;

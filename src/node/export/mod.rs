@@ -15,6 +15,7 @@ use super::Kind;
 use sha256::sha256;
 
 pub use self::helm_values::try_edit;
+pub use self::ollama::address as ollama_address;
 
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[

@@ -10,7 +10,7 @@ const PORT: u16 = 11_434;
 ///
 /// # Errors
 /// [`NetError::BadUrl`].
-pub(super) fn address(text: &str) -> Result<Url, NetError> {
+pub fn address(text: &str) -> Result<Url, NetError> {
     // Quotes that a file of variables keeps are no part of it.
     let text = text.trim().trim_matches(['"', '\'']).trim_end_matches('/');
     let (scheme, rest, port) = match text.split_once("://") {

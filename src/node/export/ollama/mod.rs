@@ -20,6 +20,8 @@ use serde_json::Value;
 use self::settings::Settings;
 use crate::node::{Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight};
 
+pub use self::host::address;
+
 /// The kind `ollama`.
 pub(super) struct ExportOllama;
 

@@ -1,7 +1,10 @@
 //! `tunesmith doctor`: whether this machine has what the project needs, and what to do where it has not.
 //!
-//! It opens no socket and shows no secret. `--json` writes one object `doctor` a check: `check`, `state` (`good`,
+//! It opens no socket, but for `--ollama`, and shows no secret. `--json` writes one object `doctor` a check: `check`, `state` (`good`,
 //! `optional`: missing but not needed, `bad`), `found`, `help`. Exit code 1 when something is bad.
+
+#[cfg(feature = "llama")]
+mod ollama;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,7 +25,15 @@ const LEAST_SPACE: u64 = 1 << 30;
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Doctor {}
+pub(super) struct Doctor {
+    /// Ask an Ollama server how it asks the models that were built, and compare; by default the server of each node, of
+    /// `OLLAMA_HOST`, or of this machine
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    ollama: Option<String>,
+    /// What the model is called on the server, where no node says it; `NODE=NAME` where several models are built
+    #[arg(long, value_name = "NAME", requires = "ollama")]
+    ollama_model: Vec<String>,
+}
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,12 +81,30 @@ impl Execute for Doctor {
                 findings.push(Finding::bad("manifest", wrong(&error), "`tunesmith check` shows what is wrong"));
             }
         }
+        if let Some(url) = &self.ollama {
+            findings.extend(of_ollama(context, url, &self.ollama_model));
+        }
         let is_well = findings.iter().all(|finding| finding.state != State::Bad);
         for finding in &findings {
             show(context, finding);
         }
         Ok(if is_well { Exit::Done } else { Exit::Failed })
     }
+}
+
+#[cfg(feature = "llama")]
+fn of_ollama(context: &mut Context<'_>, url: &str, names: &[String]) -> Vec<Finding> {
+    let failed = |error: CliError| {
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        Finding::bad("ollama", wrong(&error), help.unwrap_or_else(|| "`tunesmith check` shows what is wrong".into()))
+    };
+    ollama::findings(context, url, names).unwrap_or_else(|error| vec![failed(error)])
+}
+
+#[cfg(not(feature = "llama"))]
+fn of_ollama(_: &mut Context<'_>, _: &str, _: &[String]) -> Vec<Finding> {
+    let absent = crate::llama::Absent { wanted: "doctor --ollama" };
+    vec![Finding::bad("ollama", absent.to_string(), "build it with its default features: `cargo build --release`")]
 }
 
 fn wrong(error: &CliError) -> String {
