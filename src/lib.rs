@@ -47,7 +47,8 @@
 //! # Invariants
 //!
 //! - No time, path of the machine, host, device or number of threads enters a key.
-//! - Only [`net`] opens sockets, and [`serve`] takes connections (kinds that call `pip`, Chromium or a user's command start processes that may).
+//! - Only [`net`] opens sockets, and [`serve`] takes connections (kinds that call `pip`, Chromium or a user's command
+//!   start processes that may).
 //! - Only [`cli`] prints, reads environment variables and exits.
 //! - A kind never sees the manifest, the graph, the engine or another kind.
 //! - A node writes only in its scratch folder and into the store; the engine publishes.
