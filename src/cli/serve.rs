@@ -1,7 +1,7 @@
 //! `tunesmith serve`: the model that a node gave, over the API that OpenAI's clients speak.
 //!
-//! `--json` writes one object `serve` when requests can come: `node`, `model` (the name that requests give), `url`, `context`
-//! (tokens). Ctrl-C ends it with exit code 0: it did what was asked for.
+//! `--json` writes one object `serve` when requests can come: `node`, `model` (the name that requests give), `url`,
+//! `context` (tokens). Ctrl-C ends it with exit code 0: it did what was asked for.
 
 use std::net::SocketAddr;
 
@@ -63,23 +63,21 @@ impl Execute for Serve {
         };
         let (name, length) = (service.name.clone(), service.context);
         let stop: crate::serve::Stop = std::sync::Arc::new(move || cancel.is_cancelled());
-        serve(listener, &model, service, &stop, || self.ready(context, &built.node, &name, address, length))?;
+        serve(listener, &model, service, &stop, || ready(context, &built.node, &name, address, length))?;
         Ok(Exit::Done)
     }
 }
 
+/// Says that requests can come, and who can send them.
 #[cfg(feature = "llama")]
-impl Serve {
-    /// Says that requests can come, and who can send them.
-    fn ready(&self, context: &mut Context<'_>, node: &str, name: &str, address: SocketAddr, length: u32) {
-        let whom = if address.ip().is_loopback() {
-            "for this machine only".to_owned()
-        } else {
-            format!("for everybody who reaches {}, without a password", address.ip())
-        };
-        let url = format!("http://{address}/v1");
-        context.output.note(format_args!("`{name}` answers at {url}, {whom}; Ctrl-C ends it"));
-        let object = serde_json::json!({"node": node, "model": name, "url": url, "context": length});
-        context.output.json(&serde_json::json!({ "serve": object }));
-    }
+fn ready(context: &mut Context<'_>, node: &str, name: &str, address: SocketAddr, length: u32) {
+    let whom = if address.ip().is_loopback() {
+        "for this machine only".to_owned()
+    } else {
+        format!("for everybody who reaches {}, without a password", address.ip())
+    };
+    let url = format!("http://{address}/v1");
+    context.output.note(format_args!("`{name}` answers at {url}, {whom}; Ctrl-C ends it"));
+    let object = serde_json::json!({"node": node, "model": name, "url": url, "context": length});
+    context.output.json(&serde_json::json!({ "serve": object }));
 }

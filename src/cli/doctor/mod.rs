@@ -1,7 +1,7 @@
 //! `tunesmith doctor`: whether this machine has what the project needs, and what to do where it has not.
 //!
-//! It opens no socket, but for `--ollama`, and shows no secret. `--json` writes one object `doctor` a check: `check`, `state` (`good`,
-//! `optional`: missing but not needed, `bad`), `found`, `help`. Exit code 1 when something is bad.
+//! It opens no socket, but for `--ollama`, and shows no secret. `--json` writes one object `doctor` a check: `check`,
+//! `state` (`good`, `optional`: missing but not needed, `bad`), `found`, `help`. Exit code 1 when something is bad.
 
 #[cfg(feature = "llama")]
 mod ollama;

@@ -54,7 +54,9 @@ pub(super) fn findings(context: &mut Context<'_>, url: &str, names: &[String]) -
         let help = "add an `[export.NAME]` of the type `ollama`, or name it: `--ollama-model NAME`";
         return Ok(vec![Finding::bad(CHECK, "no node says which model an Ollama server has", help)]);
     }
-    targets.iter().map(|target| target.finding(context, &session, url)).collect()
+    let finding =
+        |target: &Target| target.finding(context, &session, url).unwrap_or_else(|error| target.failed(&error));
+    Ok(targets.iter().map(finding).collect())
 }
 
 /// Returns what is compared: what the command line names, else what nodes deploy and write Modelfiles for.

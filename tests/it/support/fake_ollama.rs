@@ -27,6 +27,9 @@ pub(crate) enum Fault {
     Forgets,
 }
 
+/// Says how many tokens a text has.
+pub(crate) type Counts = Box<dyn Fn(&str) -> u64 + Send>;
+
 /// What the server has, and how it behaves.
 #[derive(Default)]
 pub(crate) struct World {
@@ -43,7 +46,7 @@ pub(crate) struct World {
     /// What it asks models with: the text of a conversation; where there is none, `ChatML`.
     pub(crate) renders: Option<fn(&[Value]) -> String>,
     /// Whether it is one of the time before renders were shown, and how many tokens such a one reads of a text.
-    pub(crate) counts: Option<Box<dyn Fn(&str) -> u64 + Send>>,
+    pub(crate) counts: Option<Counts>,
     /// Headers `authorization` that came.
     pub(crate) tokens: Vec<String>,
     log: Vec<String>,
