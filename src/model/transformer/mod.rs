@@ -292,6 +292,19 @@ pub fn block_bytes(config: &ModelConfig, adapted: usize, tokens: usize) -> u64 {
     state_bytes(state_features(config) + adapted, tokens)
 }
 
+/// Returns the bytes that the backward pass of one block has beside what is kept, for so many tokens: in the feed-forward
+/// part the gradients of gate and up, of the block's output and of its middle, and the normalised input; in attention
+/// those of queries, keys and values, and all three and the output's gradient turned. With dropout there are an input
+/// and two gradients that some numbers were dropped from.
+pub fn backward_bytes(config: &ModelConfig, has_dropout: bool, tokens: usize) -> u64 {
+    let queries = config.heads * config.head_dim;
+    let keys = config.kv_heads * config.head_dim;
+    let dropped = if has_dropout { 3 * config.intermediate } else { 0 };
+    let feed_forward = 2 * config.intermediate + 3 * config.hidden + dropped;
+    let attention = 3 * config.hidden + 4 * queries + 4 * keys;
+    state_bytes(feed_forward.max(attention), tokens)
+}
+
 fn state_bytes(features: usize, tokens: usize) -> u64 {
     4 * (features * tokens.next_multiple_of(LANES)) as u64
 }

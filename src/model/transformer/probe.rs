@@ -1,4 +1,4 @@
-//! How fast this machine trains a model: a second of the real computation, for forecasts.
+//! How fast this machine trains a model: a second or two of the real computation, for forecasts.
 //!
 //! Some blocks and the output projection of the model itself are computed for two numbers of tokens; what a micro-batch
 //! takes is close to a line over its tokens, and to the sum of its blocks.
@@ -25,6 +25,8 @@ const FEW: usize = 64;
 const MANY: usize = 512;
 /// What the larger measurement may take, in seconds.
 const SECONDS: f64 = 0.4;
+/// Times that each is measured.
+const TIMES: usize = 3;
 /// Parameters that the optimiser is measured with.
 const PARAMETERS: usize = 1 << 19;
 
@@ -57,38 +59,25 @@ impl Speed {
         row: &TokenRow,
     ) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
-        let mut model = Transformer::load_first(base, storage, blocks, |_| ())?;
-        let few = batch(row, FEW);
-        let time = |model: &Transformer, adapter: &Adapter, batch: &Batch| -> Result<f64> {
-            let step = GradientStep::new(1.0, Activations::Kept);
-            let mut gradient = vec![0.0; adapter.parameters().len()];
-            let mut best = f64::INFINITY;
-            for _ in 0..2 {
-                let begun = Instant::now();
-                model.loss_and_gradient(adapter, batch, &step, &mut gradient)?;
-                best = best.min(begun.elapsed().as_secs_f64());
-            }
-            Ok(best)
-        };
-        let of =
-            |model: &Transformer| adapter(&ModelConfig { layers: model.blocks.len(), ..base.config().clone() }, model);
-        let several = of(&model)?;
-        let several_few = time(&model, &several, &few)?;
-        let tokens = (FEW as f64 * SECONDS / several_few).clamp(2.0 * FEW as f64, MANY as f64) as usize;
-        let many = batch(row, tokens);
-        let several_many = time(&model, &several, &many)?;
-        let begun = Instant::now();
-        model.loss(Some(&several), &many)?;
-        let forward = (begun.elapsed().as_secs_f64() / several_many).min(1.0);
+        let model = Transformer::load_first(base, storage, blocks, |_| ())?;
+        let whole = Trial::new(base.config(), model, &adapter)?;
+        let a_look = whole.time(&batch(row, FEW, Targets::One))?;
+        let tokens = (FEW as f64 * SECONDS / a_look).clamp(2.0 * FEW as f64, MANY as f64) as usize;
+        let [few, many] = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::One));
+        let several = [whole.time(&few)?, whole.time(&many)?];
+        let forward = median(|| whole.model.loss(Some(&whole.adapter), &many).map(drop))?;
+        let mut model = whole.model;
         model.blocks.truncate(1);
-        let one = of(&model)?;
-        let (one_few, one_many) = (time(&model, &one, &few)?, time(&model, &one, &many)?);
-        let a_block = |several: f64, one: f64| if blocks > 1 { (several - one) / (blocks - 1) as f64 } else { 0.0 };
-        let (block_few, block_many) = (a_block(several_few, one_few), a_block(several_many, one_many));
+        let first = Trial::new(base.config(), model, &adapter)?;
+        let one = [first.time(&few)?, first.time(&many)?];
+        let more = blocks.saturating_sub(1).max(1) as f64;
+        let block = [0, 1].map(|size| (several[size] - one[size]).max(0.0) / more);
+        let trained = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::OfRow));
+        let head = [first.time(&trained[0])? - block[0], first.time(&trained[1])? - block[1]];
         Ok(Self {
-            block: line((few.tokens(), block_few), (many.tokens(), block_many)),
-            forward,
-            head: line((few.trained_tokens(), one_few - block_few), (many.trained_tokens(), one_many - block_many)),
+            block: line((few.tokens(), block[0]), (many.tokens(), block[1])),
+            forward: (forward / several[1]).min(1.0),
+            head: line((trained[0].trained_tokens(), head[0]), (trained[1].trained_tokens(), head[1])),
             parameter: a_parameter(),
             peak: peak_flops(),
         })
@@ -102,6 +91,43 @@ impl Speed {
     }
 }
 
+/// A model under measurement.
+struct Trial {
+    model: Transformer,
+    adapter: Adapter,
+}
+
+impl Trial {
+    fn new(
+        config: &ModelConfig,
+        model: Transformer,
+        adapter: &impl Fn(&ModelConfig, &Transformer) -> Result<Adapter>,
+    ) -> Result<Self> {
+        let adapter = adapter(&ModelConfig { layers: model.blocks.len(), ..config.clone() }, &model)?;
+        Ok(Self { model, adapter })
+    }
+
+    /// Returns the seconds of the loss and gradient of a batch.
+    fn time(&self, batch: &Batch) -> Result<f64> {
+        let step = GradientStep::new(1.0, Activations::Kept);
+        let mut gradient = vec![0.0; self.adapter.parameters().len()];
+        median(|| self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient).map(drop))
+    }
+}
+
+/// Does something some times and returns the median of its seconds: the best would be that of a machine that does nothing
+/// else, and the first touches its memory for the first time.
+fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut seconds = [0.0; TIMES];
+    for seconds in &mut seconds {
+        let begun = Instant::now();
+        work()?;
+        *seconds = begun.elapsed().as_secs_f64();
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[TIMES / 2])
+}
+
 /// Returns the line through two points: its height at 0 and its slope, neither below 0.
 fn line(few: (usize, f64), many: (usize, f64)) -> (f64, f64) {
     let run = many.0.saturating_sub(few.0);
@@ -110,8 +136,17 @@ fn line(few: (usize, f64), many: (usize, f64)) -> (f64, f64) {
     ((many.1 - slope * many.0 as f64).max(0.0), slope)
 }
 
+/// Which tokens of a measured batch are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Targets {
+    /// A single one, so that the output projection takes next to no time beside the blocks.
+    One,
+    /// Those of the row.
+    OfRow,
+}
+
 /// Lays `row` end to end up to so many tokens.
-fn batch(row: &TokenRow, tokens: usize) -> Batch {
+fn batch(row: &TokenRow, tokens: usize, targets: Targets) -> Batch {
     let mut rows = Vec::new();
     let mut left = tokens;
     while left > 0 && !row.ids.is_empty() {
@@ -121,8 +156,12 @@ fn batch(row: &TokenRow, tokens: usize) -> Batch {
         let mut ids = row.ids[start..].to_vec();
         // What rows begin with in common would be computed once.
         ids[0] = rows.len() as u32;
-        rows.push(TokenRow { ids, trained: row.trained[start..].to_vec() });
         left -= length;
+        let trained = match targets {
+            Targets::One => (1..=length).map(|token| rows.is_empty() && token == length).collect(),
+            Targets::OfRow => row.trained[start..].to_vec(),
+        };
+        rows.push(TokenRow { ids, trained });
     }
     Batch::new(rows.iter().map(|row| (0, row)))
 }

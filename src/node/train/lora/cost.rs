@@ -157,6 +157,7 @@ pub(super) fn choose(
         parameters,
         rank: settings.adapter.rank,
         adapted: adapted(base.config(), settings)?,
+        has_dropout: settings.adapter.dropout > 0.0,
         tokens,
         trained: sum(TokenRow::trained_tokens),
         all_tokens,

@@ -28,6 +28,8 @@ pub(super) struct Shape<'a> {
     pub(super) rank: usize,
     /// Features of a token that a block's adapters keep for their backward pass.
     pub(super) adapted: usize,
+    /// Whether some of the adapters' inputs are dropped.
+    pub(super) has_dropout: bool,
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
     /// Its trained tokens.
@@ -83,7 +85,7 @@ impl Shape<'_> {
         let config = self.config;
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
-        let backward = 4 * tokens * (3 * config.intermediate as u64 + 8 * hidden);
+        let backward = transformer::backward_bytes(config, self.has_dropout, self.tokens);
         // Those of a block that is computed again take the place of those that were kept, which the backward pass is done with.
         let kept = config.layers - self.again(activations);
         let inputs = 4 * tokens * hidden * (config.layers - kept) as u64;
@@ -91,10 +93,10 @@ impl Shape<'_> {
         let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
         Needs {
             weights: self.weights(storage),
-            // Of a GPU's: what goes there and comes back.
-            activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward + logits },
-            // Parameters, gradient, two moments; and a checkpoint that is being written.
-            adapter: 4 * self.parameters as u64 * (7 + 2 * self.copies as u64),
+            // Of a GPU's: what goes there and comes back. The logits are gone when the backward pass begins.
+            activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward.max(logits) },
+            // Parameters and two moments; and these again in a checkpoint that is being written, when the gradient is gone.
+            adapter: 4 * self.parameters as u64 * (6 + 2 * self.copies as u64),
             rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
         }
     }
@@ -252,6 +254,7 @@ mod tests {
             parameters: 41_943_040,
             rank: 16,
             adapted: 7 * 16,
+            has_dropout: false,
             tokens: 2048,
             trained: 2048,
             all_tokens: 1_000_000,
