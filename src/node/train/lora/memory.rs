@@ -95,8 +95,9 @@ impl Shape<'_> {
             weights: self.weights(storage),
             // Of a GPU's: what goes there and comes back. The logits are gone when the backward pass begins.
             activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward.max(logits) },
-            // Parameters and two moments; and these again in a checkpoint that is being written, when the gradient is gone.
-            adapter: 4 * self.parameters as u64 * (6 + 2 * self.copies as u64),
+            // Parameters and two moments; these again as the bytes of a checkpoint, when the gradient is gone; and once more
+            // while its file is mapped for its digest.
+            adapter: 4 * self.parameters as u64 * (9 + 3 * self.copies as u64),
             rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
         }
     }
