@@ -297,13 +297,12 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => {}
         }
-        let reader = match self.reader.get() {
-            Some(reader) => reader,
-            None => {
-                let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-                connection.busy_timeout(Duration::from_mins(1))?;
-                self.reader.get_or_init(|| Mutex::new(connection))
-            }
+        let reader = if let Some(reader) = self.reader.get() {
+            reader
+        } else {
+            let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            connection.busy_timeout(Duration::from_mins(1))?;
+            self.reader.get_or_init(|| Mutex::new(connection))
         };
         Ok(reader.lock().unwrap_or_else(PoisonError::into_inner))
     }
