@@ -52,7 +52,8 @@ impl Tries {
             }
             None => own,
         };
-        if self.spent() + own >= policy.total {
+        // The next try gets no less time than the pause before it: one that is cut off at once would only hide this error.
+        if self.spent() + 2 * own >= policy.total {
             return Err(error);
         }
         watch.waits(pause, &format!("{} failed, trying again", request.url().host()));

@@ -1,7 +1,7 @@
 //! The one that asks the model: a request after the other.
 
 use std::net::TcpListener;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::http;
@@ -55,33 +55,34 @@ pub fn serve(
     ready();
     while let Some(job) = queue.take() {
         *asked_by.lock().unwrap_or_else(PoisonError::into_inner) = job.gone.clone();
-        if answer(model, &mut context, length, &job) {
-            queue.counts.answered.fetch_add(1, Ordering::SeqCst);
-        }
+        answer(model, &mut context, length, &job, &queue.counts.answered);
     }
     server.join().map_err(|_| ServeError::Ended)?
 }
 
-/// Answers one request, and returns whether it was answered to its end. Whoever went away is told nothing.
-fn answer(model: &ChatModel, context: &mut Context<'_>, length: usize, job: &Job) -> bool {
+/// Answers one request, and counts it where it was answered to its end. Whoever went away is told nothing.
+fn answer(model: &ChatModel, context: &mut Context<'_>, length: usize, job: &Job, answered: &AtomicU64) {
     // A receiver that is gone says so by `job.gone`.
     let tell = |event: Event| job.events.send(event).ok();
     let prompt = match model.prompt(&job.messages, length) {
         Ok(prompt) => prompt,
         Err(error) => {
             tell(Event::Refused(ApiError::of_prompt(&error)));
-            return false;
+            return;
         }
     };
     tell(Event::Began { prompt: prompt.len() });
     let how = Generation { tokens: job.how.tokens.min(length - prompt.len()), ..job.how.clone() };
-    let answered = context.generate_in_pieces(&prompt, &how, |piece| {
+    let answer = context.generate_in_pieces(&prompt, &how, |piece| {
         tell(Event::Piece(piece.to_owned()));
     });
-    match &answered {
-        Ok(answer) => tell(Event::Ended { tokens: answer.tokens, by_itself: answer.ended }),
+    match &answer {
+        Ok(answer) => {
+            // Before the client knows: it may ask at once how many there were.
+            answered.fetch_add(1, Ordering::SeqCst);
+            tell(Event::Ended { tokens: answer.tokens, by_itself: answer.ended })
+        }
         Err(LlamaError::Interrupted) => None,
         Err(error) => tell(Event::Refused(ApiError::failed(error))),
     };
-    answered.is_ok()
 }
