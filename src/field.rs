@@ -3,7 +3,7 @@
 
 /// Parts node and field at the first dot: a field may have dots, as `Q4_K_M.kl` of a ladder has. The values of a node's
 /// axes may have dots before digits: `expert@rate=0.5.loss`. Nothing for what names no field.
-pub(crate) fn parse(text: &str) -> Option<(&str, &str)> {
+pub fn parse(text: &str) -> Option<(&str, &str)> {
     let has_axes = |dot: usize| text[..dot].contains('@');
     let is_within_number = |dot: usize| text[dot + 1..].starts_with(|c: char| c.is_ascii_digit());
     let mut dots = text.match_indices('.').map(|(dot, _)| dot);

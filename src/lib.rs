@@ -67,7 +67,7 @@
 
 pub mod cli;
 pub mod engine;
-mod field;
+pub mod field;
 pub mod graph;
 pub mod llama;
 pub mod manifest;
