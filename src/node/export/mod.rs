@@ -9,6 +9,7 @@ mod modelfile;
 mod oci;
 mod ollama;
 mod safetensors;
+mod sending;
 mod sha256;
 
 use super::Kind;

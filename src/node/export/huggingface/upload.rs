@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use super::error::{HubError, failure};
 use super::hub::{ENDPOINT, Hub};
-use crate::net::{NetError, Request, Response, Url, Watch};
+use crate::net::{NetError, Request, Response, Url};
+use crate::node::NodeError;
 use crate::node::export::files::NamedFile;
-use crate::node::{NodeError, Run};
+use crate::node::export::sending::Sending;
 
 /// How Git LFS names its JSON.
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
@@ -198,7 +199,7 @@ impl Hub<'_, '_> {
 
     /// Sends a file or a part of one, without the token: the address is signed.
     fn put(&self, request: &Request<'_>, file: &NamedFile, before: u64) -> Result<Response, HubError> {
-        let watch = Sending { run: self.run, file, before };
+        let watch = Sending { run: self.run, name: &file.name, before, total: file.size };
         self.told_by_storage(self.storage.send(request, &watch), file)
     }
 
@@ -240,26 +241,4 @@ impl Hub<'_, '_> {
 
 fn is_refused(error: &HubError) -> bool {
     matches!(error, HubError::Storage { .. } | HubError::WrongDigest { .. })
-}
-
-/// Shows how much of a file is sent.
-struct Sending<'a, 'r> {
-    run: &'a Run<'r>,
-    file: &'a NamedFile,
-    /// Bytes of the parts before.
-    before: u64,
-}
-
-impl Watch for Sending<'_, '_> {
-    fn is_cancelled(&self) -> bool {
-        self.run.is_cancelled()
-    }
-
-    fn waits(&self, wait: Duration, why: &str) {
-        self.run.waits(wait, why);
-    }
-
-    fn sends(&self, bytes: u64) {
-        self.run.progress(self.before + bytes, Some(self.file.size), "bytes", &self.file.name);
-    }
 }

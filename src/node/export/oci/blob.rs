@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::error::OciError;
 use super::registry::Registry;
-use crate::net::{NetError, Request, Response, Url, Watch, rest};
-use crate::node::Run;
+use crate::net::{NetError, Request, Response, Url, Watch as _, rest};
+use crate::node::export::sending::Sending;
 
 /// Bytes of one chunk, unless the registry asks for more.
 const CHUNK: u64 = 32 << 20;
@@ -104,7 +104,7 @@ impl Registry<'_, '_> {
                 .header("content-range", format!("{had}-{}", end - 1))
                 .takes(&[401, 416])
                 .once();
-            let watch = Sending { run: self.run, blob, before: had };
+            let watch = Sending { run: self.run, name: blob.name, before: had, total: blob.size };
             let before = had;
             match self.ask(&request, &watch) {
                 Ok(response) if response.status != 416 => {
@@ -138,7 +138,7 @@ impl Registry<'_, '_> {
 
     /// Ends an upload and looks at what the registry says of it.
     fn closed(&self, request: &Request<'_>, blob: &Blob<'_>, before: u64) -> Result<(), OciError> {
-        let watch = Sending { run: self.run, blob, before };
+        let watch = Sending { run: self.run, name: blob.name, before, total: blob.size };
         let response = self.ask(&request.clone().takes(&[400, 401]), &watch)?;
         if response.status == 400 {
             let said: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
@@ -167,26 +167,4 @@ fn closing(location: &Url, digest: &str) -> Result<Url, OciError> {
 /// Returns whether sending a blob once more may help.
 fn may_pass(error: &OciError) -> bool {
     matches!(error, OciError::Net(error) if error.is_transient() && !matches!(error, NetError::RateLimited { .. }))
-}
-
-/// Shows how much of a blob is sent.
-struct Sending<'a, 'r> {
-    run: &'a Run<'r>,
-    blob: &'a Blob<'a>,
-    /// Bytes of the chunks before.
-    before: u64,
-}
-
-impl Watch for Sending<'_, '_> {
-    fn is_cancelled(&self) -> bool {
-        self.run.is_cancelled()
-    }
-
-    fn waits(&self, wait: Duration, why: &str) {
-        self.run.waits(wait, why);
-    }
-
-    fn sends(&self, bytes: u64) {
-        self.run.progress(self.before + bytes, Some(self.blob.size), "bytes", self.blob.name);
-    }
 }

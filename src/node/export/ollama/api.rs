@@ -10,8 +10,9 @@ use super::Tag;
 use super::error::OllamaError;
 use super::host;
 use super::settings::Settings;
-use crate::net::{Client, NetError, Policy, Request, Secret, Url, Watch};
+use crate::net::{Client, NetError, Policy, Request, Secret, Url};
 use crate::node::Run;
+use crate::node::export::sending::Sending;
 use crate::node::settings::environment_name;
 
 /// The server reads a whole model before it has a word: as long as that may take.
@@ -109,7 +110,7 @@ impl<'a, 'r> Server<'a, 'r> {
             Err(error) => return Err(error.into()),
         }
         let total = fs_err::metadata(path)?.len();
-        let watch = Sending { run: self.run, file, total };
+        let watch = Sending { run: self.run, name: file, before: 0, total };
         match self.client.send(&Request::post_file(url, path), &watch) {
             Ok(_) => Ok(true),
             Err(NetError::Refused { status: 400, .. }) => {
@@ -178,25 +179,4 @@ impl<'a, 'r> Server<'a, 'r> {
 /// Reads a word of the server; what is none says nothing.
 fn said(line: &[u8]) -> Word {
     serde_json::from_slice(line).unwrap_or_default()
-}
-
-/// Shows how much of a file is sent.
-struct Sending<'a, 'r> {
-    run: &'a Run<'r>,
-    file: &'a str,
-    total: u64,
-}
-
-impl Watch for Sending<'_, '_> {
-    fn is_cancelled(&self) -> bool {
-        self.run.is_cancelled()
-    }
-
-    fn waits(&self, wait: Duration, why: &str) {
-        self.run.waits(wait, why);
-    }
-
-    fn sends(&self, bytes: u64) {
-        self.run.progress(bytes, Some(self.total), "bytes", self.file);
-    }
 }
