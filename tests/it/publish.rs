@@ -1,8 +1,7 @@
 //! `examples/publish` with a tiny model in the place of its base: a gate that holds back, a commit on a hub, an artifact in
 //! a registry, and the way back.
 
-use std::path::Path;
-
+use crate::support::example::Example;
 use crate::support::fake_hub::{FakeHub, TOKEN};
 use crate::support::fake_registry::{FakeRegistry, LOGIN, Login};
 use crate::support::program::{Ran, program};
@@ -12,7 +11,7 @@ const GATE: &str = "\"ladder.Q8_0.kl < 0.05\"";
 const REPO: &str = "our-company/expert";
 
 struct Project {
-    folder: tempfile::TempDir,
+    example: Example,
     hub: FakeHub,
     registry: FakeRegistry,
 }
@@ -20,41 +19,16 @@ struct Project {
 impl Project {
     fn new() -> Self {
         let (hub, registry) = (FakeHub::start(), FakeRegistry::start());
-        let project = Self { folder: tempfile::tempdir().unwrap(), hub, registry };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let fixture = root.join("tests/fixtures/tiny-llama");
-        project.put("quickstart/corpus/rows.jsonl", &fs_err::read(fixture.join("rows.jsonl")).unwrap());
-        for name in
-            ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"]
-        {
-            project.put(&format!("publish/model/{name}"), &fs_err::read(fixture.join(name)).unwrap());
-        }
-        let manifest = fs_err::read(root.join("examples/publish/pipeline.toml")).unwrap();
-        project.put("publish/pipeline.toml", &manifest);
-        project.edit("\"hf:HuggingFaceTB/SmolLM2-135M-Instruct\"", "\"dir:model\"");
-        project.edit("ghcr.io/our-company", &format!("{}/team", project.registry.host));
-        project.edit("username = \"our-company\"", &format!("username = \"{}\"", LOGIN.0));
+        let project = Self { example: Example::of("publish", &["pipeline.toml"]), hub, registry };
+        project.example.edit("\"hf:HuggingFaceTB/SmolLM2-135M-Instruct\"", "\"dir:model\"");
+        project.example.edit("ghcr.io/our-company", &format!("{}/team", project.registry.host));
+        project.example.edit("username = \"our-company\"", &format!("username = \"{}\"", LOGIN.0));
         project.registry.change(|world| world.login = Login::Bearer);
         project
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) {
-        let path = self.folder.path().join(name);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, bytes).unwrap();
-    }
-
-    /// Changes the one place of the manifest that has `old`.
-    #[track_caller]
-    fn edit(&self, old: &str, new: &str) {
-        let manifest = fs_err::read_to_string(self.folder.path().join("publish/pipeline.toml")).unwrap();
-        assert_eq!(manifest.matches(old).count(), 1, "{old}");
-        self.put("publish/pipeline.toml", manifest.replace(old, new).as_bytes());
-    }
-
     fn run(&self, arguments: &[&str]) -> Ran {
-        let folder = self.folder.path().join("publish");
-        let mut program = program(&folder);
+        let mut program = program(&self.example.folder());
         program.env("HF_ENDPOINT", &self.hub.address).env("HF_TOKEN", TOKEN).env("REGISTRY_PASSWORD", LOGIN.1);
         program.args(arguments).output().unwrap().into()
     }
@@ -63,12 +37,12 @@ impl Project {
 #[test]
 fn a_model_is_held_back_by_its_gate_then_published_and_taken_back() {
     let project = Project::new();
-    project.edit(GATE, "\"ladder.Q8_0.kl < 0\"");
+    project.example.edit(GATE, "\"ladder.Q8_0.kl < 0\"");
     let held = project.run(&["build", "--deploy"]).expect(3);
     assert!(held.err.contains("`ladder.Q8_0.kl < 0`"), "{}", held.err);
     assert_eq!((project.hub.log(), project.registry.log()), (Vec::new(), Vec::new()));
 
-    project.edit("\"ladder.Q8_0.kl < 0\"", "\"ladder.Q8_0.kl < 1000\"");
+    project.example.edit("\"ladder.Q8_0.kl < 0\"", "\"ladder.Q8_0.kl < 1000\"");
     project.run(&["build", "--deploy"]).expect(0);
     let first = project.hub.files(REPO, "main");
     let names: Vec<&str> = first.keys().map(String::as_str).collect();
@@ -99,7 +73,7 @@ fn a_model_is_held_back_by_its_gate_then_published_and_taken_back() {
     project.run(&["build", "--deploy"]).expect(0);
     assert_eq!((project.hub.log(), project.registry.log()), (Vec::new(), Vec::new()), "nothing is published twice");
 
-    project.edit("epochs = 4", "epochs = 5");
+    project.example.edit("epochs = 4", "epochs = 5");
     project.run(&["build", "--deploy"]).expect(0);
     assert_ne!(project.hub.files(REPO, "main"), first);
     project.run(&["rollback"]).expect(0);

@@ -1,5 +1,7 @@
 //! What several tests need: nodes that run without an engine, and upstreams played by real servers.
 
+#[cfg(feature = "llama")]
+pub(crate) mod example;
 pub(crate) mod fake_endpoint;
 pub(crate) mod fake_github;
 #[expect(dead_code, reason = "the tests beside the kind use the rest")]
