@@ -4,6 +4,7 @@ mod export;
 mod fields;
 mod import;
 mod row;
+mod thread;
 
 pub use export::export_jsonl;
 pub use fields::FieldMap;
