@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 use serde::{Deserialize, Serialize};
 
+use super::compression;
 use super::pending::{Pending, StatRow};
 use super::{Digest, FileLock, MemoEntry, Result};
 
@@ -117,12 +118,14 @@ impl Database {
         if self.has_object(&digest)? {
             return Ok(());
         }
+        let stored = compression::stored(bytes);
         self.put(|pending| {
-            pending.bytes += bytes.len();
-            pending.entries.objects.insert(digest, bytes.into());
+            pending.bytes += stored.len();
+            pending.entries.objects.insert(digest, stored.into());
         })
     }
 
+    /// Returns the stored form of an object.
     pub(super) fn object(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         if let Some(bytes) = self.pending().entries.objects.get(digest) {
             return Ok(Some(bytes.to_vec()));
@@ -137,7 +140,7 @@ impl Database {
         Ok(self.row::<i64>("SELECT 1 FROM object WHERE digest = ?", digest)?.is_some())
     }
 
-    /// Drops an object whose bytes were found `damaged`; one that was made again since stays.
+    /// Drops an object whose stored form was found `damaged`; one that was made again since stays.
     pub(super) fn drop_object(&self, digest: &Digest, damaged: &[u8]) -> Result<()> {
         self.shared.write(&mut self.connection(), |transaction| {
             let mut statement = transaction.prepare_cached("DELETE FROM object WHERE digest = ? AND bytes = ?")?;

@@ -80,7 +80,11 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.serialize_str(blake3::Hash::from_bytes(self.0).to_hex().as_str())
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 

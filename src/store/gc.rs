@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::compression;
 use super::files::remove_if_there;
 use super::{Artifact, Digest, FileLock, Result, Store, StoreError};
 
@@ -19,7 +20,7 @@ pub struct StoreStat {
     pub actions: u64,
     /// Packed small objects.
     pub packed: u64,
-    /// Their bytes.
+    /// Their bytes in the index, where most are compressed.
     pub packed_bytes: u64,
     /// File objects.
     pub files: u64,
@@ -211,18 +212,18 @@ impl Store {
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let digest = Digest::from_bytes(row.get(0)?);
-                let bytes = row.get_ref(1)?.as_blob().unwrap_or_default();
-                if Digest::of(bytes) == digest {
+                let stored = row.get_ref(1)?.as_blob().unwrap_or_default();
+                if compression::read(stored).is_some_and(|bytes| Digest::of(&bytes) == digest) {
                     right += 1;
                 } else {
-                    damaged.push((digest, bytes.to_vec()));
+                    damaged.push((digest, stored.to_vec()));
                 }
             }
             Ok((right, damaged))
         })?;
         verified.right = right;
-        for (digest, bytes) in damaged {
-            self.database.drop_object(&digest, &bytes)?;
+        for (digest, stored) in damaged {
+            self.database.drop_object(&digest, &stored)?;
             verified.damaged.push(digest);
         }
         for (digest, path, _) in self.file_objects()? {

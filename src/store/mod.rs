@@ -5,7 +5,7 @@
 //!   format            the store's format version
 //!   settled           the answer of the last build that found everything as it was
 //!   warm              what the last build looked up in the index, for the next one to read at once
-//!   index.sqlite      packed small objects · action records · stat memo · memo of record-wise work · node states
+//!   index.sqlite      packed small objects, as LZ4 · action records · stat memo · memo of record-wise work · node states
 //!   objects/ab/…      larger files, named by digest, read-only
 //!   locks/            one file a key or `out` path that is being worked on
 //!   runs/             one event log a build
@@ -21,6 +21,7 @@
 
 mod action;
 mod artifact;
+mod compression;
 mod database;
 mod digest;
 mod error;
@@ -61,7 +62,7 @@ pub use settled::Settled;
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// The version of everything on disk below `cache/`.
-const FORMAT: &str = "tunesmith store 1\n";
+const FORMAT: &str = "tunesmith store 2\n";
 
 /// An open store. Cheap to share; every call may come from any thread, and several processes may hold one open.
 #[derive(Debug)]
@@ -177,11 +178,11 @@ impl Store {
     /// [`StoreError::Missing`] when no store has it, [`StoreError::Damaged`] when its bytes have another digest: the
     /// object is then dropped, so that its producer runs again.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>> {
-        if let Some(bytes) = self.database.object(digest)? {
-            if Digest::of(&bytes) == *digest {
+        if let Some(stored) = self.database.object(digest)? {
+            if let Some(bytes) = compression::read(&stored).filter(|bytes| Digest::of(bytes) == *digest) {
                 return Ok(bytes);
             }
-            self.database.drop_object(digest, &bytes)?;
+            self.database.drop_object(digest, &stored)?;
             *self.warm() = Warm::default();
             return Err(StoreError::Damaged { digest: *digest });
         }
