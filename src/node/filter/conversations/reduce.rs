@@ -164,7 +164,9 @@ fn question(row: &Conversation) -> String {
             question.push(' ');
         }
         if word.is_ascii() {
-            question.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+            let start = question.len();
+            question.push_str(word);
+            question[start..].make_ascii_lowercase();
         } else {
             question.push_str(&word.to_lowercase());
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use memchr::memchr_iter;
+
 use super::error::JsonlError;
 use super::run::{RawRun, Span};
 use super::spool::{Place, Spool};
@@ -54,7 +56,7 @@ impl Reader<'_> {
     pub(super) fn lines(&self, run: &RawRun<'_>) -> Result<(Vec<Line<'static>>, Facts), JsonlError> {
         let mut lines = Vec::new();
         let mut facts = Facts::default();
-        for (number, line) in run.bytes.split(|byte| *byte == b'\n').enumerate() {
+        for (number, line) in split(run.bytes).enumerate() {
             let text = line.trim_ascii();
             if text.is_empty() {
                 continue;
@@ -209,6 +211,13 @@ impl Facts {
     }
 }
 
+/// Returns the lines of a run, the last of which is empty where a line feed ends the run.
+fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
+    ends.map(move |end| &bytes[std::mem::replace(&mut start, end + 1)..end])
+}
+
 fn newlines(bytes: &[u8]) -> usize {
-    bytes.split(|byte| *byte == b'\n').count() - 1
+    memchr_iter(b'\n', bytes).count()
 }

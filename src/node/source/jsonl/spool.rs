@@ -46,7 +46,8 @@ impl Spool {
 
     /// Puts the lines of a run, one behind the other; other threads may put theirs at the same time.
     pub(super) fn put(&self, lines: &[Line<'_>]) -> io::Result<Vec<Place>> {
-        let text: String = lines.iter().map(Line::text).collect();
+        let mut text = String::with_capacity(lines.iter().map(|line| line.text().len()).sum());
+        text.extend(lines.iter().map(Line::text));
         let mut start = self.end.fetch_add(text.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(text.as_bytes(), start)?;
         let place = |line: &Line<'_>| {
