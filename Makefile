@@ -7,7 +7,7 @@ DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
 .PHONY: test test-long demo check-cuda fmt lint unit doc generated bench bench-charts bench-convert bench-engine \
-	bench-export bench-forecast bench-parity bench-train fuzz system-packages
+	bench-export bench-forecast bench-importance bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -106,6 +106,11 @@ bench-convert:
 EXPORT ?=
 bench-export:
 	$(BENCH) --bench export -- $(EXPORT)
+
+# The importance matrix beside that of llama.cpp's llama-imatrix: IMPORTANCE="MODEL.gguf TEXT LLAMA_IMATRIX".
+IMPORTANCE ?=
+bench-importance:
+	$(BENCH) --bench importance -- $(IMPORTANCE)
 
 system-packages:
 	@.ci/system-packages compiler cmake libclang

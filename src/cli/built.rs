@@ -151,6 +151,7 @@ impl Aside<'_> {
             adapter,
             float: FileType::F16,
             threads: machine::grant(&self.session.project.manifest.run.options).threads,
+            earlier: None,
             progress: &mut |_, _| !self.cancel.is_cancelled(),
         };
         merge(open(files)?.as_ref(), path, &mut how)?;

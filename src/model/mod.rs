@@ -16,6 +16,8 @@ pub mod convert;
 mod device;
 #[cfg(feature = "train")]
 mod error;
+#[cfg(feature = "train")]
+mod floats;
 pub mod gguf;
 #[cfg(feature = "train")]
 mod kernel;

@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
+mod gguf_difference;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,46 +17,13 @@ use std::time::Instant;
 
 use serde_json::json;
 use tunesmith::model::convert::{FolderSource, Merge, merge};
-use tunesmith::model::gguf::{FileType, Header, Value};
+use tunesmith::model::gguf::FileType;
 
-/// What is written from a model card, or from the folder's name.
-const LEFT_OUT: [&str; 2] = ["general.name", "general.size_label"];
-
-/// The reference takes these from a model card.
-fn is_compared(key: &str) -> bool {
-    let is_card = ["general.base_model.", "general.license", "general.tags", "general.languages", "general.basename"];
-    !LEFT_OUT.contains(&key) && !is_card.iter().any(|start| key.starts_with(start))
-}
+use gguf_difference::differences;
 
 fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
     let paths = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     paths.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path)).collect()
-}
-
-/// Returns what is in one file and not, or otherwise, in the other.
-fn differences(ours: &Path, theirs: &Path) -> Vec<String> {
-    let keys = |header: &Header| -> BTreeMap<String, Value> {
-        header.metadata.iter().filter(|(key, _)| is_compared(key)).cloned().collect()
-    };
-    let (one, other) = (Header::read(ours).unwrap(), Header::read(theirs).unwrap());
-    let (our_keys, their_keys) = (keys(&one), keys(&other));
-    let names = our_keys.keys().chain(their_keys.keys());
-    let mut found: Vec<String> =
-        names.filter(|key| our_keys.get(*key) != their_keys.get(*key)).map(|key| format!("key {key}")).collect();
-    let (our_bytes, their_bytes) = (fs_err::read(ours).unwrap(), fs_err::read(theirs).unwrap());
-    let tensor = |header: &Header, bytes: &[u8], name: &str| {
-        let info = header.tensor(name)?;
-        let start = (header.data_offset + info.offset) as usize;
-        Some((info.dimensions.clone(), info.tensor_type, blake3::hash(&bytes[start..start + info.size as usize])))
-    };
-    for info in one.tensors.iter().chain(&other.tensors) {
-        if tensor(&one, &our_bytes, &info.name) != tensor(&other, &their_bytes, &info.name) {
-            found.push(format!("tensor {}", info.name));
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 fn main() {
@@ -71,7 +40,8 @@ fn main() {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let float = FileType::from_name(kind).unwrap();
         let source = FolderSource::open(&files(Path::new(folder))).unwrap();
-        merge(&source, &ours, &mut Merge { adapter: None, float, threads, progress: &mut |_, _| true }).unwrap();
+        merge(&source, &ours, &mut Merge { adapter: None, float, threads, earlier: None, progress: &mut |_, _| true })
+            .unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let status = Command::new(python)

@@ -1,13 +1,25 @@
 //! Times the way from weights to a GGUF beside the reference tools, in one run with the same threads:
-//! `cargo bench --bench export -- FOLDER [--llama-cpp CHECKOUT --python VENV/bin/python --llama-quantize TOOL]`.
+//! `cargo bench --bench export -- FOLDER [--llama-cpp CHECKOUT --python VENV/bin/python --llama-quantize TOOL]
+//! [--only PART]…`.
 //!
-//! FOLDER is a model as transformers writes it. Quantising alone is compared with the linked llama.cpp. With a checkout
-//! of llama.cpp and a Python that has torch and peft, the conversion is compared with `convert_hf_to_gguf.py`, and, with
-//! `llama-quantize`, the whole way from base and adapter with `merge_and_unload`, conversion and quantisation. What is
-//! not named is skipped, by name. Prints one JSON object a comparison, and all ratios as the last line.
+//! FOLDER is a model as transformers writes it. PART is one of:
+//!
+//! - `convert`: safetensors to F16, beside `convert_hf_to_gguf.py` of the checkout, run by a Python that has torch.
+//! - `quantise`: F16 to several types, beside the linked llama.cpp.
+//! - `adapter`: base and a random adapter of rank 16 on every projection to `Q4_K_M`, beside PEFT's `merge_and_unload`,
+//!   conversion and `llama-quantize`. The Python has peft, too.
+//! - `again`: the same to another type, which costs no more than the first.
+//! - `back`: F16, or the GGUF that `--gguf` names, back to a folder for transformers, which stays where `--keep` says.
+//!
+//! What is not named is skipped, by name. Seconds are those until the file is there, which the system may hold in memory;
+//! `durable` ones are those until it is on the disk. `peak_mib` is the most memory of ours. Prints one JSON object a
+//! comparison, and all ratios as the last line.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+mod adapter;
+mod gguf_difference;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,24 +28,19 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use tunesmith::llama::quantize;
-use tunesmith::model::convert::{Adapter, FolderSource, GgufSource, Merge, Source, Target, merge, merge_quantised};
+use tunesmith::model::convert::{
+    Adapter, Float, FolderSource, GgufSource, Merge, MergeFolder, Source, Target, merge, merge_folder, merge_quantised,
+    restored_files, usual_float,
+};
 use tunesmith::model::gguf::FileType;
+use tunesmith::model::weights::WeightFiles;
+
+use gguf_difference::differences;
 
 /// Threads of either side.
 const THREADS: usize = 2;
 
-/// Makes an adapter of rank 16 on every projection, with numbers in both of its matrices.
-const MAKE_ADAPTER: &str = "
-import sys, torch
-from transformers import AutoModelForCausalLM
-from peft import LoraConfig, get_peft_model
-torch.manual_seed(0)
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype='auto')
-targets = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
-get_peft_model(model, LoraConfig(r=16, target_modules=targets, init_lora_weights=False)).save_pretrained(sys.argv[2])
-";
-
-/// Merges it as its users do.
+/// Merges an adapter as its users do.
 const MERGE: &str = "
 import sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -51,6 +58,9 @@ struct Places {
     checkout: Option<PathBuf>,
     python: Option<PathBuf>,
     quantizer: Option<PathBuf>,
+    gguf: Option<PathBuf>,
+    keep: Option<PathBuf>,
+    only: Vec<String>,
 }
 
 impl Places {
@@ -62,10 +72,17 @@ impl Places {
                 "--llama-cpp" => places.checkout = words.next().map(Into::into),
                 "--python" => places.python = words.next().map(Into::into),
                 "--llama-quantize" => places.quantizer = words.next().map(Into::into),
+                "--gguf" => places.gguf = words.next().map(Into::into),
+                "--keep" => places.keep = words.next().map(Into::into),
+                "--only" => places.only.extend(words.next()),
                 _ => places.folder = word.into(),
             }
         }
-        places.folder.join("config.json").exists().then_some(places)
+        (places.gguf.is_some() || places.folder.join("config.json").exists()).then_some(places)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == part)
     }
 
     fn source(&self) -> FolderSource {
@@ -76,10 +93,12 @@ impl Places {
         FolderSource::open(&files.collect::<BTreeMap<_, _>>()).unwrap()
     }
 
+    fn has_python(&self) -> bool {
+        self.checkout.is_some() && self.python.is_some()
+    }
+
     fn python(&self, arguments: &[&str]) {
-        let python = self.python.as_ref().unwrap();
-        let done = Command::new(python).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        assert!(done.success(), "{} {arguments:?}", python.display());
+        run(Command::new(self.python.as_ref().unwrap()).args(arguments));
     }
 
     /// Has the reference converter write a GGUF in 16 bits.
@@ -90,34 +109,68 @@ impl Places {
     }
 }
 
+fn run(command: &mut Command) {
+    let done = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// How long one side took, in seconds.
+#[derive(Clone, Copy)]
+struct Took {
+    seconds: f64,
+    /// Until the file is on the disk.
+    durable: f64,
+}
+
+/// Times work that writes a file.
+fn timed(output: &Path, work: impl FnOnce()) -> Took {
+    let start = Instant::now();
+    work();
+    let seconds = start.elapsed().as_secs_f64();
+    fs_err::File::open(output).unwrap().sync_all().unwrap();
+    Took { seconds, durable: start.elapsed().as_secs_f64() }
+}
+
 /// What was compared so far.
 #[derive(Default)]
 struct Report(Map<String, Value>);
 
 impl Report {
-    fn compare(&mut self, name: &str, ours: f64, peer: &str, theirs: f64, equal: bool) {
-        let ratio = (theirs / ours * 100.0).round() / 100.0;
-        println!(
-            "{}",
-            json!({"what": name, "seconds": ours, "peer": peer, "peer_seconds": theirs, "times": ratio, "equal": equal})
-        );
-        self.0.insert(name.into(), ratio.into());
+    fn compare(&mut self, name: &str, ours: Took, peer: &str, theirs: Took, more: Value) {
+        let round = |number: f64| (number * 100.0).round() / 100.0;
+        let times = round(theirs.seconds / ours.seconds);
+        let mut line = json!({
+            "what": name, "seconds": round(ours.seconds), "durable_seconds": round(ours.durable), "peer": peer,
+            "peer_seconds": round(theirs.seconds), "peer_durable_seconds": round(theirs.durable), "times": times,
+            "durable_times": round(theirs.durable / ours.durable),
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        println!("{line}");
+        self.0.insert(name.into(), times.into());
     }
 
-    fn skip(&mut self, name: &str, why: &str) {
-        println!("{}", json!({"what": name, "skipped": why}));
+    fn skip(&mut self, name: &str, why: &str, ours: Option<Took>, more: Value) {
+        let seconds = ours.map(|took| json!({"seconds": took.seconds, "durable_seconds": took.durable}));
+        println!("{}", json!({"what": name, "skipped": why, "ours": seconds, "more": more}));
         self.0.insert(name.into(), Value::Null);
     }
 }
 
-fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let start = Instant::now();
-    let result = work();
-    (start.elapsed().as_secs_f64(), result)
+/// Lets the peak of memory begin anew.
+fn forget_peak() {
+    fs_err::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+/// Returns the most memory since [`forget_peak`], in MiB.
+fn peak_mib() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 fn write(source: &dyn Source, adapter: Option<&Adapter>, output: &Path, file_type: FileType) {
-    let how = &mut Merge { adapter, float: FileType::F16, threads: THREADS, progress: &mut |_, _| true };
+    let (threads, progress) = (THREADS, &mut |_, _| true);
+    let how = &mut Merge { adapter, float: FileType::F16, threads, earlier: None, progress };
     if file_type.is_float() {
         merge(source, output, how).unwrap();
     } else {
@@ -125,71 +178,121 @@ fn write(source: &dyn Source, adapter: Option<&Adapter>, output: &Path, file_typ
     }
 }
 
-/// Returns whether two files have the same bytes.
-fn same(a: &Path, b: &Path) -> bool {
-    fs_err::read(a).unwrap() == fs_err::read(b).unwrap()
+fn named(name: &str) -> FileType {
+    FileType::from_name(name).unwrap()
+}
+
+/// safetensors to F16.
+fn convert(places: &Places, space: &Path, report: &mut Report) {
+    let (ours, peer) = (space.join("f16.gguf"), space.join("peer.gguf"));
+    let name = "safetensors to F16";
+    forget_peak();
+    let took = timed(&ours, || write(&places.source(), None, &ours, FileType::F16));
+    let more = json!({"peak_mib": peak_mib()});
+    if !places.has_python() {
+        return report.skip(name, "no --llama-cpp and --python", Some(took), more);
+    }
+    let theirs = timed(&peer, || places.convert(&places.folder, &peer));
+    let more = json!({"peak_mib": more["peak_mib"], "differences": differences(&ours, &peer)});
+    report.compare(name, took, "convert_hf_to_gguf.py", theirs, more);
+    fs_err::remove_file(peer).unwrap();
+}
+
+/// F16 back to safetensors.
+fn back(places: &Places, space: &Path, report: &mut Report) {
+    let gguf = places.gguf.clone().unwrap_or_else(|| space.join("f16.gguf"));
+    if !gguf.exists() {
+        write(&places.source(), None, &gguf, FileType::F16);
+    }
+    let folder = places.keep.clone().unwrap_or_else(|| space.join("back"));
+    fs_err::create_dir_all(&folder).unwrap();
+    let usual = usual_float(&gguf).unwrap();
+    // What was decoded is kept whole, so that it can be held against another decoder's.
+    let float = if usual.decoded.is_some() { Float::F32 } else { usual.float };
+    forget_peak();
+    let took = timed(&folder.join("config.json"), || {
+        let (shard_bytes, progress) = (u64::MAX, &mut |_, _| true);
+        let how = &mut MergeFolder { adapter: None, float: Some(float), shard_bytes, threads: THREADS, progress };
+        merge_folder(&WeightFiles::Gguf(gguf.clone()), &folder, how).unwrap();
+        for (name, bytes) in restored_files(&gguf, float).unwrap() {
+            fs_err::write(folder.join(name), bytes).unwrap();
+        }
+    });
+    report.skip("GGUF back to safetensors", "no peer", Some(took), json!({"peak_mib": peak_mib()}));
+}
+
+/// F16 to several types.
+fn quantise(places: &Places, space: &Path, report: &mut Report) {
+    let float = space.join("f16.gguf");
+    if !float.exists() {
+        write(&places.source(), None, &float, FileType::F16);
+    }
+    for name in ["Q4_K_M", "Q8_0", "Q6_K", "Q4_0", "Q5_0", "Q5_1"] {
+        let [ours, peer] = [space.join("ours.gguf"), space.join("peer.gguf")];
+        let took = timed(&ours, || write(&GgufSource::open(&float).unwrap(), None, &ours, named(name)));
+        let theirs = timed(&peer, || quantize(&float, &peer, named(name).id(), None, THREADS).unwrap());
+        let more = json!({"differences": differences(&ours, &peer)});
+        report.compare(&format!("F16 to {name}"), took, "llama_model_quantize", theirs, more);
+        fs_err::remove_file(ours).unwrap();
+        fs_err::remove_file(peer).unwrap();
+    }
+}
+
+/// Base and adapter to Q4_K_M.
+fn with_adapter(places: &Places, space: &Path, report: &mut Report) {
+    let name = "base and adapter to Q4_K_M";
+    let (folder, ours) = (space.join("adapter"), space.join("ours.gguf"));
+    let files = adapter::write(&places.folder, &folder);
+    let to = |kind: &str| {
+        timed(&ours, || write(&places.source(), Some(&Adapter::read(&files).unwrap()), &ours, named(kind)))
+    };
+    forget_peak();
+    let took = to("Q4_K_M");
+    let more = json!({"peak_mib": peak_mib(), "files": fs_err::read_dir(space).unwrap().count()});
+    if let (true, true, Some(quantizer)) = (places.wants("adapter"), places.has_python(), &places.quantizer) {
+        let [merged, float, peer] = ["merged", "merged.gguf", "peer.gguf"].map(|name| space.join(name));
+        let theirs = timed_peer(places, quantizer, [&folder, &merged, &float, &peer]);
+        // PEFT rounds what it merges to the checkpoint's 16 bits, so that some last bits differ.
+        report.compare(name, took, "peft, convert_hf_to_gguf.py, llama-quantize", theirs, more);
+    } else {
+        report.skip(name, "no --llama-cpp, --python and --llama-quantize", Some(took), more);
+    }
+    if places.wants("again") {
+        for kind in ["Q5_K_M", "Q8_0"] {
+            report.skip(&format!("the same to {kind} later"), "no peer", Some(to(kind)), Value::Null);
+        }
+    }
+}
+
+fn timed_peer(places: &Places, quantizer: &Path, [adapter, merged, float, peer]: [&Path; 4]) -> Took {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    timed(peer, || {
+        places.python(&["-c", MERGE, &text(&places.folder), &text(adapter), &text(merged)]);
+        places.convert(merged, float);
+        run(Command::new(quantizer).args([float, peer]).args(["Q4_K_M", "2"]));
+    })
 }
 
 fn main() {
     let Some(places) = Places::of_arguments() else {
-        println!(
-            "{}",
-            json!({"skipped": "usage: cargo bench --bench export -- FOLDER [--llama-cpp CHECKOUT --python PYTHON --llama-quantize TOOL]"})
-        );
+        let usage = "cargo bench --bench export -- FOLDER [--llama-cpp CHECKOUT --python PYTHON --llama-quantize TOOL]";
+        println!("{}", json!({"skipped": format!("usage: {usage} [--only PART]")}));
         return;
     };
     let space = tempfile::tempdir_in(".").unwrap();
-    let at = |name: &str| space.path().join(name);
     let mut report = Report::default();
-    let q4 = FileType::from_name("Q4_K_M").unwrap();
-
-    let float = at("f16.gguf");
-    write(&places.source(), None, &float, FileType::F16);
-    let (seconds, ()) = timed(|| write(&places.source(), None, &float, FileType::F16));
-    if places.checkout.is_some() && places.python.is_some() {
-        let (theirs, ()) = timed(|| places.convert(&places.folder, &at("peer.gguf")));
-        report.compare("safetensors to F16", seconds, "convert_hf_to_gguf.py", theirs, true);
-        fs_err::remove_file(at("peer.gguf")).unwrap();
-    } else {
-        report.skip("safetensors to F16", "no --llama-cpp and --python");
+    if places.wants("convert") {
+        convert(&places, space.path(), &mut report);
     }
-
-    for name in ["Q4_K_M", "Q8_0", "Q6_K"] {
-        let file_type = FileType::from_name(name).unwrap();
-        let [ours, peer] = [at("ours.gguf"), at("peer.gguf")];
-        let (seconds, ()) = timed(|| write(&GgufSource::open(&float).unwrap(), None, &ours, file_type));
-        let (theirs, ()) = timed(|| quantize(&float, &peer, file_type.id(), None, THREADS).unwrap());
-        report.compare(&format!("F16 to {name}"), seconds, "llama_model_quantize", theirs, same(&ours, &peer));
+    if places.wants("quantise") {
+        quantise(&places, space.path(), &mut report);
     }
-
-    let name = "base and adapter to Q4_K_M";
-    let Places { checkout: Some(_), python: Some(_), quantizer: Some(quantizer), .. } = &places else {
-        report.skip(name, "no --llama-cpp, --python and --llama-quantize");
-        println!("{}", Value::Object(report.0));
-        return;
-    };
-    let (folder, adapter) = (places.folder.to_str().unwrap(), at("adapter"));
-    places.python(&["-c", MAKE_ADAPTER, folder, adapter.to_str().unwrap()]);
-    let files = ["adapter_config.json", "adapter_model.safetensors"].map(|file| (file.to_owned(), adapter.join(file)));
-    let (seconds, ()) = timed(|| {
-        let adapter = Adapter::read(&files.into()).unwrap();
-        write(&places.source(), Some(&adapter), &at("ours.gguf"), q4);
-    });
-    let (theirs, ()) = timed(|| {
-        let merged = at("merged");
-        places.python(&["-c", MERGE, folder, adapter.to_str().unwrap(), merged.to_str().unwrap()]);
-        places.convert(&merged, &at("merged.gguf"));
-        let done = Command::new(quantizer)
-            .arg(at("merged.gguf"))
-            .arg(at("peer.gguf"))
-            .args(["Q4_K_M", "2"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(done.success(), "{}", quantizer.display());
-    });
-    // PEFT rounds what it merges to the checkpoint's 16 bits, so that some last bits differ.
-    report.compare(name, seconds, "peft, convert_hf_to_gguf.py, llama-quantize", theirs, false);
+    if places.wants("back") {
+        back(&places, space.path(), &mut report);
+    }
+    if places.wants("adapter") || places.wants("again") {
+        fs_err::remove_file(space.path().join("f16.gguf")).ok();
+        with_adapter(&places, space.path(), &mut report);
+    }
     println!("{}", Value::Object(report.0));
 }

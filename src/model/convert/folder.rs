@@ -83,14 +83,17 @@ impl Source for FolderSource {
             Origin::Derived(row) => numbers.copy_from_slice(row),
             Origin::Bias { name, order } => {
                 let mut row = vec![0.0; columns];
-                self.folder.row(name, 0, &mut row)?;
+                self.folder.numbers(name, 0, &mut row)?;
                 for (at, number) in numbers.iter_mut().enumerate() {
                     *number = row[order.original(at)];
                 }
             }
+            Origin::Checkpoint { name, order: Order::Same } => {
+                self.folder.numbers(name, first_row * columns as u64, numbers)?;
+            }
             Origin::Checkpoint { name, order } => {
                 for (row, numbers) in (first_row as usize..).zip(numbers.chunks_exact_mut(columns.max(1))) {
-                    self.folder.row(name, order.original(row), numbers)?;
+                    self.folder.numbers(name, (order.original(row) * columns) as u64, numbers)?;
                 }
             }
         }
@@ -123,7 +126,8 @@ mod tests {
     }
 
     fn convert(files: &BTreeMap<String, PathBuf>, output: &Path) -> Result<Merged, ConvertError> {
-        let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
+        let how =
+            &mut Merge { adapter: None, float: FileType::F16, threads: 1, earlier: None, progress: &mut |_, _| true };
         merge(&FolderSource::open(files)?, output, how)
     }
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Adapter, ConvertError, SourceTensor};
+use super::{Adapter, ConvertError, Earlier, SourceTensor};
 use crate::model::config::Architecture;
 use crate::model::gguf::{FileType, Value};
 use crate::model::lora::{PeftModule, length};
@@ -16,6 +16,8 @@ pub struct Merge<'a> {
     pub float: FileType,
     /// Threads; they change no byte.
     pub threads: usize,
+    /// Files that may have some of the quantised tensors already; they change no byte.
+    pub earlier: Option<&'a dyn Earlier>,
     /// Told the numbers written and in all, by any thread; ends the work by returning `false`.
     pub progress: &'a mut (dyn FnMut(u64, u64) -> bool + Send),
 }
@@ -27,6 +29,10 @@ pub struct Merged {
     pub tensors: usize,
     /// Tensors that the adapter changed.
     pub changed: usize,
+    /// Tensors that were quantised.
+    pub quantised: usize,
+    /// Quantised tensors that an earlier file had.
+    pub taken: usize,
     /// Numbers in all.
     pub parameters: u64,
 }
@@ -103,6 +109,17 @@ impl Order {
             Self::Interleaved { size } if size > 1 => {
                 let (head, within) = (row / size, row % size);
                 head * size + (within % 2) * (size / 2) + within / 2
+            }
+            _ => row,
+        }
+    }
+
+    /// Returns at which row of the GGUF a row of the safetensors stands: the opposite of [`Self::original`].
+    pub(super) fn place(&self, row: usize) -> usize {
+        match *self {
+            Self::Interleaved { size } if size > 1 => {
+                let (head, within, half) = (row / size, row % size, size / 2);
+                head * size + within % half * 2 + within / half
             }
             _ => row,
         }

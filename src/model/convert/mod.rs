@@ -11,6 +11,7 @@ mod folder;
 mod merge;
 mod metadata;
 mod pre_tokenizer;
+mod restore;
 #[cfg(test)]
 pub(crate) mod sample;
 mod sentence_piece;
@@ -24,9 +25,10 @@ pub use adapter::Adapter;
 pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};
-pub use shards::{Float, MergeFolder, merge_folder};
+pub use restore::restored_files;
+pub use shards::{Float, MergeFolder, Usual, merge_folder, usual_float};
 pub use source::{GgufSource, Source, SourceTensor, open};
-pub use stream::{Chosen, Sizing, Target, merge, merge_quantised, types_for_size};
+pub use stream::{Chosen, Earlier, Place, Sizing, Target, merge, merge_quantised, types_for_size};
 
 #[cfg(test)]
 mod tests;

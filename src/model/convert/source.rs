@@ -3,13 +3,10 @@
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use half::slice::HalfFloatSliceExt as _;
-use half::vec::HalfBitsVecExt as _;
-use half::{bf16, f16};
-
 use super::{ConvertError, FolderSource};
 use crate::llama::dequantize;
 use crate::model::config::Architecture;
+use crate::model::floats;
 use crate::model::gguf::{Header, TensorType, Value};
 use crate::model::weights::WeightFiles;
 
@@ -108,14 +105,17 @@ impl Source for GgufSource {
         // Rows are whole blocks: the header's reader refuses others.
         let bytes_of = |elements: u64| info.tensor_type.bytes(elements).unwrap_or(0);
         let start = self.header.data_offset + info.offset + bytes_of(first_row * info.dimensions[0]);
-        let mut bytes = vec![0; bytes_of(numbers.len() as u64) as usize];
-        let read = self.file.file().read_exact_at(&mut bytes, start);
-        read.map_err(|cause| ConvertError::Read { path: self.file.path().to_owned(), cause })?;
-        let pairs = || bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes).collect::<Vec<_>>();
+        let file = self.file.file();
+        let failed = |cause| ConvertError::Read { path: self.file.path().to_owned(), cause };
         match info.tensor_type {
-            TensorType::F16 => pairs().reinterpret_into::<f16>().convert_to_f32_slice(numbers),
-            TensorType::BF16 => pairs().reinterpret_into::<bf16>().convert_to_f32_slice(numbers),
-            other => dequantize(other.id(), &bytes, numbers)?,
+            TensorType::F32 => floats::read_f32(file, start, numbers).map_err(failed)?,
+            TensorType::F16 => floats::read_f16(file, start, numbers).map_err(failed)?,
+            TensorType::BF16 => floats::read_bf16(file, start, numbers).map_err(failed)?,
+            other => {
+                let mut bytes = vec![0; bytes_of(numbers.len() as u64) as usize];
+                file.read_exact_at(&mut bytes, start).map_err(failed)?;
+                dequantize(other.id(), &bytes, numbers)?;
+            }
         }
         Ok(())
     }

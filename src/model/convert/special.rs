@@ -12,7 +12,7 @@ use crate::model::gguf::Value;
 use crate::model::weights::Folder;
 
 /// Names of special tokens: in the folder's files, and in a GGUF (whose spelling of "separator" is its own).
-const NAMES: &[(&str, &str)] = &[
+pub(super) const NAMES: &[(&str, &str)] = &[
     ("bos", "bos"),
     ("eos", "eos"),
     ("unk", "unknown"),
@@ -25,7 +25,7 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The names that are looked for in any case; the others appear where a token takes another's place.
-const ALWAYS: usize = 7;
+pub(super) const ALWAYS: usize = 7;
 
 /// The parts of `tokenizer.json` that matter here.
 #[derive(Default, Deserialize)]

@@ -17,15 +17,15 @@ use crate::model::{ModelError, Result};
 
 /// Kinds of token in a GGUF.
 const NORMAL: i32 = 1;
-const UNKNOWN: i32 = 2;
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
+pub(super) const UNKNOWN: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
 const UNUSED: i32 = 5;
 const BYTE: i32 = 6;
 
 /// Scores of pieces that SentencePiece's own file does not have: absent ones, and those that were added.
 const ABSENT_SCORE: f32 = -10_000.0;
-const ADDED_SCORE: f32 = -1_000.0;
+pub(super) const ADDED_SCORE: f32 = -1_000.0;
 
 /// A vocabulary of this size belongs to models that were trained without a beginning-of-text token, whatever their
 /// tokenizer says.

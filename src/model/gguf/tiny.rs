@@ -287,7 +287,8 @@ fn write_with_vocabulary(
     write_with(path, &metadata, &tensors, TensorType::F16)
 }
 
-fn write_with(
+/// Writes a model with this metadata.
+pub(crate) fn write_with(
     path: &Path,
     metadata: &[(String, Value)],
     tensors: &[Tensor],

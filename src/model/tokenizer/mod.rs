@@ -161,6 +161,18 @@ impl Tokenizer {
         }
     }
 
+    /// Returns `tokenizer.json`, where the tokenizer can be told that way.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`], which does not happen.
+    #[cfg(feature = "llama")]
+    pub(super) fn json(&self) -> Result<Option<String>> {
+        match &self.engine {
+            Engine::Library(inner) => inner.to_string(false).map(Some).map_err(ModelError::Tokenizer),
+            Engine::SentencePiece(_) => Ok(None),
+        }
+    }
+
     /// Returns the text of `ids`, special tokens included.
     ///
     /// # Errors

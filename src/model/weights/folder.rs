@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::super::config::{ModelConfig, RopeScaling};
+use super::super::floats;
 use super::super::safetensors::{SafetensorsError, TensorInfo, read_header};
 use super::super::template::ChatTemplate;
 use super::super::tokenizer::Tokenizer;
@@ -155,20 +156,22 @@ impl Folder {
         Ok(&self.place(name)?.info.dtype)
     }
 
-    /// Fills `numbers` with one row of a tensor: numbers of its last dimension.
-    pub(in super::super) fn row(&self, name: &str, row: usize, numbers: &mut [f32]) -> Result<()> {
+    /// Fills `numbers` with those of a tensor from its number `first` on, in the order in which they lie.
+    pub(in super::super) fn numbers(&self, name: &str, first: u64, numbers: &mut [f32]) -> Result<()> {
         let place = self.place(name)?;
         let foreign = || ModelError::DType { name: name.to_owned(), found: place.info.dtype.clone() };
         let width = element_bytes(&place.info.dtype).ok_or_else(foreign)?;
-        let length = numbers.len() as u64 * width;
-        let start = row as u64 * length;
-        if start + length > place.info.bytes {
+        let start = first * width;
+        if start + numbers.len() as u64 * width > place.info.bytes {
             let what = format!("tensor `{name}` ends early");
             return Err(SafetensorsError::Damaged { path: place.path.clone(), what }.into());
         }
-        let mut bytes = vec![0; length as usize];
-        place.open.read_exact_at(&mut bytes, place.info.start + start)?;
-        numbers.copy_from_slice(&decode(&place.info.dtype, &bytes).ok_or_else(foreign)?);
+        let start = place.info.start + start;
+        match place.info.dtype.as_str() {
+            "F32" => floats::read_f32(&place.open, start, numbers)?,
+            "F16" => floats::read_f16(&place.open, start, numbers)?,
+            _ => floats::read_bf16(&place.open, start, numbers)?,
+        }
         Ok(())
     }
 

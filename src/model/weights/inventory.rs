@@ -14,7 +14,7 @@ const DERIVED: &[&str] = &[".rotary_emb.inv_freq", ".attention.bias", ".attentio
 const NAMED: usize = 3;
 
 /// Returns names and shapes of all tensors, by their names in transformers.
-fn tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+pub(in super::super) fn tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let table = vec![config.vocabulary, config.hidden];
     let mut tensors = vec![("model.embed_tokens.weight".to_owned(), table.clone())];
     for layer in 0..config.layers {

@@ -23,7 +23,7 @@ use crate::store::{Artifact, Store, StoreError};
 
 pub(super) use folder::Folder;
 pub(super) use gguf::gguf_name;
-pub(super) use inventory::is_needless;
+pub(super) use inventory::{is_needless, tensors as inventory};
 pub use matrix::{Matrix, Storage};
 
 /// Where a base model's files are on this machine.

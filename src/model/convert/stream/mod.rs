@@ -1,8 +1,10 @@
 //! From a base's rows to the tensors of a file: read, merged, rounded to 16 bits, quantised and written a few rows at a
 //! time, by all threads at once. What is in memory is some rows a thread.
 
+mod earlier;
 mod size;
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -18,6 +20,7 @@ use crate::model::gguf::{FileType, PlannedTensor, TensorType, Value, Writer};
 use crate::model::lora::PeftModule;
 use crate::model::quantize::{Rules, Unplanned, file_order, makes, quantize};
 
+pub use earlier::{Earlier, Place};
 pub use size::{Chosen, Sizing, types_for_size};
 
 /// Numbers that a thread has in memory at once: they stay in its second cache.
@@ -118,6 +121,7 @@ struct Planned {
 }
 
 /// Some rows of a tensor.
+#[derive(Clone)]
 struct Piece<'a> {
     /// The tensor's place in the file.
     place: usize,
@@ -128,6 +132,8 @@ struct Piece<'a> {
     order: Order,
     /// How the tensor is stored before it is quantised.
     stored: TensorType,
+    /// Where an earlier file has the tensor.
+    earlier: Option<Place>,
     first: u64,
     rows: u64,
 }
@@ -151,32 +157,37 @@ fn stream(
     let writer = Writer::create(output, metadata, planned.collect())?;
     let heads = Heads::of(metadata);
     let mut pieces = Vec::new();
-    let (mut total, mut changed) = (0, 0);
+    let mut merged = Merged { tensors: tensors.len(), changed: 0, quantised: 0, taken: 0, parameters: 0 };
     for (place, planned) in plan.iter().enumerate() {
         let tensor = &tensors[planned.index];
-        let module = how.adapter.and_then(|adapter| adapter.modules.get(&tensor.name));
-        changed += usize::from(module.is_some());
-        total += tensor.rows() * tensor.columns();
-        let (order, stored) = (heads.order(tensor), stored(tensor, how.float));
         let step = (PIECE / tensor.columns().max(1)).max(1);
-        pieces.extend((0..tensor.rows()).step_by(step as usize).map(|first| Piece {
+        let mut whole = Piece {
             place,
             planned,
             tensor,
-            module,
+            module: how.adapter.and_then(|adapter| adapter.modules.get(&tensor.name)),
             importance: importance.and_then(|importance| importance.get(&tensor.name)).map(Vec::as_slice),
-            order,
-            stored,
-            first,
-            rows: step.min(tensor.rows() - first),
-        }));
+            order: heads.order(tensor),
+            stored: stored(tensor, how.float),
+            earlier: None,
+            first: 0,
+            rows: tensor.rows(),
+        };
+        whole.earlier = how.earlier.and_then(|earlier| whole.find(earlier));
+        merged.changed += usize::from(whole.module.is_some());
+        merged.quantised += usize::from(whole.is_quantised());
+        merged.taken += usize::from(whole.earlier.is_some());
+        merged.parameters += tensor.rows() * tensor.columns();
+        let part = |first| Piece { first, rows: step.min(tensor.rows() - first), ..whole.clone() };
+        pieces.extend((0..tensor.rows()).step_by(step as usize).map(part));
     }
+    let total = merged.parameters;
     let pool =
         rayon::ThreadPoolBuilder::new().num_threads(how.threads.max(1)).build().map_err(ConvertError::Threads)?;
     let done = Mutex::new((0, &mut how.progress));
     pool.install(|| {
         pieces.par_iter().try_for_each_init(Buffers::default, |buffers, piece| {
-            let bytes = buffers.encode(source, piece)?;
+            let bytes = buffers.bytes(source, piece)?;
             let row_bytes = bytes.len() as u64 / piece.rows;
             writer.write_at(piece.place, piece.first * row_bytes, bytes)?;
             let Ok(mut done) = done.lock() else { return Err(ConvertError::Interrupted) };
@@ -186,7 +197,21 @@ fn stream(
         })
     })?;
     writer.finish()?;
-    Ok(Merged { tensors: tensors.len(), changed, parameters: total })
+    Ok(merged)
+}
+
+impl Piece<'_> {
+    /// Returns whether the tensor's numbers are stored in blocks.
+    fn is_quantised(&self) -> bool {
+        self.planned.kind.block_elements() > 1
+    }
+
+    /// Returns where an earlier file has the tensor, whole.
+    fn find(&self, earlier: &dyn Earlier) -> Option<Place> {
+        let bytes = self.planned.kind.bytes(self.tensor.rows() * self.tensor.columns());
+        let place = self.is_quantised().then(|| earlier.find(&self.tensor.name, earlier::recipe(self)))?;
+        place.filter(|place| Some(place.bytes) == bytes)
+    }
 }
 
 /// What a thread works in.
@@ -210,6 +235,16 @@ impl Buffers {
     }
 
     /// Returns the bytes of a piece.
+    fn bytes(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<&[u8], ConvertError> {
+        let Some(place) = &piece.earlier else { return self.encode(source, piece) };
+        let of_rows = |rows: u64| piece.planned.kind.bytes(rows * piece.tensor.columns()).unwrap_or(0);
+        self.bytes.resize(of_rows(piece.rows) as usize, 0);
+        let read = place.file.read_exact_at(&mut self.bytes, place.start + of_rows(piece.first));
+        read.map_err(|cause| ConvertError::Read { path: place.path.clone(), cause })?;
+        Ok(&self.bytes)
+    }
+
+    /// Makes the bytes of a piece.
     fn encode(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<&[u8], ConvertError> {
         self.merge(source, piece)?;
         let (tensor, kind) = (piece.tensor, piece.planned.kind);

@@ -117,6 +117,7 @@ fn measured<'a>(
             importance: sizing.importance.and_then(|all| all.get(tensor.name)).map(Vec::as_slice),
             order: heads.order(source_tensor),
             stored: tensor.stored,
+            earlier: None,
             first: 0,
             rows: 1,
         };

@@ -66,7 +66,7 @@ impl Shape {
 }
 
 fn ours(base: &Path, output: &Path, target: &Target<'_>, threads: usize) -> bool {
-    let how = &mut Merge { adapter: None, float: FileType::F16, threads, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads, earlier: None, progress: &mut |_, _| true };
     merge_quantised(&GgufSource::open(base).unwrap(), output, how, target).is_ok_and(|merged| merged.is_some())
 }
 
@@ -84,7 +84,7 @@ fn compare_with(shape: &Shape, importance: Option<&Importance>) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let [base, float, found, expected] = ["base", "float", "found", "expected"].map(|name| folder.path().join(name));
     shape.write(&base);
-    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, earlier: None, progress: &mut |_, _| true };
     merge(&GgufSource::open(&base).unwrap(), &float, how).unwrap();
     let mut both = 0;
     for file_type in FileType::all().filter(|file_type| !file_type.is_float()) {
@@ -183,7 +183,7 @@ fn a_type_that_needs_an_importance_matrix_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let [base, output] = ["base", "output"].map(|name| folder.path().join(name));
     Shape { architecture: "llama", layers: 2, columns: 256, kv_heads: 4, tied: false }.write(&base);
-    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 1, earlier: None, progress: &mut |_, _| true };
     let overrides = [(Regex::new("ffn_up").unwrap(), TensorType::from_name("IQ2_XS").unwrap())];
     let target = Target { file_type: FileType::from_name("Q4_K_M").unwrap(), overrides: &overrides, importance: None };
     let error = merge_quantised(&GgufSource::open(&base).unwrap(), &output, how, &target).unwrap_err();
@@ -192,7 +192,7 @@ fn a_type_that_needs_an_importance_matrix_is_refused_by_name() {
 }
 
 fn sized(source: &GgufSource, threads: usize, sizing: &Sizing<'_>) -> Result<Chosen, ConvertError> {
-    let how = &mut Merge { adapter: None, float: FileType::F16, threads, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads, earlier: None, progress: &mut |_, _| true };
     types_for_size(source, how, sizing)
 }
 

@@ -22,7 +22,7 @@ fn files(name: &str) -> BTreeMap<String, PathBuf> {
 }
 
 fn convert(files: &BTreeMap<String, PathBuf>, output: &Path, float: FileType) {
-    let how = &mut Merge { adapter: None, float, threads: 2, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float, threads: 2, earlier: None, progress: &mut |_, _| true };
     merge(&FolderSource::open(files).unwrap(), output, how).unwrap();
 }
 

@@ -25,7 +25,7 @@ fn run(
     threads: usize,
 ) -> Result<Merged, ConvertError> {
     let source = GgufSource::open(base)?;
-    merge(&source, output, &mut Merge { adapter, float, threads, progress: &mut |_, _| true })
+    merge(&source, output, &mut Merge { adapter, float, threads, earlier: None, progress: &mut |_, _| true })
 }
 
 fn numbers(path: &Path, name: &str) -> Vec<f32> {
@@ -108,7 +108,13 @@ fn merged_weights_are_pefts_for_every_kind_of_adapter() {
         let variant = Path::new("tests/fixtures/tiny-llama/variants").join(variant);
         let files = ["adapter_config.json", "adapter_model.safetensors"];
         let adapter = Adapter::read(&files.map(|name| (name.to_owned(), variant.join(name))).into()).unwrap();
-        let how = &mut Merge { adapter: Some(&adapter), float: FileType::F32, threads: 2, progress: &mut |_, _| true };
+        let how = &mut Merge {
+            adapter: Some(&adapter),
+            float: FileType::F32,
+            threads: 2,
+            earlier: None,
+            progress: &mut |_, _| true,
+        };
         merge(&FolderSource::open(&tiny_llama()).unwrap(), &output, how).unwrap();
         let bytes = fs_err::read(variant.join("merged.safetensors")).unwrap();
         let theirs = SafeTensors::deserialize(&bytes).unwrap();
@@ -227,7 +233,7 @@ fn numbers_that_the_target_cannot_hold_are_refused() {
 }
 
 /// Returns the logits of our own forward pass, in 32 bits.
-fn own_logits(base: &Base, adapter: Option<&lora::Adapter>, row: &TokenRow) -> Vec<Vec<f32>> {
+pub(super) fn own_logits(base: &Base, adapter: Option<&lora::Adapter>, row: &TokenRow) -> Vec<Vec<f32>> {
     Transformer::load(base, Storage::Dense, |_| ()).unwrap().logits(adapter, &Batch::new([(0, row)])).unwrap()
 }
 
@@ -245,7 +251,7 @@ fn tiny_llama() -> BTreeMap<String, std::path::PathBuf> {
     names.map(|name| (name.to_owned(), Path::new("tests/fixtures/tiny-llama").join(name))).into()
 }
 
-fn row() -> TokenRow {
+pub(super) fn row() -> TokenRow {
     let ids: Vec<u32> = (0..48).map(|at| 3 + at * 37 % 250).collect();
     TokenRow { trained: vec![true; ids.len()], ids }
 }
@@ -255,7 +261,7 @@ fn llama_cpp_computes_from_a_converted_folder_what_our_own_forward_pass_does() {
     let folder = tempfile::tempdir().unwrap();
     let files = tiny_llama();
     let output = folder.path().join("converted.gguf");
-    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 2, progress: &mut |_, _| true };
+    let how = &mut Merge { adapter: None, float: FileType::F16, threads: 2, earlier: None, progress: &mut |_, _| true };
     merge(&FolderSource::open(&files).unwrap(), &output, how).unwrap();
     let ours = own_logits(&Base::open(&WeightFiles::Folder(files)).unwrap(), None, &row());
     for (ours, theirs) in ours.iter().zip(their_logits(&output, &row())) {

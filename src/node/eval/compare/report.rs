@@ -128,6 +128,7 @@ fn converted(run: &Run<'_>, files: &BTreeMap<String, PathBuf>) -> Result<PathBuf
         adapter: None,
         float: FileType::F16,
         threads: run.grant().threads,
+        earlier: None,
         progress: &mut |done, total| {
             run.progress(done, Some(total), "parameters", "converting the base");
             !run.cancel.is_cancelled()

@@ -119,6 +119,7 @@ pub(super) fn merge_in_16_bits(
         adapter: Some(adapter),
         float: FileType::F16,
         threads: run.grant().threads,
+        earlier: None,
         progress: &mut |done, total| {
             run.progress(done, Some(total), "parameters", "merging");
             !run.cancel.is_cancelled()

@@ -55,7 +55,7 @@ impl Project {
         let path = self.bench.folder().join(node);
         let adapter = convert::Adapter::read(&self.adapter).unwrap();
         let progress = &mut |_, _| true;
-        let mut how = Merge { adapter: Some(&adapter), float: FileType::F16, threads: 1, progress };
+        let mut how = Merge { adapter: Some(&adapter), float: FileType::F16, threads: 1, earlier: None, progress };
         let source = GgufSource::open(&self.base).unwrap();
         let target = Target { file_type: FileType::from_name(file_type).unwrap(), overrides: &[], importance: None };
         if target.file_type.is_float() {

@@ -2,12 +2,43 @@
 
 use std::path::Path;
 
+use super::earlier::scope;
 use super::error::ExportError;
 use crate::llama::{ContextOptions, Importance, LlamaError, Model, Token, importance};
 use crate::node::voice::{Voice, conversations, mixed};
 use crate::node::{JobInput, NodeError, Run};
 use crate::record::Conversation;
-use crate::store::Artifact;
+use crate::store::{Artifact, Digest, MemoEntry, Store};
+
+/// A former measurement of the same model on the same rows: a second file of it does not measure again.
+pub(super) struct Memo<'a> {
+    store: &'a Store,
+    scope: Digest,
+    input: Digest,
+}
+
+impl<'a> Memo<'a> {
+    /// Names the measurement that [`measure`] would make.
+    pub(super) fn of(run: &Run<'a>, rows: &JobInput, (tokens, max_tokens): (u64, u32)) -> Result<Self, NodeError> {
+        let others: Vec<String> = run.inputs().map(|input| input.artifact.digest().to_string()).collect();
+        let input = format!("{tokens} {max_tokens} {} of {}", rows.artifact.digest(), others.join(" "));
+        let scope = scope(run, "importance")?;
+        Ok(Self { store: run.store, scope, input: Digest::of(input.as_bytes()) })
+    }
+
+    /// Returns what was measured.
+    pub(super) fn get(&self) -> Result<Option<Importance>, NodeError> {
+        let known = self.store.memo(&self.scope, &self.input)?;
+        Ok(known.and_then(|bytes| postcard::from_bytes(&bytes).ok()))
+    }
+
+    /// Keeps what was measured.
+    pub(super) fn put(&self, measured: &Importance) -> Result<(), NodeError> {
+        let value = postcard::to_stdvec(measured).unwrap_or_default();
+        let entry = MemoEntry { input: self.input, first: String::new(), last: String::new(), value };
+        Ok(self.store.put_memo(self.scope, entry)?)
+    }
+}
 
 /// Returns the input that `imatrix` names, by its node or as `NODE:OUTPUT`; refuses rows that it does not name.
 pub(super) fn rows<'r>(run: &'r Run<'_>, imatrix: Option<&str>) -> Result<Option<&'r JobInput>, NodeError> {

@@ -1,6 +1,8 @@
 //! `export.gguf`: the adapter merged into the base model, as one quantised GGUF.
 
 #[cfg(feature = "llama")]
+mod earlier;
+#[cfg(feature = "llama")]
 mod error;
 #[cfg(feature = "llama")]
 mod importance;

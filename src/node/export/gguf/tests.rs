@@ -1,7 +1,7 @@
 //! `export.gguf` from artifacts to a file that llama.cpp loads and that behaves as base plus adapter.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -11,13 +11,16 @@ use crate::model::convert::sample::{config, write_adapter};
 use crate::model::gguf::{TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
-use crate::store::Artifact;
+use crate::store::{Artifact, FileRef};
+
+/// What the adapter changes.
+const MODULES: [(&str, usize, usize); 2] =
+    [("model.layers.0.self_attn.q_proj", 256, 256), ("model.layers.1.mlp.down_proj", 256, 512)];
 
 fn inputs(bench: &Bench) -> Vec<JobInput> {
     let base = bench.folder().join("base.gguf");
     tiny::write(&base, &tiny::tensors(3), TensorType::F16).unwrap();
-    let modules = [("model.layers.0.self_attn.q_proj", 256, 256), ("model.layers.1.mlp.down_proj", 256, 512)];
-    let files = write_adapter(bench.folder(), &modules, &config(""));
+    let files = write_adapter(bench.folder(), &MODULES, &config(""));
     let files: BTreeMap<_, _> =
         files.into_iter().map(|(name, path)| (name, bench.store.put_file(&path).unwrap())).collect();
     let base = Artifact::File(bench.store.put_file(&base).unwrap());
@@ -103,13 +106,84 @@ fn an_importance_matrix_makes_small_types_possible_and_changes_others() {
     let with = q4(json!({"imatrix": "dataset:train"}), inputs_with_rows(&bench));
     assert_eq!(with, q4(json!({"imatrix": "dataset:train"}), inputs_with_rows(&bench)), "it repeats itself");
     assert_ne!(with, q4(json!({}), inputs(&bench)));
+    let measured = || bench.events.notes().iter().filter(|note| note.starts_with("measured")).count();
+    let before = measured();
+    run(json!({"quantization": "Q3_K_M", "imatrix": "dataset:train"}), inputs_with_rows(&bench)).unwrap();
+    assert_eq!(measured(), before, "what was measured serves every type");
     let few = q4(json!({"imatrix": "dataset:train", "imatrix-tokens": 1}), inputs_with_rows(&bench));
     assert_ne!(with, few);
+    assert_eq!(measured(), before + 1);
     let code = |settings: Value, inputs| run(settings, inputs).unwrap_err().code.unwrap();
     assert_eq!(code(json!({}), inputs_with_rows(&bench)), "export::needless_rows");
     assert_eq!(code(json!({"imatrix": "dataset:eval"}), inputs_with_rows(&bench)), "export::needless_rows");
     assert_eq!(code(json!({"imatrix": "dataset"}), inputs(&bench)), "export::imatrix");
     assert_eq!(code(json!({"imatrix": "dataset", "max-tokens": 1}), inputs_with_rows(&bench)), "export::no_rows");
+}
+
+/// Returns the inputs with an adapter whose module of this name is another than usual.
+fn inputs_changed(bench: &Bench, at: usize) -> Vec<JobInput> {
+    let mut inputs = inputs(bench);
+    let mut modules = MODULES;
+    // What comes later in the list has other numbers.
+    modules[at..].rotate_left(1);
+    let files = write_adapter(bench.folder(), &modules, &config(""));
+    let put = |(name, path): (String, PathBuf)| (name, bench.store.put_file(&path).unwrap());
+    inputs[0].artifact = Artifact::Folder { files: files.into_iter().map(put).collect() };
+    inputs
+}
+
+#[test]
+fn only_tensors_that_changed_are_quantised_again() {
+    let bench = Bench::new();
+    let run = |bench: &Bench, settings: &Value, inputs: Vec<JobInput>| {
+        let settings = ExportGguf.canonical(settings).unwrap();
+        bench.run(&ExportGguf, &settings, inputs, &[]).unwrap().outputs["gguf"].clone()
+    };
+    let took = || bench.events.notes().into_iter().rev().find(|note| note.starts_with("quantised"));
+    run(&bench, &json!({}), inputs(&bench));
+    assert_eq!(took(), None);
+    let q5_k = json!({"tensor-types": [{"pattern": "ffn_up", "type": "Q5_K"}]});
+    for (settings, inputs, said) in [
+        // The two modules of which the numbers are swapped.
+        (json!({}), inputs_changed(&bench, 0), "quantised 2 tensors, took 13 from files that were made before"),
+        (q5_k, inputs(&bench), "quantised 2 tensors, took 13 from files that were made before"),
+        // Q4_K_S has most tensors as Q4_K_M has them.
+        (
+            json!({"quantization": "Q4_K_S"}),
+            inputs(&bench),
+            "quantised 3 tensors, took 12 from files that were made before",
+        ),
+        (json!({}), inputs(&bench), "quantised 0 tensors, took 15 from files that were made before"),
+    ] {
+        let fresh = Bench::new();
+        let lend = |input: JobInput| JobInput { artifact: lent(&bench, &fresh, &input.artifact), ..input };
+        let expected = run(&fresh, &settings, inputs.iter().cloned().map(lend).collect());
+        assert_eq!(run(&bench, &settings, inputs), expected, "{settings}");
+        assert_eq!(took().unwrap(), said, "{settings}");
+    }
+    // Another base, and a file that is gone, have nothing to take.
+    let mut other = inputs(&bench);
+    let base = bench.folder().join("other.gguf");
+    tiny::write(&base, &tiny::tensors(4), TensorType::F16).unwrap();
+    other[1].artifact = Artifact::File(bench.store.put_file(&base).unwrap());
+    let notes = bench.events.notes().len();
+    let made = run(&bench, &json!({"quantization": "Q6_K"}), other.clone());
+    let Artifact::File(file) = made else { panic!("{made:?}") };
+    bench.store.drop_file(&file).unwrap();
+    assert_eq!(run(&bench, &json!({"quantization": "Q6_K"}), other), made);
+    assert!(bench.events.notes()[notes..].iter().all(|note| !note.starts_with("quantised")));
+}
+
+/// Copies an artifact's files into another store.
+fn lent(from: &Bench, to: &Bench, artifact: &Artifact) -> Artifact {
+    let copy = |file: &FileRef| to.store.put_file(&from.store.path(file).unwrap()).unwrap();
+    match artifact {
+        Artifact::File(file) => Artifact::File(copy(file)),
+        Artifact::Folder { files } => {
+            Artifact::Folder { files: files.iter().map(|(name, file)| (name.clone(), copy(file))).collect() }
+        }
+        Artifact::Records(_) => panic!("{artifact:?}"),
+    }
 }
 
 #[test]

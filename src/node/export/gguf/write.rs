@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::json;
 
+use super::earlier::Earlier;
 use super::error::ExportError;
 use super::{DEFAULT, IMATRIX_TOKENS, MAX_TOKENS, Settings, importance};
 use crate::llama::{Importance, LlamaError, quantize, quantized_tensors};
@@ -14,7 +15,7 @@ use crate::model::convert::{
     Adapter, ConvertError, Merge, Merged, Sizing, Source, Target, merge, merge_quantised, open, types_for_size,
 };
 use crate::model::gguf::{FileType, GgufError, Header, TensorType};
-use crate::node::{Count, NodeError, Outcome, Run};
+use crate::node::{Count, JobInput, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
 /// How often the quantiser is looked at.
@@ -25,6 +26,7 @@ struct Merging<'a, 'r> {
     run: &'a Run<'r>,
     source: &'a dyn Source,
     adapter: &'a Adapter,
+    earlier: &'a Earlier<'a>,
 }
 
 /// How a file is stored.
@@ -45,19 +47,9 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     let adapter = Adapter::read(&adapter_files(run)?).map_err(of_convert)?;
     let rows = importance::rows(run, settings.imatrix.as_deref())?;
     let source = open(&run.weight_files()?).map_err(of_convert)?;
-    let merging = Merging { run, source: source.as_ref(), adapter: &adapter };
-    let importance = match rows {
-        Some(rows) => {
-            let between = run.scratch().join("merged.gguf");
-            merging.float(FileType::F16, &between)?;
-            let tokens = settings.imatrix_tokens.unwrap_or(IMATRIX_TOKENS);
-            let bounds = (tokens, settings.max_tokens.unwrap_or(MAX_TOKENS));
-            let measured = importance::measure(run, rows, &between, bounds)?;
-            fs_err::remove_file(between).map_err(ExportError::Io)?;
-            Some(measured)
-        }
-        None => None,
-    };
+    let earlier = Earlier::of(run)?;
+    let merging = Merging { run, source: source.as_ref(), adapter: &adapter, earlier: &earlier };
+    let importance = rows.map(|rows| merging.importance(settings, rows)).transpose()?;
     let Types { file: target, overrides, report } = merging.types(settings, importance.as_ref())?;
     let written = run.scratch().join("model.gguf");
     let counts = if target.is_float() {
@@ -70,8 +62,13 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         }
     };
     run.note(format!("merged the adapter into {} of {} tensors", counts.changed, counts.tensors));
+    if counts.taken > 0 {
+        let (made, taken) = (counts.quantised - counts.taken, counts.taken);
+        run.note(format!("quantised {made} tensors, took {taken} from files that were made before"));
+    }
     let header = Header::read(&written)?;
     let file = run.store.adopt(&written)?;
+    earlier.remember(&header, file)?;
     let bits = file.size as f64 * 8.0 / counts.parameters.max(1) as f64;
     let fields = [
         ("size", json!(file.size)),
@@ -118,6 +115,24 @@ impl Merging<'_, '_> {
         Ok(Types { file: chosen.file_type, overrides: chosen.overrides, report: report.collect() })
     }
 
+    /// Returns how much each column matters, measured on the merged model in 16 bits.
+    fn importance(&self, settings: &Settings, rows: &JobInput) -> Result<Importance, NodeError> {
+        let run = self.run;
+        let tokens = settings.imatrix_tokens.unwrap_or(IMATRIX_TOKENS);
+        let bounds = (tokens, settings.max_tokens.unwrap_or(MAX_TOKENS));
+        let memo = importance::Memo::of(run, rows, bounds)?;
+        if let Some(known) = memo.get()? {
+            run.note("the importance of columns is known from a run before");
+            return Ok(known);
+        }
+        let between = run.scratch().join("merged.gguf");
+        self.float(FileType::F16, &between)?;
+        let measured = importance::measure(run, rows, &between, bounds)?;
+        fs_err::remove_file(between).map_err(ExportError::Io)?;
+        memo.put(&measured)?;
+        Ok(measured)
+    }
+
     fn float(&self, float: FileType, output: &Path) -> Result<Merged, NodeError> {
         self.with(float, ("parameters", "merging"), |how| merge(self.source, output, how))
     }
@@ -138,6 +153,7 @@ impl Merging<'_, '_> {
             adapter: Some(self.adapter),
             float,
             threads: run.grant().threads,
+            earlier: Some(self.earlier),
             progress: &mut |done, total| {
                 run.progress(done, Some(total), unit, doing);
                 !run.cancel.is_cancelled()

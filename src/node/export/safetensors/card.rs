@@ -14,6 +14,8 @@ pub(super) struct Facts<'a> {
     pub(super) merged: Merged,
     /// How all weights are stored, where that was asked for.
     pub(super) dtype: Option<&'a str>,
+    /// The type of blocks that most of the base's weights were decoded from.
+    pub(super) decoded: Option<&'a str>,
 }
 
 /// Returns the text of the card.
@@ -39,6 +41,9 @@ pub(super) fn card(settings: &Settings, facts: &Facts<'_>) -> String {
     let mut rows = vec![("Parameters".to_owned(), facts.merged.parameters.to_string())];
     if let Some(dtype) = facts.dtype {
         rows.push(("Stored as".into(), dtype.into()));
+    }
+    if let Some(blocks) = facts.decoded {
+        rows.push(("The base's weights".into(), format!("decoded from {blocks}")));
     }
     rows.extend(lora(facts.lora));
     rows.extend(settings.training.iter().map(|(name, value)| (name.clone(), value.clone())));

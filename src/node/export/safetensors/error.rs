@@ -10,14 +10,6 @@ pub(super) enum ExportError {
     #[diagnostic(code(export::one_adapter), help("name one node of the family `train`: `from = [\"NAME\"]`"))]
     OneAdapter { count: usize },
 
-    /// A base that has none of the files that transformers needs.
-    #[error("the base model is a GGUF, of which no folder for transformers is made")]
-    #[diagnostic(
-        code(export::gguf_base),
-        help("train on the same model in safetensors, such as `base = \"hf:OWNER/NAME\"`, or export a `gguf`")
-    )]
-    GgufBase,
-
     /// A configuration that is no JSON object.
     #[error("the base's `{file}` cannot be read")]
     #[diagnostic(code(export::bad_json), help("fetch the base again and compare it with the publisher's"))]

@@ -26,7 +26,8 @@ pub(super) struct ExportSafetensors;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// How all weights are stored; as the base has each, unless it is set.
+    /// How all weights are stored; as the base has each, unless it is set. Those of a quantised GGUF are decoded to 16
+    /// bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dtype: Option<Dtype>,
 
@@ -142,6 +143,11 @@ impl Kind for ExportSafetensors {
             }
         }
         accepted(value, problems)
+    }
+
+    /// llama.cpp decodes the blocks of a quantised base.
+    fn tools(&self, _: &Value) -> Vec<(String, String)> {
+        vec![("llama.cpp".into(), crate::llama::VERSION.into())]
     }
 
     #[cfg(feature = "llama")]

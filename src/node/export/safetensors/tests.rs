@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::ExportSafetensors;
+use crate::model::convert::{FolderSource, Merge, merge};
+use crate::model::gguf::FileType;
 use crate::model::weights::{Base, WeightFiles};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _, NodeError, Outcome};
@@ -95,16 +97,39 @@ fn without_settings_the_weights_stay_as_the_base_has_them_and_no_place_is_told()
 }
 
 #[test]
+fn a_base_that_is_a_gguf_becomes_a_folder_too() {
+    let bench = Bench::new();
+    let path = bench.folder().join("base.gguf");
+    let parts = BASE.map(|name| (name.to_owned(), Path::new("tests/fixtures/tiny-llama").join(name)));
+    let source = FolderSource::open(&parts.into()).unwrap();
+    let how =
+        &mut Merge { adapter: None, float: FileType::Q8_0, threads: 1, earlier: None, progress: &mut |_, _| true };
+    merge(&source, &path, how).unwrap();
+    let mut gguf = inputs(&bench);
+    gguf[1].artifact = Artifact::File(bench.store.put_file(&path).unwrap());
+    let outcome = run(&bench, &json!({}), gguf).unwrap();
+    let names: Vec<&str> = files(&outcome).keys().map(String::as_str).collect();
+    let restored =
+        ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    assert_eq!(names[1..], restored);
+    let base = Base::open(&WeightFiles::Folder(bench.store.paths(files(&outcome)).unwrap())).unwrap();
+    base.tokenizer().unwrap();
+    base.template().unwrap();
+    let config: Value = serde_json::from_str(&text(&bench, &files(&outcome)["config.json"])).unwrap();
+    assert_eq!((&config["torch_dtype"], &config["rope_scaling"]["factor"]), (&json!("float16"), &json!(8.0)));
+    let card = text(&bench, &files(&outcome)["README.md"]);
+    assert!(card.contains("| The base's weights | decoded from Q8_0 |"), "{card}");
+    let notes = bench.events.notes();
+    assert!(notes.iter().any(|note| note.contains("decoded from Q8_0 to F16")), "{notes:?}");
+}
+
+#[test]
 fn what_cannot_be_merged_is_told() {
     let bench = Bench::new();
     let mut without = inputs(&bench);
     without.remove(0);
     let error = run(&bench, &json!({}), without).unwrap_err();
     assert_eq!(error.message, "a model is merged with one adapter, `from` names 0");
-    let gguf = bench.store.put_file(Path::new("tests/fixtures/tiny-llama/reference.gguf")).unwrap();
-    let mut quantised = inputs(&bench);
-    quantised[1].artifact = Artifact::File(gguf);
-    assert_eq!(run(&bench, &json!({}), quantised).unwrap_err().code.as_deref(), Some("export::gguf_base"));
     let problems =
         ExportSafetensors.canonical(&json!({"shard-bytes": 5, "title": "a\nb", "license": " "})).unwrap_err();
     let paths: Vec<String> = problems.iter().map(|problem| problem.path.join(".")).collect();

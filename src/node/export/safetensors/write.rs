@@ -1,12 +1,14 @@
 //! The run of `export.safetensors`: merge, configuration, card.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::error::ExportError;
 use super::{Dtype, Settings, card};
-use crate::model::convert::{ConvertError, Float, MergeFolder, merge_folder};
+use crate::model::convert::{ConvertError, Float, MergeFolder, merge_folder, restored_files, usual_float};
+use crate::model::gguf::TensorType;
 use crate::model::lora::PeftAdapter;
 use crate::model::weights::WeightFiles;
 use crate::node::{NodeError, Outcome, Run};
@@ -29,14 +31,19 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     let [adapter_files] = adapters[..] else { return Err(ExportError::OneAdapter { count: adapters.len() }.into()) };
     let adapter_files = run.store.paths(adapter_files)?;
     let adapter = PeftAdapter::read(&adapter_files)?;
-    let WeightFiles::Folder(base) = run.weight_files()? else { return Err(ExportError::GgufBase.into()) };
-    let float = settings.dtype.map(|dtype| match dtype {
+    let base = run.weight_files()?;
+    let usual = match &base {
+        WeightFiles::Gguf(path) => Some(usual_float(path).map_err(of_convert)?),
+        WeightFiles::Folder(_) => None,
+    };
+    let asked = settings.dtype.map(|dtype| match dtype {
         Dtype::F32 => Float::F32,
         Dtype::F16 => Float::F16,
         Dtype::Bf16 => Float::BF16,
     });
+    let float = asked.or(usual.map(|usual| usual.float));
     let how = &mut MergeFolder {
-        adapter: &adapter,
+        adapter: Some(&adapter),
         float,
         shard_bytes: settings.shard_bytes,
         threads: run.grant().threads,
@@ -45,25 +52,25 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
             !run.cancel.is_cancelled()
         },
     };
-    let (written, merged) = merge_folder(&base, run.scratch(), how).map_err(|error| match error {
-        ConvertError::Interrupted => NodeError::cancelled(),
-        other => other.into(),
-    })?;
+    let (written, merged) = merge_folder(&base, run.scratch(), how).map_err(of_convert)?;
     run.note(format!("merged the adapter into {} of {} tensors", merged.changed, merged.tensors));
     let mut files: BTreeMap<String, FileRef> = BTreeMap::new();
     for (name, path) in &written {
         files.insert(name.clone(), run.store.adopt(path)?);
     }
-    // What is beside the weights is of use whatever they are: tokenizer, template, how to generate.
-    let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-    for (name, path) in base.iter().filter(|(name, _)| !is_weights(name) && *name != CONFIG) {
-        files.insert(name.clone(), run.store.put_file(path)?);
+    let decoded = usual.and_then(|usual| usual.decoded).map(TensorType::name);
+    if let (Some(blocks), Some(float)) = (decoded, float) {
+        let name = float.name();
+        run.note(format!(
+            "the base's weights were decoded from {blocks} to {name}: what these blocks lost does not come back"
+        ));
     }
-    let config: Map<String, Value> = json_of(&base, CONFIG)?;
-    let dtype = float.map(Float::name);
-    files.insert(CONFIG.to_owned(), run.store.put_file_bytes(configuration(config, dtype).as_bytes())?);
+    files.extend(match &base {
+        WeightFiles::Folder(base) => copied(run, base, float)?,
+        WeightFiles::Gguf(path) => restored(run, path, float.unwrap_or(Float::F16))?,
+    });
     let lora: Map<String, Value> = json_of(&adapter_files, "adapter_config.json")?;
-    let card = card::card(settings, &card::Facts { lora: &lora, merged, dtype });
+    let card = card::card(settings, &card::Facts { lora: &lora, merged, dtype: float.map(Float::name), decoded });
     files.insert("README.md".to_owned(), run.store.put_file_bytes(card.as_bytes())?);
     let size: u64 = files.values().map(|file| file.size).sum();
     let fields = [
@@ -79,26 +86,47 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     })
 }
 
+/// Stores what is beside the weights of a folder: it is of use whatever they are.
+fn copied(
+    run: &Run<'_>,
+    base: &BTreeMap<String, PathBuf>,
+    float: Option<Float>,
+) -> Result<BTreeMap<String, FileRef>, NodeError> {
+    let mut files = BTreeMap::new();
+    let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    for (name, path) in base.iter().filter(|(name, _)| !is_weights(name) && *name != CONFIG) {
+        files.insert(name.clone(), run.store.put_file(path)?);
+    }
+    let config = configuration(json_of(base, CONFIG)?, float);
+    files.insert(CONFIG.to_owned(), run.store.put_file_bytes(config.as_bytes())?);
+    Ok(files)
+}
+
+/// Stores what a GGUF says of its model, as transformers' files.
+fn restored(run: &Run<'_>, path: &Path, float: Float) -> Result<BTreeMap<String, FileRef>, NodeError> {
+    let restored = restored_files(path, float).map_err(of_convert)?;
+    restored.into_iter().map(|(name, bytes)| Ok((name, run.store.put_file_bytes(&bytes)?))).collect()
+}
+
 /// Returns the base's configuration with what no longer holds changed.
-fn configuration(mut config: Map<String, Value>, dtype: Option<&str>) -> String {
+fn configuration(mut config: Map<String, Value>, float: Option<Float>) -> String {
     config.remove(ORIGIN);
-    if let Some(dtype) = dtype {
-        let name = match dtype {
-            "F32" => "float32",
-            "F16" => "float16",
-            _ => "bfloat16",
-        };
+    if let Some(float) = float {
         // The key's name of transformers 5, and that of the versions before.
         let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-        config.insert(key.to_owned(), json!(name));
+        config.insert(key.to_owned(), json!(float.torch_name()));
     }
     format!("{:#}\n", Value::Object(config))
 }
 
-fn json_of(
-    files: &BTreeMap<String, std::path::PathBuf>,
-    file: &'static str,
-) -> Result<Map<String, Value>, ExportError> {
+fn of_convert(error: ConvertError) -> NodeError {
+    match error {
+        ConvertError::Interrupted => NodeError::cancelled(),
+        other => other.into(),
+    }
+}
+
+fn json_of(files: &BTreeMap<String, PathBuf>, file: &'static str) -> Result<Map<String, Value>, ExportError> {
     let path = files.get(file).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, file))?;
     serde_json::from_slice(&fs_err::read(path)?).map_err(|cause| ExportError::BadJson { file, cause })
 }

@@ -1,7 +1,9 @@
-//! Base folder and adapter → the merged model in safetensors, as transformers has it: one file, or several with an index.
+//! Base and adapter → the merged model in safetensors, as transformers has it: one file, or several with an index.
 //!
 //! As with a GGUF a tensor goes through a few rows at a time: read, merged in 32 bits, rounded once, written where it
 //! belongs. Where each tensor lies is known before the first is read, so files are written by all threads at once.
+
+mod base;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
@@ -14,9 +16,11 @@ use serde_json::{Map, Value, json};
 
 use super::merge::{Order, add};
 use super::{ConvertError, Merged};
-use crate::model::ModelError;
 use crate::model::lora::{PeftAdapter, PeftModule};
-use crate::model::weights::{Folder, is_needless};
+use crate::model::weights::WeightFiles;
+use base::Base;
+
+pub use base::{Usual, usual_float};
 
 /// Numbers that a thread has in memory at once.
 const PIECE: usize = 1 << 16;
@@ -47,6 +51,15 @@ impl Float {
         }
     }
 
+    /// Returns the name in transformers' configurations.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+        }
+    }
+
     fn bytes(self) -> usize {
         if self == Self::F32 { 4 } else { 2 }
     }
@@ -68,11 +81,12 @@ impl Float {
     }
 }
 
-/// How to merge a folder.
+/// How to merge a base into a folder.
 pub struct MergeFolder<'a> {
-    /// What is added to the base.
-    pub adapter: &'a PeftAdapter,
-    /// How all weights are stored; nothing for how the base has each.
+    /// What is added to the base, if anything.
+    pub adapter: Option<&'a PeftAdapter>,
+    /// How all weights are stored; nothing for how the base has each. Of a GGUF that is how it has most of its numbers, or
+    /// [`Float::F16`] where these are quantised: the type of its norms says nothing of the model's.
     pub float: Option<Float>,
     /// The most bytes of tensors in one file; a tensor that is larger has a file of its own.
     pub shard_bytes: u64,
@@ -84,6 +98,8 @@ pub struct MergeFolder<'a> {
 
 /// Where a tensor goes.
 struct Placed {
+    /// Its place in the base.
+    index: usize,
     name: String,
     shape: Vec<usize>,
     float: Float,
@@ -107,35 +123,27 @@ impl Placed {
     }
 }
 
-/// Writes the folder's weights with the adapter merged into them below `output`, and returns the files by name.
+/// Writes the base's weights with the adapter merged into them below `output`, and returns the files by name.
 ///
 /// # Errors
 /// An adapter that does not fit the base; a base that is none; numbers that the type cannot hold; files that cannot be read
 /// or written.
 pub fn merge_folder(
-    files: &BTreeMap<String, PathBuf>,
+    files: &WeightFiles,
     output: &Path,
     how: &mut MergeFolder<'_>,
 ) -> Result<(BTreeMap<String, PathBuf>, Merged), ConvertError> {
-    let folder = Folder::open(files)?;
-    let config = folder.config()?.checked()?;
-    folder.check(&config)?;
-    let mut placed = Vec::new();
-    for (name, shape) in folder.tensors() {
-        if is_needless(&config, name) {
-            continue;
-        }
-        let found = folder.stored(name)?;
-        let foreign = || ModelError::DType { name: name.to_owned(), found: found.to_owned() };
-        let stored = Float::ALL.into_iter().find(|float| float.name() == found).ok_or_else(foreign)?;
-        let float = how.float.unwrap_or(stored);
-        placed.push(Placed { name: name.to_owned(), shape: shape.to_owned(), float, shard: 0, offset: 0 });
-    }
+    let base = base::open(files)?;
+    let placed = base.tensors().iter().enumerate().map(|(index, tensor)| {
+        let float = how.float.unwrap_or(tensor.float);
+        Placed { index, name: tensor.name.clone(), shape: tensor.shape.clone(), float, shard: 0, offset: 0 }
+    });
+    let mut placed: Vec<Placed> = placed.collect();
     let modules = modules(how.adapter, &placed)?;
     let shards = shards(&mut placed, how.shard_bytes);
     let names: Vec<String> = (1..=shards).map(|number| shard_name(number, shards)).collect();
     let mut written = create(&mut placed, &names, output)?;
-    fill(&folder, &placed, &modules, &written, how)?;
+    fill(base.as_ref(), &placed, &modules, &written, how)?;
     let mut found: BTreeMap<String, PathBuf> = names.iter().map(|name| (name.clone(), output.join(name))).collect();
     for (name, file) in names.iter().zip(&mut written) {
         file.sync_all().map_err(|cause| write_error(output, name, cause))?;
@@ -146,13 +154,16 @@ pub fn merge_folder(
         found.insert(INDEX.to_owned(), path);
     }
     let parameters = placed.iter().map(|placed| (placed.rows() * placed.columns()) as u64).sum();
-    Ok((found, Merged { tensors: placed.len(), changed: modules.len(), parameters }))
+    Ok((found, Merged { tensors: placed.len(), changed: modules.len(), quantised: 0, taken: 0, parameters }))
 }
 
 /// Returns the adapter's modules by the tensor that each changes.
-fn modules<'a>(adapter: &'a PeftAdapter, placed: &[Placed]) -> Result<BTreeMap<String, &'a PeftModule>, ConvertError> {
+fn modules<'a>(
+    adapter: Option<&'a PeftAdapter>,
+    placed: &[Placed],
+) -> Result<BTreeMap<String, &'a PeftModule>, ConvertError> {
     let mut modules = BTreeMap::new();
-    for (path, module) in &adapter.modules {
+    for (path, module) in adapter.into_iter().flat_map(|adapter| &adapter.modules) {
         let name = format!("{path}.weight");
         let tensor = placed.iter().find(|placed| placed.name == name);
         let tensor = tensor.ok_or_else(|| ConvertError::NoSuchTensor { tensor: name.clone() })?;
@@ -224,7 +235,7 @@ fn create(placed: &mut [Placed], names: &[String], output: &Path) -> Result<Vec<
 
 /// Writes all tensors.
 fn fill(
-    folder: &Folder,
+    base: &dyn Base,
     placed: &[Placed],
     modules: &BTreeMap<String, &PeftModule>,
     files: &[fs_err::File],
@@ -245,9 +256,7 @@ fn fill(
             |(numbers, bytes): &mut (Vec<f32>, Vec<u8>), &(tensor, first, rows)| {
                 let columns = tensor.columns();
                 numbers.resize(rows * columns, 0.0);
-                for (row, numbers) in (first..).zip(numbers.chunks_exact_mut(columns.max(1))) {
-                    folder.row(&tensor.name, row, numbers)?;
-                }
+                base.rows(tensor.index, first, numbers)?;
                 if let Some(module) = modules.get(&tensor.name) {
                     add(numbers, first, columns, module, &Order::Same);
                 }
@@ -285,101 +294,4 @@ fn write_error(output: &Path, name: &str, cause: std::io::Error) -> ConvertError
 }
 
 #[cfg(test)]
-mod tests {
-    use safetensors::SafeTensors;
-
-    use super::*;
-
-    fn fixture(folder: &str, names: &[&str]) -> BTreeMap<String, PathBuf> {
-        let folder = Path::new("tests/fixtures").join(folder);
-        names.iter().map(|name| ((*name).to_owned(), folder.join(name))).collect()
-    }
-
-    fn base(folder: &str) -> BTreeMap<String, PathBuf> {
-        fixture(folder, &["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
-    }
-
-    fn run(
-        base: &BTreeMap<String, PathBuf>,
-        adapter: &PeftAdapter,
-        output: &Path,
-        (float, shard_bytes, threads): (Option<Float>, u64, usize),
-    ) -> Result<(BTreeMap<String, PathBuf>, Merged), ConvertError> {
-        let how = &mut MergeFolder { adapter, float, shard_bytes, threads, progress: &mut |_, _| true };
-        merge_folder(base, output, how)
-    }
-
-    fn numbers(bytes: &[u8]) -> Vec<f32> {
-        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-    }
-
-    #[test]
-    fn merged_weights_are_pefts_for_every_kind_of_adapter_and_all_others_are_the_bases() {
-        let folder = tempfile::tempdir().unwrap();
-        let original = fs_err::read("tests/fixtures/tiny-llama/model.safetensors").unwrap();
-        let original = SafeTensors::deserialize(&original).unwrap();
-        for variant in ["rslora", "dora", "patterns", "pissa"] {
-            let place = format!("tiny-llama/variants/{variant}");
-            let files = fixture(&place, &["adapter_config.json", "adapter_model.safetensors"]);
-            let adapter = PeftAdapter::read(&files).unwrap();
-            let (found, merged) = run(&base("tiny-llama"), &adapter, folder.path(), (None, u64::MAX, 2)).unwrap();
-            assert_eq!(merged.changed, adapter.modules.len());
-            let bytes = fs_err::read(&found["model.safetensors"]).unwrap();
-            let ours = SafeTensors::deserialize(&bytes).unwrap();
-            let theirs = fs_err::read(format!("tests/fixtures/{place}/merged.safetensors")).unwrap();
-            for (module, view) in SafeTensors::deserialize(&theirs).unwrap().tensors() {
-                let ours = numbers(ours.tensor(&format!("{module}.weight")).unwrap().data());
-                let pairs = ours.iter().zip(numbers(view.data()));
-                let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(worst < 1e-6, "{variant}, {module}: {worst}");
-            }
-            for (name, view) in original.tensors() {
-                if !adapter.modules.contains_key(name.trim_end_matches(".weight")) {
-                    assert_eq!(ours.tensor(&name).unwrap().data(), view.data(), "{name} was not trained");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn files_and_threads_change_no_number() {
-        let folder = tempfile::tempdir().unwrap();
-        let adapter = fixture("tiny-llama/adapter", &["adapter_config.json", "adapter_model.safetensors"]);
-        let adapter = PeftAdapter::read(&adapter).unwrap();
-        let one = run(&base("tiny-llama"), &adapter, folder.path(), (Some(Float::BF16), u64::MAX, 1)).unwrap().0;
-        let one = fs_err::read(&one["model.safetensors"]).unwrap();
-        let one = SafeTensors::deserialize(&one).unwrap();
-        let most = 20_000;
-        let (files, merged) = run(&base("tiny-llama"), &adapter, folder.path(), (Some(Float::BF16), most, 3)).unwrap();
-        let index: Value = serde_json::from_slice(&fs_err::read(&files[INDEX]).unwrap()).unwrap();
-        assert_eq!(index["metadata"]["total_size"], merged.parameters * 2);
-        let names: Vec<&String> = files.keys().filter(|name| *name != INDEX).collect();
-        assert!(names.len() > 2 && names[0].starts_with("model-00001-of-0000"), "{names:?}");
-        let mut seen = 0;
-        for name in names {
-            let bytes = fs_err::read(&files[name]).unwrap();
-            assert!(bytes.len() as u64 <= most + 2_000, "{name}");
-            for (tensor, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-                assert_eq!(index["weight_map"][&tensor], **name);
-                assert_eq!(view.data(), one.tensor(&tensor).unwrap().data(), "{tensor}");
-                seen += 1;
-            }
-        }
-        assert_eq!((seen, one.len()), (merged.tensors, merged.tensors));
-        let reopened = Folder::open(
-            &base("tiny-llama").into_iter().chain(files).filter(|(name, _)| name != "model.safetensors").collect(),
-        );
-        assert_eq!(reopened.unwrap().tensors().len(), merged.tensors, "it can be a base itself");
-    }
-
-    #[test]
-    fn an_adapter_of_another_model_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = crate::model::convert::sample::config("");
-        let modules = [("model.layers.0.self_attn.q_proj", 256, 256)];
-        let files = crate::model::convert::sample::write_adapter(folder.path(), &modules, &config);
-        let adapter = PeftAdapter::read(&files).unwrap();
-        let error = run(&base("tiny-llama"), &adapter, folder.path(), (None, u64::MAX, 1)).unwrap_err().to_string();
-        assert!(error.contains("as 256 × 256, in the base model it is 32 × 32"), "{error}");
-    }
-}
+mod tests;
