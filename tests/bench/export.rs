@@ -5,7 +5,7 @@
 //! FOLDER is a model as transformers writes it. PART is one of:
 //!
 //! - `convert`: safetensors to F16, beside `convert_hf_to_gguf.py` of the checkout, run by a Python that has torch.
-//! - `quantise`: F16 to several types, beside the linked llama.cpp.
+//! - `quantise`: F16 to several types, beside the linked llama.cpp; the bytes are held against the tool's where it is named.
 //! - `adapter`: base and a random adapter of rank 16 on every projection to `Q4_K_M`, beside PEFT's `merge_and_unload`,
 //!   conversion and `llama-quantize`. The Python has peft, too.
 //! - `again`: the same to another type, which costs no more than the first.
@@ -186,6 +186,9 @@ fn named(name: &str) -> FileType {
 fn convert(places: &Places, space: &Path, report: &mut Report) {
     let (ours, peer) = (space.join("f16.gguf"), space.join("peer.gguf"));
     let name = "safetensors to F16";
+    // Both sides find the folder in memory.
+    write(&places.source(), None, &ours, FileType::F16);
+    fs_err::remove_file(&ours).unwrap();
     forget_peak();
     let took = timed(&ours, || write(&places.source(), None, &ours, FileType::F16));
     let more = json!({"peak_mib": peak_mib()});
@@ -231,7 +234,13 @@ fn quantise(places: &Places, space: &Path, report: &mut Report) {
         let [ours, peer] = [space.join("ours.gguf"), space.join("peer.gguf")];
         let took = timed(&ours, || write(&GgufSource::open(&float).unwrap(), None, &ours, named(name)));
         let theirs = timed(&peer, || quantize(&float, &peer, named(name).id(), None, THREADS).unwrap());
-        let more = json!({"differences": differences(&ours, &peer)});
+        // The linked library may be compiled to round products and sums at once; the tool's build is not.
+        if let Some(quantizer) = &places.quantizer {
+            run(Command::new(quantizer).args([&float, &peer]).args([name, "2"]));
+        }
+        let found = differences(&ours, &peer);
+        let tool = if places.quantizer.is_some() { "llama-quantize" } else { "llama_model_quantize" };
+        let more = json!({"compared_with": tool, "differences": found.len(), "first": found.first()});
         report.compare(&format!("F16 to {name}"), took, "llama_model_quantize", theirs, more);
         fs_err::remove_file(ours).unwrap();
         fs_err::remove_file(peer).unwrap();

@@ -8,7 +8,7 @@ use fs_err::File;
 use tunesmith::model::gguf::{Header, Value};
 
 /// What is written from a model card, or from the folder's name.
-const LEFT_OUT: [&str; 2] = ["general.name", "general.size_label"];
+const LEFT_OUT: [&str; 3] = ["general.name", "general.size_label", "general.finetune"];
 
 /// The reference takes these from a model card.
 fn is_compared(key: &str) -> bool {
@@ -16,8 +16,8 @@ fn is_compared(key: &str) -> bool {
     !LEFT_OUT.contains(&key) && !is_card.iter().any(|start| key.starts_with(start))
 }
 
-/// Returns the keys and the tensors that two files do not have in common, by name. `general.name`, `general.size_label`
-/// and what the reference takes from a model card are not compared.
+/// Returns the keys and the tensors that two files do not have in common, by name. What the reference takes from the folder's
+/// name and from a model card is not compared.
 pub(crate) fn differences(ours: &Path, theirs: &Path) -> Vec<String> {
     let keys = |header: &Header| -> BTreeMap<String, Value> {
         header.metadata.iter().filter(|(key, _)| is_compared(key)).cloned().collect()

@@ -1,12 +1,13 @@
 //! A base in a folder as transformers writes it, as a source in GGUF's names and layout.
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::path::PathBuf;
 
 use super::merge::{Heads, Order};
 use super::metadata::metadata;
 use super::{ConvertError, Source, SourceTensor};
-use crate::model::config::{ModelConfig, RopeScaling, rope_frequencies};
+use crate::model::config::{ModelConfig, RopeScaling};
 use crate::model::gguf::Value;
 use crate::model::weights::{Folder, gguf_name, is_needless};
 
@@ -104,9 +105,24 @@ impl Source for FolderSource {
 /// Returns by what Llama 3 divides its rotary frequencies: llama.cpp reads that from a tensor of its own.
 fn rope_factors(folder: &Folder, config: &ModelConfig) -> Result<Option<Vec<f32>>, ConvertError> {
     let (base, scaling) = folder.rope()?;
-    let RopeScaling::Llama3 { .. } = scaling else { return Ok(None) };
-    let plain = rope_frequencies(config.head_dim, base, RopeScaling::None);
-    Ok(Some(plain.iter().zip(&config.rope_frequencies).map(|(plain, scaled)| (plain / scaled) as f32).collect()))
+    let RopeScaling::Llama3 { factor, low, high, original_context } = scaling else { return Ok(None) };
+    let (longest, shortest) = ((original_context / low) as f32, (original_context / high) as f32);
+    // In 32 bits and in the steps of the reference converter, whose PyTorch divides a number by a tensor as the number times
+    // the tensor's reciprocal: so the last bits are the same, too.
+    let factors = (0..config.head_dim / 2).map(|pair| {
+        let exponent = (2 * pair) as f32 / config.head_dim as f32;
+        let frequency = 1.0 / base.powf(f64::from(exponent)) as f32;
+        let wavelength = 1.0 / frequency * TAU as f32;
+        if wavelength < shortest {
+            return 1.0;
+        }
+        if wavelength > longest {
+            return factor as f32;
+        }
+        let smooth = (1.0 / wavelength * original_context as f32 - low as f32) / (high - low) as f32;
+        1.0 / ((1.0 - smooth) / factor as f32 + smooth)
+    });
+    Ok(Some(factors.collect()))
 }
 
 #[cfg(test)]
@@ -185,6 +201,24 @@ mod tests {
     }
 
     #[test]
+    fn rotary_factors_are_the_reference_converters_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = edited(folder.path(), "config.json", |text| {
+            let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+            json["rope_parameters"]["rope_theta"] = 500_000.0.into();
+            json["rope_parameters"]["original_max_position_embeddings"] = 8192.into();
+            json["head_dim"] = 64.into();
+            json.to_string()
+        });
+        let files = Folder::open(&files).unwrap();
+        let factors = rope_factors(&files, &files.config().unwrap()).unwrap().unwrap();
+        // convert_hf_to_gguf.py on a model with Llama 3.2's heads, PyTorch 2.15.
+        let ramp = [0x3fc6_d64a, 0x402c_732e, 0x40a8_3c06];
+        let expected = [vec![1.0_f32.to_bits(); 15], ramp.to_vec(), vec![8.0_f32.to_bits(); 14]].concat();
+        assert_eq!(factors.into_iter().map(f32::to_bits).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn a_leading_token_is_told_where_the_tokenizer_or_its_settings_say_so() {
         let folder = tempfile::tempdir().unwrap();
         let adds_bos = |files: &BTreeMap<String, PathBuf>| {
@@ -201,6 +235,27 @@ mod tests {
             json.to_string()
         });
         assert_eq!(adds_bos(&leading), Some(Value::Bool(true)));
+        // Llama 3.1 begins both texts of a pair, and the reference says that no separator is added.
+        let separator = |between: &str| {
+            let files = edited(folder.path(), "tokenizer.json", |text| {
+                let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+                let special = |id: &str| serde_json::json!({"SpecialToken": {"id": id, "type_id": 0}});
+                let [a, b] = ["A", "B"].map(|id| serde_json::json!({"Sequence": {"id": id, "type_id": 0}}));
+                let begin = special("<|im_start|>");
+                json["post_processor"]["single"] = serde_json::json!([begin, a]);
+                json["post_processor"]["pair"] = serde_json::json!([begin, a, special(between), b]);
+                json["post_processor"]["special_tokens"] = ["<|im_start|>", "<|im_end|>"]
+                    .map(|id| (id.to_owned(), serde_json::json!({"id": id, "ids": [1], "tokens": [id]})))
+                    .into_iter()
+                    .collect::<serde_json::Map<_, _>>()
+                    .into();
+                json.to_string()
+            });
+            let metadata = FolderSource::open(&files).unwrap().metadata();
+            metadata.into_iter().find(|(key, _)| key == "tokenizer.ggml.add_sep_token").map(|(_, value)| value)
+        };
+        assert_eq!(separator("<|im_start|>"), Some(Value::Bool(false)));
+        assert_eq!(separator("<|im_end|>"), Some(Value::Bool(true)));
         let settings =
             edited(folder.path(), "tokenizer_config.json", |text| text.replacen('{', r#"{"add_bos_token": false,"#, 1));
         assert_eq!(adds_bos(&settings), Some(Value::Bool(false)));

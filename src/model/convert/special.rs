@@ -58,6 +58,11 @@ const EOS: usize = 1;
 const SEP: usize = 3;
 const CLS: usize = 5;
 
+/// Returns the special token that a part of a template is.
+fn special(part: &Json) -> Option<String> {
+    part.pointer("/SpecialToken/id").and_then(Json::as_str).map(str::to_owned)
+}
+
 impl SpecialTokens {
     /// Reads what the folder's files say.
     pub(super) fn of(folder: &Folder) -> Result<Self> {
@@ -96,12 +101,14 @@ impl SpecialTokens {
         let parts = processor.get("processors").and_then(Json::as_array);
         for part in parts.map_or(std::slice::from_ref(processor), Vec::as_slice) {
             let kind = part.get("type").and_then(Json::as_str);
-            let single = part.get("single").and_then(Json::as_array);
-            let (Some("TemplateProcessing"), Some([first, .., last])) = (kind, single.map(Vec::as_slice)) else {
+            if kind != Some("TemplateProcessing") {
                 continue;
-            };
-            let special = |part: &Json| part.pointer("/SpecialToken/id").and_then(Json::as_str).map(str::to_owned);
-            if let Some(first) = special(first) {
+            }
+            let parts = |key: &str| part.get(key).and_then(Json::as_array).map_or([].as_slice(), Vec::as_slice);
+            let ends =
+                if let [first, .., last] = parts("single") { [special(first), special(last)] } else { [None, None] };
+            let [first, last] = ends.clone();
+            if let Some(first) = first {
                 let is_known =
                     |tokens: &Self| [BOS, CLS].iter().any(|place| tokens.texts[*place].as_ref() == Some(&first));
                 if !is_known(self) {
@@ -111,7 +118,7 @@ impl SpecialTokens {
                 }
                 self.adds[BOS] = Some(is_known(self));
             }
-            if let Some(last) = special(last) {
+            if let Some(last) = last {
                 if self.texts[EOS].as_ref() != Some(&last) {
                     // The settings' own end becomes the end of a turn, then that of a message.
                     if let Some(place) = (self.known < NAMES.len()).then_some(self.known) {
@@ -123,6 +130,29 @@ impl SpecialTokens {
                 }
                 self.adds[EOS] = Some(true);
             }
+            self.separate(parts("pair"), &ends);
+        }
+    }
+
+    /// Takes in what stands between two texts, without what stands around a single one.
+    fn separate(&mut self, pair: &[Json], [first, last]: &[Option<String>; 2]) {
+        let is = |part: Option<&Json>, end: &Option<String>| end.is_some() && part.and_then(special) == *end;
+        let (start, stop) = (is(pair.first(), first), is(pair.last(), last));
+        let within = pair.get(usize::from(start)..pair.len().saturating_sub(usize::from(stop)));
+        let Some([a, between @ .., b]) = within else { return };
+        let sequence = |part: &Json| part.pointer("/Sequence/id").and_then(Json::as_str).map(str::to_owned);
+        if (sequence(a).as_deref(), sequence(b).as_deref()) != (Some("A"), Some("B")) || between.is_empty() {
+            return;
+        }
+        let ends = |part: Option<&Json>| {
+            let found = part.and_then(special);
+            found.is_some() && [SEP, EOS].iter().any(|place| self.texts[*place] == found)
+        };
+        let adds = ends(between.first()) && last.is_none() || between.len() == 2 && ends(between.last());
+        self.adds[SEP] = Some(adds);
+        if adds && self.texts[SEP].is_none() {
+            let text = self.texts[EOS].clone();
+            self.texts[SEP] = text;
         }
     }
 

@@ -225,13 +225,23 @@ struct Buffers {
 impl Buffers {
     /// Reads and merges a piece, and rounds it to what the type before quantisation holds.
     fn merge(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<(), ConvertError> {
+        self.read(source, piece)?;
+        if piece.stored == TensorType::F16 {
+            self.halves.convert_to_f32_slice(&mut self.numbers);
+        }
+        Ok(())
+    }
+
+    /// Reads and merges a piece, and refuses numbers that the type before quantisation does not hold; where that has 16 bits,
+    /// `halves` has the rounded ones.
+    fn read(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<(), ConvertError> {
         let columns = piece.tensor.columns() as usize;
         self.numbers.resize(piece.rows as usize * columns, 0.0);
         source.rows(piece.planned.index, piece.first, &mut self.numbers)?;
         if let Some(module) = piece.module {
             add(&mut self.numbers, piece.first as usize, columns, module, &piece.order);
         }
-        self.round(piece.tensor, piece.stored)
+        self.check(piece.tensor, piece.stored)
     }
 
     /// Returns the bytes of a piece.
@@ -246,8 +256,14 @@ impl Buffers {
 
     /// Makes the bytes of a piece.
     fn encode(&mut self, source: &dyn Source, piece: &Piece<'_>) -> Result<&[u8], ConvertError> {
-        self.merge(source, piece)?;
         let (tensor, kind) = (piece.tensor, piece.planned.kind);
+        // What is written as it was rounded needs no way back.
+        let is_rounded = (kind, piece.stored) == (TensorType::F16, TensorType::F16);
+        if is_rounded {
+            self.read(source, piece)?;
+        } else {
+            self.merge(source, piece)?;
+        }
         let (columns, count) = (tensor.columns() as usize, self.numbers.len());
         self.bytes.resize(kind.bytes(count as u64).unwrap_or(0) as usize, 0);
         match kind {
@@ -257,8 +273,10 @@ impl Buffers {
                 }
             }
             TensorType::F16 => {
-                self.halves.resize(count, f16::ZERO);
-                self.halves.convert_from_f32_slice(&self.numbers);
+                if !is_rounded {
+                    self.halves.resize(count, f16::ZERO);
+                    self.halves.convert_from_f32_slice(&self.numbers);
+                }
                 for (bytes, half) in self.bytes.as_chunks_mut().0.iter_mut().zip(&self.halves) {
                     *bytes = half.to_le_bytes();
                 }
@@ -280,13 +298,15 @@ impl Buffers {
         Ok(&self.bytes)
     }
 
-    /// Rounds the numbers to what the type before quantisation holds.
-    fn round(&mut self, tensor: &SourceTensor, stored: TensorType) -> Result<(), ConvertError> {
+    /// Refuses numbers that a type does not hold, and rounds them to 16 bits where that is the type.
+    fn check(&mut self, tensor: &SourceTensor, stored: TensorType) -> Result<(), ConvertError> {
         let finite = match stored {
             TensorType::F16 => {
                 self.halves.resize(self.numbers.len(), f16::ZERO);
                 self.halves.convert_from_f32_slice(&self.numbers);
-                self.halves.iter().all(|half| half.is_finite())
+                // The largest without its sign: signed numbers of 16 bits are compared side by side on every machine.
+                let largest = |largest: i16, half: &f16| largest.max((half.to_bits() & 0x7fff) as i16);
+                self.halves.iter().fold(0, largest) < f16::INFINITY.to_bits() as i16
             }
             TensorType::BF16 => self.numbers.iter().all(|&number| half::bf16::from_f32(number).is_finite()),
             _ => self.numbers.iter().all(|number| number.is_finite()),
@@ -295,9 +315,6 @@ impl Buffers {
             let is_beyond = |number: &&f32| !number.is_finite() || number.abs() >= 65_520.0;
             let number = self.numbers.iter().find(is_beyond).copied().unwrap_or(f32::NAN);
             return Err(not_finite(tensor, stored, number));
-        }
-        if stored == TensorType::F16 {
-            self.halves.convert_to_f32_slice(&mut self.numbers);
         }
         Ok(())
     }

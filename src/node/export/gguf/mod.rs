@@ -116,7 +116,7 @@ const MAX_TOKENS: u32 = 2048;
 static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "gguf",
-    version: 3,
+    version: 4,
     summary: "the adapter merged into the base model, converted and quantised: one file for llama.cpp and Ollama",
     inputs: &[Content::Adapter, Content::Rows],
     outputs: &[OutputInfo { name: "gguf", content: Content::Gguf }],
