@@ -84,7 +84,7 @@ fn compare(
     outcome: &Outcome,
 ) -> Result<Exit, CliError> {
     let node = &session.project.graph[index];
-    let determinism = session.resolver().kind(node)?.info().determinism;
+    let determinism = session.resolver().kind(node)?.determinism(&node.settings);
     let provenance = session.store.action(&known.key).map_err(EngineError::from)?.map(|record| record.provenance);
     // Of a GPU's results nothing is known between two cards.
     let is_elsewhere = node.run.device.is_some_and(|device| device != manifest::Device::Cpu)

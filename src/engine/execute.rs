@@ -196,7 +196,7 @@ impl Executor<'_> {
         if kind.is_effect(&prepared.settings) {
             return Ok(Arc::new(record.known(key)));
         }
-        let record = self.first_record_stays(node, key, record, info.determinism)?;
+        let record = self.first_record_stays(node, key, record, kind.determinism(&prepared.settings))?;
         let durable = info.weight == Weight::Heavy || is_pinned;
         store.publish(&key, &record, durable)?;
         if let Some(remote) = store.remote_root()

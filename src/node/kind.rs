@@ -213,7 +213,14 @@ pub trait Kind: Sync {
         false
     }
 
-    /// Returns the names of settings that do not shape the output's bytes and so stay out of the key.
+    /// Returns how far two runs of one key agree, with these canonical settings.
+    fn determinism(&self, settings: &Value) -> Determinism {
+        let _ = settings;
+        self.info().determinism
+    }
+
+    /// Returns the names of settings that do not shape the output's bytes and so stay out of the key; `judge.token` is one
+    /// of a table.
     fn outside_key(&self) -> &'static [&'static str] {
         &[]
     }

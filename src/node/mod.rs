@@ -13,7 +13,10 @@ pub mod train;
 #[cfg(test)]
 pub(crate) mod bench;
 mod checkpoint;
+#[cfg(any(feature = "llama", test))]
+mod chrf;
 mod command;
+mod endpoint;
 mod error;
 mod forecast;
 mod job;

@@ -7,6 +7,8 @@
 //! any = ["gate", "condition"]     # …and one of these…
 //! forbid = ["1", "2"]             # …and none of these
 //! regex = "exit code\\s+3"        # …and this must match
+//! reference = "It is exit code 3." # the right answer as a whole, which similarity is measured to and a judge is shown
+//! similar = 0.6                   # …and the answer must be as similar to it
 //! ```
 //!
 //! Texts are compared as whole words, without regard to case, to runs of white space, or to Markdown's `*` and backticks.
@@ -40,7 +42,7 @@ pub(crate) enum QuestionsError {
 }
 
 /// One question.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Question {
     /// What is asked.
@@ -57,6 +59,12 @@ pub(crate) struct Question {
     /// This must match the answer as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
+    /// The right answer as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// How similar to the reference the answer must be, by chrF: above 0, to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similar: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +77,7 @@ struct File {
 /// Reads a file of questions, which `name` stands for in messages.
 ///
 /// # Errors
-/// What is no TOML of this form, an empty file, a question that expects nothing, a pattern that does not compile.
+/// What is no TOML of this form, an empty file, a pattern that does not compile.
 pub(crate) fn read(name: &str, path: &Path) -> Result<Vec<Question>, QuestionsError> {
     let text = fs_err::read_to_string(path)?;
     let bad = |what: String| QuestionsError::Bad { file: name.into(), what };
@@ -82,10 +90,13 @@ pub(crate) fn read(name: &str, path: &Path) -> Result<Vec<Question>, QuestionsEr
         if question.ask.trim().is_empty() {
             return Err(bad("asks nothing"));
         }
-        if question.expect.is_empty() && question.any.is_empty() && question.regex.is_none() {
-            return Err(bad("expects nothing: give it `expect`, `any` or `regex`"));
+        if question.similar.is_some_and(|similar| !(similar > 0.0 && similar <= 1.0)) {
+            return Err(bad("asks for a similarity that is not above 0 and up to 1"));
         }
-        let texts = question.expect.iter().chain(&question.any).chain(&question.forbid);
+        if question.similar.is_some() && question.reference.is_none() {
+            return Err(bad("has `similar` without a `reference` that answers are to be similar to"));
+        }
+        let texts = question.expect.iter().chain(&question.any).chain(&question.forbid).chain(&question.reference);
         if texts.map(|text| normal(text)).any(|text| text.is_empty()) {
             return Err(bad("expects or forbids an empty text"));
         }
@@ -96,7 +107,39 @@ pub(crate) fn read(name: &str, path: &Path) -> Result<Vec<Question>, QuestionsEr
     Ok(file.question)
 }
 
+/// Refuses questions by which no answer can be right or wrong.
+///
+/// # Errors
+/// [`QuestionsError::Bad`] with the first of them.
+#[cfg(any(feature = "llama", test))]
+pub(crate) fn check_expectations(name: &str, questions: &[Question]) -> Result<(), QuestionsError> {
+    match (1..).zip(questions).find(|(_, question)| !question.expects()) {
+        None => Ok(()),
+        Some((number, question)) => {
+            let what = "expects nothing: give it `expect`, `any`, `regex` or `similar`, or name a judge";
+            Err(QuestionsError::Bad {
+                file: name.into(),
+                what: format!("question {number} (`{}`) {what}", question.ask),
+            })
+        }
+    }
+}
+
 impl Question {
+    /// Returns whether it says which answers are right.
+    #[cfg(any(feature = "llama", test))]
+    pub(crate) fn expects(&self) -> bool {
+        let has_pattern = self.regex.is_some() || self.similar.is_some();
+        has_pattern || !self.expect.is_empty() || !self.any.is_empty() || !self.forbid.is_empty()
+    }
+
+    /// Returns how similar an answer is to the reference, where there is one: chrF of both as texts are compared here.
+    #[cfg(any(feature = "llama", test))]
+    pub(crate) fn similarity(&self, answer: &str) -> Option<f64> {
+        let reference = self.reference.as_deref()?;
+        Some(super::chrf::chrf(&normal(answer), &normal(reference)))
+    }
+
     /// Returns whether `answer` is right.
     #[cfg(any(feature = "llama", test))]
     pub(crate) fn passes(&self, answer: &str) -> bool {
@@ -106,12 +149,13 @@ impl Question {
             && (self.any.is_empty() || self.any.iter().any(has))
             && !self.forbid.iter().any(has)
             && self.pattern().is_none_or(|pattern| pattern.is_ok_and(|pattern| pattern.is_match(answer)))
+            && self.similar.is_none_or(|least| self.similarity(answer).is_some_and(|found| found >= least))
     }
 
     /// Returns whether repeating the question would be a right answer.
     #[cfg(feature = "llama")]
     pub(crate) fn gives_itself_away(&self) -> bool {
-        self.passes(&self.ask)
+        self.expects() && self.passes(&self.ask)
     }
 
     fn pattern(&self) -> Option<Result<Regex, regex::Error>> {
@@ -158,6 +202,10 @@ mod tests {
         check("expect = [\"3\"]\nforbid = [\"4\"]", "3 or 4", false);
         check(r#"regex = "codes? +3\\b""#, "Code 3", true);
         check(r#"expect = ["--locked"]"#, "use `--locked`", true);
+        let similar = "reference = \"It ends with exit code 3.\"\nsimilar = 0.7";
+        check(similar, "It ends with **exit code 3**", true);
+        check(similar, "It never ends.", false);
+        check("reference = \"It ends with exit code 3.\"", "It never ends.", true);
     }
 
     #[test]
@@ -170,7 +218,12 @@ mod tests {
         };
         assert!(fault("[[question]]\nask = 3").contains("line 2"), "{}", fault("[[question]]\nask = 3"));
         assert!(fault("").contains("asks nothing"));
-        assert!(fault("[[question]]\nask = \"a\"").contains("question 1 (`a`) expects nothing"));
+        assert!(fault("[[question]]\nask = \"a\"\nsimilar = 0.5").contains("without a `reference`"));
+        assert!(fault("[[question]]\nask = \"a\"\nreference = \"b\"\nsimilar = 50").contains("up to 1"));
+        let question = |toml: &str| vec![question("expect = [\"b\"]"), question(toml)];
+        let nothing = check_expectations("q.toml", &question("reference = \"b\"")).unwrap_err().to_string();
+        assert!(nothing.contains("question 2 (`?`) expects nothing"), "{nothing}");
+        check_expectations("q.toml", &question("forbid = [\"b\"]")).unwrap();
         assert!(fault("[[question]]\nask = \"a\"\nregex = \"(\"").contains("bad pattern"));
         assert!(fault("[[question]]\nask = \"a\"\nexpct = [\"b\"]").contains("expct"));
     }

@@ -19,7 +19,7 @@ pub struct Key<'a> {
     pub kind_version: u32,
     /// Canonical settings.
     pub settings: &'a Value,
-    /// Settings that shape no byte, by their names in the node's own table.
+    /// Settings that shape no byte, by their names in the node's own table; `judge.token` is one of a table in it.
     pub outside: &'a [&'a str],
     /// Inputs in the manifest's order: role or node's output, content digest.
     pub inputs: &'a [(String, Digest)],
@@ -53,16 +53,16 @@ impl Key<'_> {
     }
 
     fn walk_settings(&self, sink: &mut impl KeySink) {
-        let mut path = "settings".to_owned();
+        let mut path = SETTINGS.to_owned();
         let mut text = String::new();
         match self.settings {
             Value::Object(map) if map.keys().any(|key| !self.outside.contains(&key.as_str())) => {
-                for (key, value) in map.iter().filter(|(key, _)| !self.outside.contains(&key.as_str())) {
-                    walk_below(&mut path, key, value, &mut text, sink);
+                for (key, value) in map {
+                    walk_below(&mut path, key, value, (self.outside, &mut text), sink);
                 }
             }
             Value::Object(_) => sink.part(&path, "{}"),
-            other => walk_value(&mut path, other, &mut text, sink),
+            other => walk_value(&mut path, other, (self.outside, &mut text), sink),
         }
     }
 
@@ -81,12 +81,15 @@ impl Key<'_> {
     }
 }
 
-/// Gives the parts of a value; `text` is room for one as text.
-fn walk_value(path: &mut String, value: &Value, text: &mut String, sink: &mut impl KeySink) {
+/// The path of the settings.
+const SETTINGS: &str = "settings";
+
+/// Gives the parts of a value but for those that are outside of the key; `text` is room for one as text.
+fn walk_value(path: &mut String, value: &Value, (outside, text): (&[&str], &mut String), sink: &mut impl KeySink) {
     match value {
         Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                walk_below(path, key, value, text, sink);
+                walk_below(path, key, value, (outside, text), sink);
             }
         }
         other => {
@@ -98,11 +101,19 @@ fn walk_value(path: &mut String, value: &Value, text: &mut String, sink: &mut im
     }
 }
 
-fn walk_below(path: &mut String, key: &str, value: &Value, text: &mut String, sink: &mut impl KeySink) {
+fn walk_below(
+    path: &mut String,
+    key: &str,
+    value: &Value,
+    (outside, text): (&[&str], &mut String),
+    sink: &mut impl KeySink,
+) {
     let length = path.len();
     path.push('.');
     path.push_str(key);
-    walk_value(path, value, text, sink);
+    if !outside.contains(&&path[SETTINGS.len() + 1..]) {
+        walk_value(path, value, (outside, text), sink);
+    }
     path.truncate(length);
 }
 

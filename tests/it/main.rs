@@ -21,6 +21,8 @@ mod golden;
 mod hostile;
 #[cfg(feature = "llama")]
 mod interruption;
+#[cfg(feature = "llama")]
+mod judge;
 mod layers;
 #[cfg(feature = "llama")]
 mod mistakes;

@@ -1,9 +1,6 @@
 //! `filter.synthesize` against endpoints over real HTTP: one with bad habits, and llama.cpp's where it is installed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 use tunesmith::node::{FailureClass, Family, InputRole, JobInput, NodeError, Outcome};
@@ -11,6 +8,7 @@ use tunesmith::record::{Author, Comment, Conversation, Document, Record, RecordS
 use tunesmith::store::Artifact;
 
 use crate::support::fake_endpoint::{FakeEndpoint, Habit};
+use crate::support::llama_server::{ABSENT, LlamaServer};
 use crate::support::node_run::Bench;
 
 struct Project {
@@ -220,7 +218,11 @@ fn failures_pass_and_what_the_endpoint_never_takes_is_told_from_wrong_settings()
     let project = Project::of(["busy", "long", "other"].map(document).into());
     project.endpoint.habit(
         "# busy",
-        &[Habit::Status(503, "loading model"), Habit::Text("[{\"question\":\"q\",\"answer\":\"a\"}]".into(), "stop")],
+        &[
+            Habit::Limited,
+            Habit::Status(503, "loading model"),
+            Habit::Text("[{\"question\":\"q\",\"answer\":\"a\"}]".into(), "stop"),
+        ],
     );
     project.endpoint.habit("# long", &[Habit::Status(400, "the request exceeds the context size")]);
     let outcome = project.run();
@@ -239,8 +241,16 @@ fn a_success_without_an_answer_is_a_failure_that_may_pass() {
     let project = Project::of(vec![document("alpha")]);
     project.endpoint.habit("# alpha", &[Habit::Status(200, "{\"error\": {\"message\": \"overloaded\"}}")]);
     let error = project.try_run(&json!({})).unwrap_err();
-    assert_eq!((error.class, error.code.as_deref()), (FailureClass::Transient, Some("filter::synthesize::no_choice")));
+    assert_eq!((error.class, error.code.as_deref()), (FailureClass::Transient, Some("endpoint::no_choice")));
     assert!(error.message.contains("overloaded"), "{}", error.message);
+}
+
+#[test]
+fn an_answer_without_an_end_is_not_waited_for() {
+    let project = Project::of(vec![document("alpha")]);
+    project.endpoint.habit("# alpha", &[Habit::Endless]);
+    let error = project.try_run(&json!({})).unwrap_err();
+    assert_eq!((error.class, error.code.as_deref()), (FailureClass::Permanent, Some("net::too_large")));
 }
 
 #[test]
@@ -266,51 +276,15 @@ fn wrong_settings_are_all_told_at_once() {
     let problems = problems.unwrap_err();
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path[0].as_str()).collect();
     let expected =
-        ["endpoint", "model", "token", "prompt", "per-record", "max-tokens", "temperature", "parallel", "timeout"];
+        ["endpoint", "model", "timeout", "token", "max-tokens", "temperature", "parallel", "prompt", "per-record"];
     assert_eq!(paths, expected);
     assert!(problems.iter().all(|problem| problem.help.is_some() && !problem.message.contains("literal")));
-}
-
-/// llama.cpp's server in Python's `xllamacpp`; ended with the test.
-struct LlamaServer {
-    child: Child,
-    address: String,
-}
-
-impl Drop for LlamaServer {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-impl LlamaServer {
-    /// Starts the server with a model; nothing where it is not installed.
-    #[expect(clippy::disallowed_methods, reason = "whoever installed a server says so by the environment")]
-    fn start() -> Option<Self> {
-        let python = std::env::var("TUNESMITH_XLLAMACPP_PYTHON").ok()?;
-        let model = PathBuf::from(std::env::var("TUNESMITH_SMOLLM2_GGUF").ok()?);
-        let code = "import sys, xllamacpp as xl\np = xl.CommonParams()\np.model.path = sys.argv[1]\np.n_ctx = 4096\n\
-                    p.n_parallel = 1\np.port = 0\np.warmup = False\ns = xl.Server(p)\nprint('address', s.listening_address, flush=True)\n\
-                    sys.stdin.read()\n";
-        let mut child = Command::new(python)
-            .args(["-c", code])
-            .arg(model)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("address ").map(str::to_owned));
-        Some(Self { child, address: format!("{}/v1", address.unwrap()) })
-    }
 }
 
 #[test]
 fn a_real_llama_cpp_server_writes_rows() {
     let Some(server) = LlamaServer::start() else {
-        println!("TUNESMITH_XLLAMACPP_PYTHON and TUNESMITH_SMOLLM2_GGUF are not set: llama.cpp's server was not asked");
+        println!("{ABSENT}");
         return;
     };
     let mut bench = Bench::new();

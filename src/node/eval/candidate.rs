@@ -13,15 +13,17 @@ pub(super) struct Exam {
     pub rows: Vec<TokenRow>,
     /// Conversations in the model's own chat template, opened for the answer.
     pub prompts: Vec<String>,
+    /// How often each prompt is answered: with the seed, the seed after it, and so on.
+    pub repeats: u64,
 }
 
 /// What one model made of it.
 #[derive(Debug, Default)]
 pub(super) struct Result {
-    /// Mean negative log-likelihood of a trained token, in nats; nothing without rows.
-    pub loss: Option<f64>,
-    /// Answers, in the order of the prompts.
-    pub answers: Vec<Generated>,
+    /// Of each row with trained tokens: the sum of their negative log-likelihoods, in nats, and their number.
+    pub losses: Vec<(f64, f64)>,
+    /// Answers to each prompt, in the order of the seeds.
+    pub answers: Vec<Vec<Generated>>,
 }
 
 /// Sits the exam with the model at `path`, its answers as `how` says; `step` is told of each piece of work that is done.
@@ -42,18 +44,23 @@ pub(super) fn sit(
     let interrupt = || run.cancel.is_cancelled();
     let options = ContextOptions { length, threads: run.grant().threads, interrupt: &interrupt };
     let mut context = Context::new(&model, &options)?;
-    let (mut sum, mut counted) = (0.0, 0);
+    let mut result = Result::default();
     for row in &exam.rows {
         let tokens: Vec<Token> = row.ids.iter().map(|id| *id as Token).collect();
         let found = context.log_probabilities(&tokens, &row.trained).map_err(of_llama)?;
-        sum -= found.iter().sum::<f64>();
-        counted += found.len();
+        if !found.is_empty() {
+            result.losses.push((-found.iter().sum::<f64>(), found.len() as f64));
+        }
         step();
     }
-    let mut result = Result { loss: (counted > 0).then(|| sum / counted as f64), answers: Vec::new() };
     for prompt in &prompts {
-        result.answers.push(context.generate(prompt, how).map_err(of_llama)?);
-        step();
+        let mut answers = Vec::new();
+        for repeat in 0..exam.repeats {
+            let how = Generation { seed: how.seed.wrapping_add(repeat), ..how.clone() };
+            answers.push(context.generate(prompt, &how).map_err(of_llama)?);
+            step();
+        }
+        result.answers.push(answers);
     }
     Ok(result)
 }

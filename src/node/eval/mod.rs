@@ -9,6 +9,8 @@ mod error;
 #[cfg(feature = "llama")]
 mod files;
 mod gate;
+#[cfg(feature = "llama")]
+mod interval;
 mod ladder;
 mod parity;
 mod stops;

@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 pub(crate) enum Habit {
     /// This text, ended by this reason.
     Text(String, &'static str),
+    /// What this makes of the prompt.
+    Says(fn(&str) -> String),
     /// This status and body.
     Status(u16, &'static str),
+    /// Too many requests: it asks for a second of rest.
+    Limited,
+    /// A body without an end.
+    Endless,
 }
 
 #[derive(Default)]
@@ -83,12 +89,35 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     let habit = world.habits.iter_mut().find(|(word, _)| prompt.contains(**word));
     let habit =
         habit.and_then(|(_, habits)| if habits.len() > 1 { habits.pop_front() } else { habits.front().cloned() });
-    match habit.unwrap_or_else(|| Habit::Text(pair(prompt), "stop")) {
-        Habit::Text(text, reason) => axum::Json(json!({
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}],
-        }))
-        .into_response(),
+    match habit.unwrap_or(Habit::Says(pair)) {
+        Habit::Text(text, reason) => completion(&text, reason),
+        Habit::Says(words) => completion(&words(prompt), "stop"),
+        Habit::Limited => {
+            (axum::http::StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")], "slow down").into_response()
+        }
+        Habit::Endless => axum::body::Body::from_stream(Spaces).into_response(),
         Habit::Status(status, body) => (axum::http::StatusCode::from_u16(status).unwrap(), body).into_response(),
+    }
+}
+
+fn completion(text: &str, reason: &str) -> Response {
+    axum::Json(json!({
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}],
+    }))
+    .into_response()
+}
+
+/// White space, which JSON may begin with, for ever.
+struct Spaces;
+
+impl futures_core::Stream for Spaces {
+    type Item = std::io::Result<Vec<u8>>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        std::task::Poll::Ready(Some(Ok(vec![b' '; 1 << 20])))
     }
 }
 

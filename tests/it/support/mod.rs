@@ -12,6 +12,7 @@ pub(crate) mod fake_ollama;
 pub(crate) mod fake_registry;
 pub(crate) mod fake_repository;
 pub(crate) mod fake_site;
+pub(crate) mod llama_server;
 pub(crate) mod node_run;
 pub(crate) mod program;
 #[cfg(feature = "llama")]

@@ -2,8 +2,11 @@
 
 #[cfg(feature = "llama")]
 mod error;
+mod judge;
 #[cfg(feature = "llama")]
 mod report;
+#[cfg(feature = "llama")]
+mod scores;
 
 use std::path::PathBuf;
 
@@ -11,11 +14,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::judge::Judge;
 use super::asking;
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem,
-    Weight,
+    Content, Determinism, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
+    SettingProblem, Weight,
 };
 
 /// The kind `compare`.
@@ -25,7 +29,8 @@ pub(super) struct Compare;
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// A TOML file of questions: `[[question]]` with `ask`, and `expect`, `any`, `forbid` or `regex`.
+    /// A TOML file of questions: `[[question]]` with `ask`, and `expect`, `any`, `forbid`, `regex`, or `reference` and
+    /// `similar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     questions: Option<PathBuf>,
     /// The longest answer in tokens.
@@ -39,6 +44,13 @@ struct Settings {
     /// What chance starts from, where the temperature is not 0.
     #[serde(default)]
     seed: u64,
+    /// How often each question is asked, where the temperature is not 0: with the seed, the seed after it, and so on.
+    #[serde(default = "default_repeats")]
+    #[schemars(range(min = 1, max = 1000))]
+    repeats: u64,
+    /// A model behind an `OpenAI`-compatible endpoint that says which answer is better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judge: Option<Judge>,
     #[serde(default)]
     #[schemars(skip)]
     system: String,
@@ -51,18 +63,44 @@ const fn default_answer() -> u32 {
     128
 }
 
+const fn default_repeats() -> u64 {
+    1
+}
+
 const fn default_length() -> u32 {
     2048
 }
 
+/// Returns what is wrong with the settings beyond the form of each.
+fn problems(settings: &Settings) -> Vec<SettingProblem> {
+    let mut problems = settings.judge.as_ref().map(Judge::problems).unwrap_or_default();
+    let mut wrong = |key: &str, message: &str, help: &str| {
+        problems.push(SettingProblem::new(&[key], "eval::bad_setting", message, help));
+    };
+    if !(1..=1000).contains(&settings.repeats) {
+        wrong("repeats", "a question is asked from 1 to 1000 times", "1 is the default");
+    }
+    if settings.repeats > 1 && settings.temperature == 0.0 {
+        wrong("repeats", "at the temperature 0 every repeat is the same", "set `temperature`, such as 0.7");
+    }
+    if settings.judge.is_some() && settings.questions.is_none() {
+        wrong("judge", "there are no answers to judge", "set `questions` to a file of questions");
+    }
+    problems
+}
+
+/// History: 1, the first. 2, repeats, similarity, a judge, intervals of confidence, and the seed of each answer.
+const VERSION: u32 = 2;
+
 static INFO: KindInfo = KindInfo {
     family: Family::Eval,
     name: "compare",
-    version: 1,
-    summary: "tuned against base through llama.cpp: the share of right answers, and the loss on held-out rows",
+    version: VERSION,
+    summary: "tuned against base through llama.cpp: right answers, similarity, a judge, the loss on held-out rows, each \
+              with its 95 % confidence interval",
     inputs: &[Content::Gguf, Content::Rows],
     outputs: &[OutputInfo { name: "answers", content: Content::Files }],
-    fields: &["pass", "base-pass", "loss", "base-loss", "questions", "ends"],
+    fields: FIELDS,
     determinism: Determinism::ExactPerIsa,
     weight: Weight::Heavy,
     weights: true,
@@ -70,6 +108,49 @@ static INFO: KindInfo = KindInfo {
     pinned: false,
     effect: false,
 };
+
+/// Each mean and share has the ends of its interval beside it.
+const FIELDS: &[&str] = &[
+    "questions",
+    "pass",
+    "pass-low",
+    "pass-high",
+    "base-pass",
+    "base-pass-low",
+    "base-pass-high",
+    "gain",
+    "gain-low",
+    "gain-high",
+    "similarity",
+    "similarity-low",
+    "similarity-high",
+    "base-similarity",
+    "base-similarity-low",
+    "base-similarity-high",
+    "judge",
+    "judge-low",
+    "judge-high",
+    "judge-wins",
+    "judge-losses",
+    "judge-ties",
+    "judge-flips",
+    "judge-unreadable",
+    "ends",
+    "ends-low",
+    "ends-high",
+    "base-ends",
+    "base-ends-low",
+    "base-ends-high",
+    "loss",
+    "loss-low",
+    "loss-high",
+    "base-loss",
+    "base-loss-low",
+    "base-loss-high",
+    "loss-change",
+    "loss-change-low",
+    "loss-change-high",
+];
 
 impl Kind for Compare {
     fn info(&self) -> &'static KindInfo {
@@ -82,8 +163,27 @@ impl Kind for Compare {
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
         let value = canonical::<Settings>(settings)?;
-        let problems = asking::problems(&value, default_answer());
-        accepted(value, problems)
+        let mut found = asking::problems(&value, default_answer());
+        if let Ok(settings) = Settings::deserialize(&value) {
+            found.extend(problems(&settings));
+        }
+        accepted(value, found)
+    }
+
+    fn outside_key(&self) -> &'static [&'static str] {
+        judge::OUTSIDE_KEY
+    }
+
+    /// A judge is a server, of which nothing is known.
+    fn determinism(&self, settings: &Value) -> Determinism {
+        if settings["judge"].is_object() { Determinism::Varies } else { INFO.determinism }
+    }
+
+    fn forecast(&self, outlook: &Outlook<'_>) -> Option<Forecast> {
+        let model = outlook.settings["judge"]["model"].as_str()?;
+        let note =
+            format!("`{model}` judges each answer twice, where base and tuned model differ; nothing is asked twice");
+        Some(Forecast { requests: None, seconds: None, note, warnings: Vec::new() })
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {

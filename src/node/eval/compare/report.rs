@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::super::candidate::{self, Exam};
 use super::super::files::{ggufs, store_lines};
 use super::Settings;
 use super::error::CompareError;
+use super::judge::{self, Pair, Winner};
+use super::scores::{Scored, Scores};
 use crate::llama::{Generated, Generation};
 use crate::model::convert::{FolderSource, Merge, merge};
 use crate::model::gguf::FileType;
@@ -24,8 +25,13 @@ use crate::store::Artifact;
 struct Line<'a> {
     #[serde(flatten)]
     question: &'a Question,
+    /// What chance started from.
+    seed: u64,
     base: Answer<'a>,
     tuned: Answer<'a>,
+    /// Who answered better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<Winner>,
 }
 
 /// One model's answer.
@@ -33,7 +39,10 @@ struct Line<'a> {
 struct Answer<'a> {
     #[serde(rename = "answer")]
     text: &'a str,
-    pass: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pass: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f64>,
     /// Whether the model ended it by itself.
     ended: bool,
 }
@@ -41,10 +50,7 @@ struct Answer<'a> {
 /// Runs the comparison.
 pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
     let (base, tuned) = models(run)?;
-    let questions = match run.files("questions").next() {
-        Some(file) => questions::read(&file.name, &file.path)?,
-        None => Vec::new(),
-    };
+    let questions = asked(run, settings)?;
     let given_away: Vec<&str> = questions
         .iter()
         .filter(|question| question.gives_itself_away())
@@ -54,8 +60,8 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
         run.warn(format!("questions that hold their own answer prove nothing: {}", given_away.join(" · ")));
     }
     let voice = Voice::of(&WeightFiles::Gguf(tuned.clone()))?;
-    let (exam, mut report) = exam(run, settings, &voice, &questions)?;
-    let total = 2 * (exam.rows.len() + exam.prompts.len()) as u64;
+    let (exam, report) = exam(run, settings, &voice, &questions)?;
+    let total = 2 * (exam.rows.len() as u64 + exam.prompts.len() as u64 * exam.repeats);
     if total == 0 {
         return Err(CompareError::NothingToCompare.into());
     }
@@ -77,36 +83,71 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
         return Err(run.bad_job("two models are compared".into()));
     };
     drop(results);
-    let mut fields = BTreeMap::new();
-    let mut field = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    if let (Some(base), Some(tuned)) = (base.loss, tuned.loss) {
-        field("base-loss", json!(base));
-        field("loss", json!(tuned));
+    let mut scores = Scores { report, ..Scores::default() };
+    scores.losses(&base.losses, &tuned.losses);
+    let (base, tuned) = (scored(&questions, &base.answers), scored(&questions, &tuned.answers));
+    scores.answers(&base, &tuned);
+    let mut winners = Vec::new();
+    if let Some(judge) = &settings.judge {
+        let ruling = judge::judge(run, judge, &pairs(&questions, &base, &tuned))?;
+        scores.ruling(&ruling, settings.repeats as usize);
+        winners = ruling.winners;
     }
-    let mut lines = Vec::new();
-    let (mut base_passed, mut tuned_passed) = (0, 0);
-    for (question, (base, tuned)) in questions.iter().zip(base.answers.iter().zip(&tuned.answers)) {
-        let line = Line { question, base: scored(question, base), tuned: scored(question, tuned) };
-        base_passed += u64::from(line.base.pass);
-        tuned_passed += u64::from(line.tuned.pass);
-        lines.push(line);
-    }
-    if !questions.is_empty() {
-        let share = |count: u64| json!(count as f64 / questions.len() as f64);
-        field("questions", json!(questions.len()));
-        field("pass", share(tuned_passed));
-        field("base-pass", share(base_passed));
-        field("ends", share(tuned.answers.iter().filter(|answer| answer.ended).count() as u64));
-        report.push(Count { what: "questions".into(), count: questions.len() as u64 });
-        report.push(Count { what: "answered right by the tuned model".into(), count: tuned_passed });
-        report.push(Count { what: "answered right by the base model".into(), count: base_passed });
-    }
-    let answers = store_lines(run, lines)?;
-    Ok(Outcome { outputs: BTreeMap::from([("answers".to_owned(), answers)]), fields, report })
+    let answers = lines(&questions, (&base, &tuned), settings.seed, &winners);
+    let outputs = BTreeMap::from([("answers".to_owned(), store_lines(run, answers)?)]);
+    Ok(Outcome { outputs, fields: scores.fields, report: scores.report })
 }
 
-fn scored<'a>(question: &Question, answer: &'a Generated) -> Answer<'a> {
-    Answer { text: answer.text.trim(), pass: question.passes(&answer.text), ended: answer.ended }
+/// Reads the questions; without a judge each must say which answers are right.
+fn asked(run: &Run<'_>, settings: &Settings) -> Result<Vec<Question>, NodeError> {
+    let Some(file) = run.files("questions").next() else { return Ok(Vec::new()) };
+    let questions = questions::read(&file.name, &file.path)?;
+    if settings.judge.is_none() {
+        questions::check_expectations(&file.name, &questions)?;
+    }
+    Ok(questions)
+}
+
+/// Scores the answers to each question.
+fn scored<'a>(questions: &[Question], answers: &'a [Vec<Generated>]) -> Vec<Vec<Scored<'a>>> {
+    let score = |(question, answers): (&Question, &'a Vec<Generated>)| {
+        answers.iter().map(|answer| Scored::of(question, answer)).collect()
+    };
+    questions.iter().zip(answers).map(score).collect()
+}
+
+/// Returns what is judged: each answer of the base beside the tuned model's with the same seed.
+fn pairs<'a>(questions: &'a [Question], base: &[Vec<Scored<'a>>], tuned: &[Vec<Scored<'a>>]) -> Vec<Pair<'a>> {
+    let of_question = |(question, (base, tuned)): (&'a Question, (&Vec<Scored<'a>>, &Vec<Scored<'a>>))| {
+        let pair = |(base, tuned): (&Scored<'a>, &Scored<'a>)| Pair { question, base: base.text, tuned: tuned.text };
+        base.iter().zip(tuned).map(pair).collect::<Vec<_>>()
+    };
+    questions.iter().zip(base.iter().zip(tuned)).flat_map(of_question).collect()
+}
+
+/// Makes the lines of `answers`: one for each question and seed.
+fn lines<'a>(
+    questions: &'a [Question],
+    (base, tuned): (&[Vec<Scored<'a>>], &[Vec<Scored<'a>>]),
+    seed: u64,
+    winners: &[Winner],
+) -> Vec<Line<'a>> {
+    let mut winners = winners.iter().copied();
+    let mut lines = Vec::new();
+    for (question, (base, tuned)) in questions.iter().zip(base.iter().zip(tuned)) {
+        for (repeat, (base, tuned)) in (0..).zip(base.iter().zip(tuned)) {
+            let (base, tuned) = (Answer::of(base), Answer::of(tuned));
+            lines.push(Line { question, seed: seed.wrapping_add(repeat), base, tuned, judge: winners.next() });
+        }
+    }
+    lines
+}
+
+impl<'a> Answer<'a> {
+    fn of(scored: &Scored<'a>) -> Self {
+        let Scored { text, pass, similarity, ended } = *scored;
+        Self { text, pass, similarity, ended }
+    }
 }
 
 /// Returns where the base's and the tuned model's GGUF are.
@@ -145,7 +186,7 @@ fn exam(
     voice: &Voice,
     questions: &[Question],
 ) -> Result<(Exam, Vec<Count>), NodeError> {
-    let mut exam = Exam::default();
+    let mut exam = Exam { repeats: settings.repeats, ..Exam::default() };
     let mut remarks = BTreeMap::new();
     for conversation in conversations(run, run.inputs())? {
         run.check_cancelled()?;

@@ -82,5 +82,10 @@ fn rows_alone_give_losses_alone_and_nothing_is_refused() {
     let mut inputs = inputs(&bench, 2);
     inputs.push(bench.rows("eval", 3));
     let outcome = bench.run(&Compare, &settings, inputs, &[]).unwrap();
-    assert_eq!(outcome.fields.keys().collect::<Vec<_>>(), ["base-loss", "loss"]);
+    let mut names: Vec<&str> = outcome.fields.keys().map(String::as_str).collect();
+    names.retain(|name| !name.ends_with("-low") && !name.ends_with("-high"));
+    assert_eq!((names, outcome.fields.len()), (vec!["base-loss", "loss", "loss-change"], 9));
+    let change = |end: &str| outcome.fields[&format!("loss-change{end}")].as_f64().unwrap();
+    let losses = outcome.fields["loss"].as_f64().unwrap() - outcome.fields["base-loss"].as_f64().unwrap();
+    assert!((change("") - losses).abs() < 1e-9 && change("-low") <= losses && losses <= change("-high"));
 }

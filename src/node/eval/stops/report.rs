@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::candidate::{self, Exam};
 use super::super::files::{ggufs, store_lines};
+use super::super::interval;
 use super::Settings;
 use super::error::StopsError;
 use crate::llama::Generation;
@@ -14,9 +15,6 @@ use crate::model::weights::WeightFiles;
 use crate::node::questions;
 use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
-
-/// Standard deviations of a normal distribution that 95 % of it lie within.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// One line of `answers`.
 #[derive(Serialize)]
@@ -46,12 +44,13 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
         stop: Vec::new(),
     };
     let mut done = 0;
-    let exam = Exam { rows: Vec::new(), prompts };
+    let exam = Exam { rows: Vec::new(), prompts, repeats: 1 };
     let answers = candidate::sit(run, &path, &exam, &how, || {
         done += 1;
         run.progress(done, Some(total), "answers", "");
     })?
-    .answers;
+    .answers
+    .concat();
     let lines = asked.iter().zip(&answers).map(|(ask, answer)| {
         let (text, tokens, ended) = (answer.text.trim(), answer.tokens, answer.ended);
         Line { ask, answer: text, tokens, ended }
@@ -62,13 +61,10 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
         let limit = settings.max_answer_tokens;
         run.warn(format!("{} of {total} answers do not end within {limit} tokens, the first to: {ask}", total - ended));
     }
-    let [low, high] = interval(ended, total);
-    let fields = [
-        ("ends", json!(ended as f64 / total as f64)),
-        ("ends-low", json!(low)),
-        ("ends-high", json!(high)),
-        ("answers", json!(total)),
-    ];
+    let share = ended as f64 / total as f64;
+    let [low, high] = interval::of_share(share, total);
+    let fields =
+        [("ends", json!(share)), ("ends-low", json!(low)), ("ends-high", json!(high)), ("answers", json!(total))];
     Ok(Outcome {
         outputs: BTreeMap::from([("answers".to_owned(), artifact)]),
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -96,32 +92,4 @@ fn prompts(run: &Run<'_>, settings: &Settings, voice: &Voice) -> Result<(Vec<Str
         asked.push(last.content);
     }
     Ok((asked, prompts))
-}
-
-/// Returns the ends of the 95 % confidence interval of a share, after Wilson (1927): it stays within 0 and 1, and is not
-/// empty where all or none were counted.
-fn interval(counted: u64, total: u64) -> [f64; 2] {
-    let (n, share) = (total as f64, counted as f64 / total as f64);
-    let centre = share + Z * Z / (2.0 * n);
-    let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [centre - spread, centre + spread].map(|end| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::interval;
-
-    /// `statsmodels.stats.proportion.proportion_confint(9, 10, method="wilson")`, and so on.
-    #[test]
-    fn intervals_are_those_of_statsmodels() {
-        for (counted, total, low, high) in [
-            (9, 10, 0.595_85, 0.982_12),
-            (0, 20, 0.0, 0.161_13),
-            (20, 20, 0.838_87, 1.0),
-            (50, 100, 0.403_83, 0.596_17),
-        ] {
-            let found = interval(counted, total);
-            assert!((found[0] - low).abs() < 1e-4 && (found[1] - high).abs() < 1e-4, "{found:?}");
-        }
-    }
 }

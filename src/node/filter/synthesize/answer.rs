@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::ask::Kept;
+use crate::node::endpoint::Kept;
 use crate::record::{Counts, neutralised};
 
 /// A question and its answer.

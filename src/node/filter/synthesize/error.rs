@@ -2,38 +2,18 @@
 
 use miette::Diagnostic;
 
-use crate::net::NetError;
-use crate::node::{FailureClass, NodeError};
+use crate::node::NodeError;
+use crate::node::endpoint::{self, EndpointError};
 use crate::record::RecordError;
 use crate::store::StoreError;
 
 /// What can go wrong while a model writes.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum SynthesizeError {
-    /// The network or the endpoint.
+    /// The endpoint.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Net(#[from] NetError),
-    /// An answer without a choice, such as an error that came as a success.
-    #[error("`{url}` answered without a choice: {excerpt}")]
-    #[diagnostic(
-        code(filter::synthesize::no_choice),
-        help("look at the endpoint's log; `endpoint` ends with `/v1` for most servers")
-    )]
-    NoChoice {
-        /// The address.
-        url: String,
-        /// How the answer begins.
-        excerpt: String,
-    },
-    /// An answer that JSON has no form for.
-    #[error("an answer cannot be kept")]
-    #[diagnostic(code(filter::synthesize::unwritable), help("this is a bug of tunesmith: please report it"))]
-    Unwritable(#[source] serde_json::Error),
-    /// No threads to ask with.
-    #[error("the threads that ask cannot be started")]
-    #[diagnostic(code(filter::synthesize::threads), help("lower `parallel`, or let this user start more threads"))]
-    Threads(#[source] rayon::ThreadPoolBuildError),
+    Endpoint(#[from] EndpointError),
     /// Record sets.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -44,12 +24,10 @@ pub(super) enum SynthesizeError {
     Store(#[from] StoreError),
 }
 
-/// Makes the node's failure of an error, which another try may mend when it lies in the network or at the endpoint.
+/// Makes the node's failure of an error.
 pub(super) fn failure(error: SynthesizeError) -> NodeError {
-    match &error {
-        SynthesizeError::Net(NetError::Cancelled) => NodeError::cancelled(),
-        SynthesizeError::NoChoice { .. } => NodeError::new(FailureClass::Transient, &error),
-        SynthesizeError::Net(net) if net.is_transient() => NodeError::new(FailureClass::Transient, &error),
-        _ => NodeError::new(FailureClass::Permanent, &error),
+    match error {
+        SynthesizeError::Endpoint(error) => endpoint::failure(error),
+        other => other.into(),
     }
 }

@@ -6,7 +6,6 @@
 //! and never becomes a row. Two endpoints answer differently, so the kind promises no bytes; a kept answer stays.
 
 mod answer;
-mod ask;
 mod error;
 mod prompt;
 mod setup;
@@ -14,15 +13,13 @@ mod setup;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::{Value, json};
 
-use ask::Endpoint;
 use error::{SynthesizeError, failure};
-use prompt::Request;
 use setup::Settings;
 
 use super::rows;
+use crate::node::endpoint::{Endpoint, EndpointError, Request};
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
@@ -76,7 +73,8 @@ impl Kind for Synthesize {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let records = rows::merged(run, run.inputs())?;
-        let work = Work { run, endpoint: Endpoint::new(run, &settings)?, settings: &settings };
+        let endpoint = Endpoint::new(run, &settings.access()).map_err(|error| failure(error.into()))?;
+        let work = Work { run, endpoint, settings: &settings };
         work.ask_all(&records).map_err(failure)?;
         let scope = Digest::of(format!("filter.synthesize {VERSION} {}", settings.key()).as_bytes());
         let result = map_records::<1, SynthesizeError, _>(run.store, scope, &records, |line| work.rows(line));
@@ -104,62 +102,43 @@ impl Work<'_, '_> {
     /// Asks for every record that has no kept answer, as many at a time as `parallel` says.
     fn ask_all(&self, records: &RecordsRef) -> Result<(), SynthesizeError> {
         let threads = self.settings.parallel;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(SynthesizeError::Threads)?;
-        let (done, asked) = (AtomicU64::new(0), AtomicU64::new(0));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(EndpointError::Threads)?;
+        let (done, mut asked) = (AtomicU64::new(0), 0);
         let set = RecordSet::open(self.run.store, records)?;
         let mut lines = set.lines();
-        let mut refused: Vec<Request> = Vec::new();
         loop {
             let batch = lines.by_ref().take(threads * BATCH).collect::<Result<Vec<_>, _>>()?;
             if batch.is_empty() {
                 break;
             }
-            let answered = pool.install(|| {
-                let answered = batch.par_iter().map(|line| {
-                    let refused = self.ask_for(line, &asked)?;
-                    let (done, asked) = (done.fetch_add(1, Ordering::Relaxed) + 1, asked.load(Ordering::Relaxed));
-                    self.run.progress(done, Some(records.count), "records", &format!("{asked} asked"));
-                    Ok(refused)
-                });
-                answered.collect::<Result<Vec<_>, SynthesizeError>>()
-            });
-            refused.extend(answered?.into_iter().flatten());
-            // What was refused before anything was answered is asked again: by now it is told from wrong settings.
-            for request in refused.drain(..) {
-                self.endpoint.answer(&request)?;
+            let mut requests: Vec<Request> = Vec::new();
+            for line in &batch {
+                requests.extend(prompt::request(&line.record()?, self.settings).ok().map(|(request, _)| request));
             }
+            done.fetch_add((batch.len() - requests.len()) as u64, Ordering::Relaxed);
+            asked += self.endpoint.ask_all(&pool, &requests, |now| {
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                self.run.progress(done, Some(records.count), "records", &format!("{} asked", asked + now));
+            })?;
         }
-        self.run.note(format!("{} requests for {} records", asked.into_inner(), records.count));
+        self.run.note(format!("{asked} requests for {} records", records.count));
         Ok(())
-    }
-
-    /// Asks for one record; returns the request when the endpoint refused it and has not answered any.
-    fn ask_for(&self, line: &Line<'_>, asked: &AtomicU64) -> Result<Option<Request>, SynthesizeError> {
-        let Ok(request) = prompt::request(&line.record()?, self.settings) else { return Ok(None) };
-        match self.endpoint.answer(&request) {
-            Ok(answer) => {
-                asked.fetch_add(u64::from(answer.is_new), Ordering::Relaxed);
-                Ok(None)
-            }
-            Err(SynthesizeError::Net(error)) if ask::refusal(&error).is_some() => Ok(Some(request)),
-            Err(error) => Err(error),
-        }
     }
 
     /// Makes the rows of a record of what the endpoint answered.
     fn rows(&self, line: &Line<'_>) -> Result<Mapped, SynthesizeError> {
         let mut mapped = Mapped::default();
         let record = line.record()?;
-        let request = match prompt::request(&record, self.settings) {
+        let (request, is_cut) = match prompt::request(&record, self.settings) {
             Ok(request) => request,
             Err(reason) => {
                 mapped.counts.add(format!("dropped {reason}"), 1);
                 return Ok(mapped);
             }
         };
-        mapped.counts.add("text cut between lines: longer than max-text-characters", u64::from(request.is_cut));
-        let answer = self.endpoint.answer(&request)?;
-        let pairs = answer::pairs(&answer.kept, self.settings.per_record, &mut mapped.counts);
+        mapped.counts.add("text cut between lines: longer than max-text-characters", u64::from(is_cut));
+        let kept = self.endpoint.get(&request)?;
+        let pairs = answer::pairs(&kept, self.settings.per_record, &mut mapped.counts);
         let source = SourceRef { id: line.id().to_owned(), digest: line.digest(), comments: Vec::new() };
         for (number, pair) in pairs.into_iter().enumerate() {
             let system = self.settings.system.iter().map(|text| Turn { role: Role::System, text: text.clone() });

@@ -2,22 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::setup::{ResponseFormat, Settings};
+use super::setup::Settings;
+use crate::node::endpoint::{Request, fenced, filled};
 use crate::record::{Comment, Document, Record, Thread, neutralised};
-use crate::store::Digest;
 
-/// A request.
-pub(super) struct Request {
-    /// What is sent.
-    pub(super) body: Value,
-    /// The digest of it, which its answer is kept under.
-    pub(super) digest: Digest,
-    /// Whether the record's text was too long for it.
-    pub(super) is_cut: bool,
-}
-
-/// Makes the request for a record, or says why there is none.
-pub(super) fn request(record: &Record, settings: &Settings) -> Result<Request, &'static str> {
+/// Makes the request for a record and tells whether the record's text was too long for it, or says why there is none.
+pub(super) fn request(record: &Record, settings: &Settings) -> Result<(Request, bool), &'static str> {
     let (title, text) = match record {
         Record::Issue(thread) | Record::Pull(thread) | Record::Discussion(thread) => {
             (thread.title.trim().to_owned(), thread_text(thread))
@@ -42,13 +32,8 @@ pub(super) fn request(record: &Record, settings: &Settings) -> Result<Request, &
         "seed": settings.seed,
         "stream": false,
     });
-    match settings.response_format {
-        ResponseFormat::JsonSchema => body["response_format"] = schema(settings.per_record),
-        ResponseFormat::JsonObject => body["response_format"] = json!({"type": "json_object"}),
-        ResponseFormat::None => {}
-    }
-    let digest = Digest::of(body.to_string().as_bytes());
-    Ok(Request { body, digest, is_cut })
+    settings.response_format.ask_for(&mut body, "pairs", || schema(settings.per_record));
+    Ok((Request::new(body), is_cut))
 }
 
 fn schema(per_record: usize) -> Value {
@@ -59,36 +44,12 @@ fn schema(per_record: usize) -> Value {
         "required": ["question", "answer"],
         "additionalProperties": false,
     });
-    let pairs = json!({
+    json!({
         "type": "object",
         "properties": {"pairs": {"type": "array", "items": pair, "minItems": 1, "maxItems": per_record}},
         "required": ["pairs"],
         "additionalProperties": false,
-    });
-    json!({"type": "json_schema", "json_schema": {"name": "pairs", "strict": true, "schema": pairs}})
-}
-
-/// Puts values in place of their placeholders, in one pass: what looks like a placeholder in a value stays.
-fn filled(prompt: &str, values: &[(&str, &str)]) -> String {
-    let mut filled = String::with_capacity(prompt.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>());
-    let mut rest = prompt;
-    while let Some(at) = rest.find('{') {
-        filled.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let found = values.iter().find(|(placeholder, _)| rest.starts_with(placeholder));
-        let (placeholder, value) = found.unwrap_or(&("{", "{"));
-        filled.push_str(value);
-        rest = &rest[placeholder.len()..];
-    }
-    filled.push_str(rest);
-    filled
-}
-
-/// Puts a text between two fences that no line of it can be.
-fn fenced(text: &str) -> String {
-    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or_default();
-    let fence = "`".repeat(longest.max(3) + 1);
-    format!("{fence}\n{text}\n{fence}")
+    })
 }
 
 /// Returns a text with single spaces in place of all white space: a title that has lines would go on behind its heading.
@@ -130,18 +91,6 @@ fn cut(text: &str, limit: usize) -> (&str, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_looks_like_a_placeholder_in_a_value_stays() {
-        let values = [("{title}", "{text} {title}"), ("{text}", "{count}"), ("{count}", "3")];
-        assert_eq!(filled("{ {count} {x} # {title}\n{text}{", &values), "{ 3 {x} # {text} {title}\n{count}{");
-    }
-
-    #[test]
-    fn no_text_ends_its_own_fence() {
-        assert_eq!(fenced("a"), "````\na\n````");
-        assert_eq!(fenced("```\na\n`````"), "``````\n```\na\n`````\n``````");
-    }
 
     #[test]
     fn a_text_is_cut_between_lines_and_never_within_a_character() {

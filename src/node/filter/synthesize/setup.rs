@@ -1,11 +1,9 @@
 //! The settings, their defaults and their bounds.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::net::Url;
+use crate::node::endpoint::{self, Access, Reach, ResponseFormat, default_parallel, default_timeout};
 use crate::node::{SettingProblem, settings};
 
 /// The prompt where the manifest has none.
@@ -71,19 +69,6 @@ pub(super) struct Settings {
     pub(super) timeout: String,
 }
 
-/// How an endpoint is told to answer in JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum ResponseFormat {
-    /// By the schema of the pairs: llama.cpp, `vLLM`, Ollama and `OpenAI` hold the model to it.
-    #[default]
-    JsonSchema,
-    /// As any JSON object, for endpoints without schemas.
-    JsonObject,
-    /// By the prompt alone.
-    None,
-}
-
 fn default_prompt() -> String {
     PROMPT.into()
 }
@@ -108,64 +93,48 @@ const fn default_temperature() -> f64 {
     0.3
 }
 
-const fn default_parallel() -> usize {
-    4
-}
-
-fn default_timeout() -> String {
-    "10m".into()
-}
-
 /// Returns the settings with every default filled in, or all that is wrong with them.
 pub(super) fn canonical(settings: &Value) -> Result<Value, Vec<SettingProblem>> {
     let canonical = settings::canonical::<Settings>(settings)?;
     let problems = match Settings::deserialize(&canonical) {
         Ok(settings) => settings.problems(),
-        Err(error) => vec![wrong("endpoint", error.to_string(), "write the settings anew")],
+        Err(error) => {
+            let help = "write the settings anew";
+            vec![SettingProblem::new(&["endpoint"], "settings::wrong_value", error.to_string(), help)]
+        }
     };
     settings::accepted(canonical, problems)
 }
 
-fn wrong(key: &str, message: impl Into<String>, help: &str) -> SettingProblem {
-    SettingProblem::new(&[key], "settings::wrong_value", message, help)
-}
-
 impl Settings {
     fn problems(&self) -> Vec<SettingProblem> {
-        let mut problems = Vec::new();
-        if let Err(error) = Url::parse(&self.endpoint) {
-            problems.push(wrong("endpoint", error.to_string(), "write it as `http://HOST:PORT/v1`"));
-        }
-        if self.model.trim().is_empty() {
-            problems.push(wrong("model", "`model` is empty", "`ENDPOINT/models` lists what the endpoint has"));
-        }
-        if self.token.as_deref().is_some_and(|token| settings::environment_name(token).is_none()) {
-            problems.push(settings::literal_secret("env:NAME"));
-        }
+        let mut problems = endpoint::problems(&Reach {
+            endpoint: &self.endpoint,
+            model: &self.model,
+            token: self.token.as_deref(),
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            parallel: self.parallel,
+            timeout: &self.timeout,
+        });
         if !self.prompt.contains("{text}") {
             let message = "`prompt` has no `{text}`, so the model would not see the record";
-            problems.push(wrong("prompt", message, "put `{text}` where the record's text belongs"));
+            let help = "put `{text}` where the record's text belongs";
+            problems.push(SettingProblem::new(&["prompt"], "settings::wrong_value", message, help));
         }
-        let mut bounds = |key: &str, is_within: bool, range: &str| {
-            if !is_within {
-                problems.push(settings::out_of_range(&[key], &format!("a number {range}")));
-            }
-        };
-        bounds("per-record", (1..=50).contains(&self.per_record), "from 1 to 50");
-        bounds("max-text-characters", self.max_text_characters > 0, "from 1");
-        bounds("max-tokens", self.max_tokens >= 16, "from 16");
-        bounds("temperature", (0.0..=2.0).contains(&self.temperature), "from 0 to 2");
-        bounds("parallel", (1..=256).contains(&self.parallel), "from 1 to 256");
-        if humantime::parse_duration(&self.timeout).is_err() {
-            let message = format!("`{}` is no length of time", self.timeout);
-            problems.push(wrong("timeout", message, "write it as `90s` or `10m`"));
+        if !(1..=50).contains(&self.per_record) {
+            problems.push(settings::out_of_range(&["per-record"], "a number from 1 to 50"));
+        }
+        if self.max_text_characters == 0 {
+            problems.push(settings::out_of_range(&["max-text-characters"], "a number from 1"));
         }
         problems
     }
 
-    /// Returns how long one answer may take.
-    pub(super) fn timeout(&self) -> Duration {
-        humantime::parse_duration(&self.timeout).unwrap_or(Duration::from_mins(10))
+    /// Returns how the endpoint is asked.
+    pub(super) fn access(&self) -> Access<'_> {
+        let (endpoint, model, timeout) = (&self.endpoint, &self.model, &self.timeout);
+        Access { endpoint, model, token: self.token.as_deref(), timeout, memo: "synthesize" }
     }
 
     /// Returns all that shapes rows, as one text.
