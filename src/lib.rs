@@ -53,6 +53,7 @@
 //! - A kind never sees the manifest, the graph, the engine or another kind.
 //! - A node writes only in its scratch folder and into the store; the engine publishes.
 //! - `plan` and `build` decide by the same code.
+//! - A rehearsal runs in a store of its own: nothing that it gives is published, pinned or deployed.
 //! - An error of the manifest always has a place in it.
 //! - What a node changes outside of the project it notes before, durably; only what was asked for changes anything there.
 //!

@@ -77,6 +77,7 @@ mod plan;
 mod progress;
 mod project;
 mod purge;
+mod rehearse;
 mod rollback;
 mod rows;
 #[cfg(feature = "llama")]

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::selection::Selection;
 use super::session::Session;
 use super::settled::{Answer, Question};
-use super::{CliError, Context, Execute, Exit, Output, error, machine};
+use super::{CliError, Context, Execute, Exit, Output, error, machine, rehearse};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
 use crate::node::{Cost, Event, Events, Forecast, NodeError, Outlook, Progress};
@@ -17,6 +17,9 @@ use crate::node::{Cost, Event, Events, Forecast, NodeError, Outlook, Progress};
 pub(super) struct PlanCommand {
     #[command(flatten)]
     selection: Selection,
+    /// Try what follows from each training on an adapter that changes nothing; nothing is published
+    #[arg(long)]
+    rehearse: bool,
 }
 
 /// Arguments of `status`.
@@ -56,6 +59,12 @@ impl Execute for PlanCommand {
             if let Some(cost) = &cost {
                 why = format!("{why}; {cost}");
             }
+            if !self.rehearse
+                && matches!(planned, Planned::Run(..))
+                && session.resolver().is_rehearsed(*index, cost.as_ref())?
+            {
+                why = format!("{why}; rehearsed before it starts");
+            }
             runs += usize::from(!matches!(planned, Planned::Fresh(_) | Planned::NotDeployed));
             if !matches!(planned, Planned::Fresh(_)) {
                 let node = &graph[*index];
@@ -75,8 +84,11 @@ impl Execute for PlanCommand {
             context.output.note(format_args!("in node `{}`:", graph[*index].name));
             context.output.error(&error::Reported(error));
         }
-        let exit = refused(context, &session, &plan)?;
-        Ok(if unfit.is_empty() { exit } else { Exit::Failed })
+        let mut exit = refused(context, &session, &plan)?;
+        if self.rehearse {
+            exit = exit.max(rehearse::rehearse(context, &session, &self.selection, &plan)?);
+        }
+        Ok(if unfit.is_empty() { exit } else { exit.max(Exit::Failed) })
     }
 }
 

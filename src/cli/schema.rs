@@ -93,6 +93,7 @@ fn run_schema() -> Value {
         "threads": count(1),
         "memory": { "type": ["string", "integer"], "description": "A size with its unit, such as 24 GiB, or bytes." },
         "device": { "type": "string", "pattern": "^(cpu|cuda|cuda:[0-9]+)$" },
+        "rehearse": { "type": "boolean", "description": "Whether what follows from a training is tried before it." },
     });
     let mut all = options.clone();
     all["jobs"] = count(1);

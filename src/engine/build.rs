@@ -11,10 +11,11 @@ use super::out::{OutState, OutWrite};
 use super::plan::{Deploy, as_they_are, is_held_effect};
 use super::prepare::Prepared;
 use super::ready::Ready;
+use super::rehearse::Before;
 use super::report::{BuildReport, NodeReport, Outcome};
 use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
-use crate::node::{Cancel, Device, FailureClass, Grant, NodeError, Secrets, Weight};
+use crate::node::{Cancel, Device, FailureClass, Grant, NodeError, Rehearsal, Secrets, Weight};
 use crate::store::{Artifact, Digest, Store};
 
 /// How a build runs.
@@ -235,9 +236,12 @@ impl<'a> Builder<'a> {
         };
         let begun = self.begun;
         let node = &self.resolver.graph[index];
+        let opens = self.resolver.kind(node).is_ok_and(|kind| kind.rehearsal() == Rehearsal::Opens);
+        let (selected, deploy) = (&self.options.selected, &self.options.deploy);
+        let before = opens.then(|| Before { index, known: self.known.clone(), selected, deploy });
         scope.spawn(move || {
             let started = begun.elapsed();
-            let result = executor.run(node, &prepared, &reason);
+            let result = executor.run(node, &prepared, &reason, before.as_ref());
             // The receiver outlives every run.
             sender.send(Ended { index, started, reason, result }).ok();
         });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::job::device;
 use super::prepare::Prepared;
+use super::rehearse::Before;
 use super::resolve::snapshot_key;
 use super::{EngineError, Known, LockEntry, Observer, Resolver, Said, StaleReason, child, worker};
 use crate::graph::Node;
@@ -52,8 +53,14 @@ impl<E: Into<EngineError>> From<E> for Failure {
 }
 
 impl Executor<'_> {
-    /// Runs a node and publishes what it gave.
-    pub(super) fn run(&self, node: &Node, prepared: &Prepared, reason: &StaleReason) -> Result<Ran, Failure> {
+    /// Runs a node, after the rehearsal that is due before, and publishes what it gave.
+    pub(super) fn run(
+        &self,
+        node: &Node,
+        prepared: &Prepared,
+        reason: &StaleReason,
+        before: Option<&Before<'_>>,
+    ) -> Result<Ran, Failure> {
         let kind = self.resolver.kind(node)?;
         let store = self.resolver.store;
         let lock = self.lock(&prepared.key)?;
@@ -63,16 +70,19 @@ impl Executor<'_> {
             self.resolver.remember(node, prepared, known.key)?;
             return Ok(Ran { known, is_new: false, unchanged: false, duration: Duration::ZERO });
         }
-        let before = self.resolver.trace(&node.name)?;
+        let last = self.resolver.trace(&node.name)?;
         let started = Instant::now();
         self.observer.said(&node.name, &Said::Started { reason: reason.clone() });
+        if let Some(before) = before {
+            before.rehearse(self, prepared)?;
+        }
         let outcome = self.tries(node, kind, prepared)?;
         check_outputs(node, kind, prepared, &outcome)?;
         self.check_files(kind, prepared)?;
         let duration = started.elapsed();
         let known = self.publish(node, kind, prepared, outcome, duration)?;
-        let unchanged = match before {
-            Some(before) => store.action(&before.key)?.is_some_and(|record| record.outputs == known.outputs),
+        let unchanged = match last {
+            Some(last) => store.action(&last.key)?.is_some_and(|record| record.outputs == known.outputs),
             None => false,
         };
         self.resolver.remember(node, prepared, known.key)?;

@@ -22,7 +22,8 @@ impl Resolver<'_> {
             inputs: prepared.inputs.clone(),
             files: prepared.files.clone(),
             store: self.store.root().to_owned(),
-            remote: self.store.remote_root().map(Path::to_owned),
+            remote: self.store.lender().unwrap_or(self.store).remote_root().map(Path::to_owned),
+            rehearsal: self.store.lender().map(|lender| lender.root().to_owned()),
             scratch: scratch.to_owned(),
             previous: prepared.previous.clone(),
             grant: Grant {

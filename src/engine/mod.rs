@@ -4,6 +4,8 @@
 //! that a plan cannot promise what a build does not do. A plan goes on with "unknown" where a build would run the node;
 //! a build runs it and goes on with what it gave.
 //!
+//! Before a long run a build tries what follows on a stand-in of its result, aside: see [`Rehearse`].
+//!
 //! The engine knows the trait of a kind, never a kind; it knows keys and artifacts, never their meaning. It neither
 //! prints nor reads the environment: what it has to say goes to an [`Observer`].
 
@@ -26,6 +28,7 @@ mod plan;
 mod prepare;
 mod ready;
 mod rebuild;
+mod rehearse;
 mod report;
 mod resolve;
 mod rollback;
@@ -52,6 +55,7 @@ pub use out::{OutState, OutWrite, materialise};
 pub use plan::{Deploy, Plan, Planned, plan};
 pub use prepare::Prepared;
 pub use rebuild::{Rebuild, Rebuilt, rebuild};
+pub use rehearse::{Rehearse, Rehearsed, RehearsedPart, rehearse_planned};
 pub use report::{BuildReport, NodeReport, Outcome};
 pub use resolve::{Decision, Mode, Resolver, Trace};
 pub use rollback::{RollBack, deployed, roll_back};

@@ -71,6 +71,7 @@ pub fn roll_back(
         files: Vec::new(),
         store: resolver.store.root().to_owned(),
         remote: None,
+        rehearsal: None,
         scratch: scratch.path().to_owned(),
         previous: BTreeMap::new(),
         grant: Grant { threads: 1, memory: None, device: Device::Cpu },

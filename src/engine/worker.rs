@@ -20,7 +20,10 @@ pub fn work(path: &Path, events: &dyn Events, cancel: &Cancel, secrets: &dyn Sec
     if job.format != JOB_FORMAT {
         return Err(bad(format!("its format is {}, this worker reads {JOB_FORMAT}", job.format)));
     }
-    let store = Store::open(&job.store, job.remote.as_deref())?;
+    let store = match &job.rehearsal {
+        None => Store::open(&job.store, job.remote.as_deref())?,
+        Some(lender) => Store::open(&job.store, None)?.borrowing(Store::open(lender, job.remote.as_deref())?),
+    };
     let kind = crate::node::kinds()
         .into_iter()
         .find(|kind| kind.info().full_name() == job.kind)
@@ -50,7 +53,8 @@ pub(super) fn run(
         return Err(run.bad_job(format!("it is for version {} of the kind, this is {ours}", job.kind_version)));
     }
     // A panic in a kind is a bug of ours, but must not take a whole build with it.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kind.run(&run))).unwrap_or_else(|panic| {
+    let go = || if job.rehearsal.is_some() { kind.rehearse(&run) } else { kind.run(&run) };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(go)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         let mut error = run.bad_job(format!("its run panicked: {}", text.unwrap_or("no message")));
         error.class = FailureClass::Bug;

@@ -81,6 +81,7 @@ fn limits(options: RunOptions) -> RunLimits {
         threads: options.threads.map(|threads| threads as usize),
         memory: options.memory,
         device: options.device,
+        rehearse: options.rehearse,
     }
 }
 

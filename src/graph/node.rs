@@ -84,11 +84,13 @@ pub struct RunLimits {
     pub memory: Option<u64>,
     /// The device, for kinds that have a choice; the CPU when absent.
     pub device: Option<Device>,
+    /// Whether what follows is rehearsed before a run; by the run's length when absent.
+    pub rehearse: Option<bool>,
 }
 
 impl Default for RunLimits {
     fn default() -> Self {
-        Self { retries: 2, timeout: None, threads: None, memory: None, device: None }
+        Self { retries: 2, timeout: None, threads: None, memory: None, device: None, rehearse: None }
     }
 }
 

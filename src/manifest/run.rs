@@ -33,6 +33,8 @@ pub struct RunOptions {
     pub memory: Option<u64>,
     /// The device that trainings compute on.
     pub device: Option<Device>,
+    /// Whether what follows from a training is rehearsed before it; the engine decides by its length when absent.
+    pub rehearse: Option<bool>,
 }
 
 /// A device that trainings compute on.
@@ -62,11 +64,12 @@ impl RunOptions {
             threads: self.threads.or(general.threads),
             memory: self.memory.or(general.memory),
             device: self.device.or(general.device),
+            rehearse: self.rehearse.or(general.rehearse),
         }
     }
 }
 
-const OPTION_KEYS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
+const OPTION_KEYS: [&str; 6] = ["retries", "timeout", "threads", "memory", "device", "rehearse"];
 
 /// Reads `[run]`.
 pub(super) fn read_run(table: &Table, problems: &mut Sink) -> RunSettings {
@@ -104,6 +107,7 @@ fn read_option(options: &mut RunOptions, key: &str, value: &super::Value, proble
         "threads" => options.threads = field::count(key, value, 1, problems),
         "memory" => options.memory = field::bytes(key, value, problems),
         "device" => options.device = field::device(key, value, problems),
+        "rehearse" => options.rehearse = field::boolean(key, value, problems),
         _ => return false,
     }
     true

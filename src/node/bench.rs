@@ -162,6 +162,7 @@ impl Bench {
             files: files.collect(),
             store: self.store.root().to_owned(),
             remote: None,
+            rehearsal: None,
             scratch,
             previous: BTreeMap::new(),
             // One thread: llama.cpp spins where threads wait, which starves tests that run beside it.

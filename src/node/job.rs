@@ -39,6 +39,9 @@ pub struct Job {
     pub store: PathBuf,
     /// Root of the shared store, if there is one.
     pub remote: Option<PathBuf>,
+    /// Of a rehearsal: the root of the store that what `store` lacks is read from; the shared one is that store's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<PathBuf>,
     /// An empty folder that the run may write in; it is dropped afterwards.
     pub scratch: PathBuf,
     /// The output of the last run of this node, for kinds that go on from it (sources that ask only what is new).

@@ -94,6 +94,17 @@ pub enum Weight {
     Heavy,
 }
 
+/// What part a kind has in a rehearsal: before a long run starts, what reads its result is run on a stand-in of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// None.
+    None,
+    /// Its runs may be long, and [`Kind::rehearse`] gives a stand-in of their result at once.
+    Opens,
+    /// It runs on stand-ins, by [`Kind::rehearse`].
+    Follows,
+}
+
 /// A named output.
 #[derive(Clone, Copy, Debug)]
 pub struct OutputInfo {
@@ -306,6 +317,20 @@ pub trait Kind: Sync {
     fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
         let _ = run;
         Ok(None)
+    }
+
+    /// Returns what part the kind has in a rehearsal.
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::None
+    }
+
+    /// Does what a run may fail at, in little time, and gives what it would give but for its worth: a stand-in. An effect
+    /// changes nothing, and looks whether it could; it finds no inputs where what they are made of passed before.
+    ///
+    /// # Errors
+    /// Why a run would fail.
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        self.run(run)
     }
 
     /// Returns whether a run can start from an earlier result of its node that the lock pins.

@@ -38,7 +38,8 @@ pub use error::{FailureClass, NodeError};
 pub use forecast::{Cost, Forecast, Outlook};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
 pub use kind::{
-    Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, SettingProblem, Weight,
+    Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, Rehearsal,
+    SettingProblem, Weight,
 };
 pub use ledger::{Entry, LedgerError, Outside, last_time};
 pub use run::{BadJob, Cancel, Events, Run, Secrets};

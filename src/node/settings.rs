@@ -10,7 +10,7 @@ pub use crate::secret::environment_name;
 use crate::suggest;
 
 /// What is often written on a node and belongs to how a build is run.
-const RUN_OPTIONS: [&str; 5] = ["retries", "timeout", "threads", "memory", "device"];
+const RUN_OPTIONS: [&str; 6] = ["retries", "timeout", "threads", "memory", "device", "rehearse"];
 
 /// More problems of one node are not looked for: the settings are read once for each.
 const MOST_PROBLEMS: usize = 100;

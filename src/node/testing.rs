@@ -76,6 +76,7 @@ impl Bench {
             files,
             store: self.store.root().to_owned(),
             remote: None,
+            rehearsal: None,
             scratch: self.folder.path().join("scratch"),
             previous: std::collections::BTreeMap::new(),
             grant: Grant { threads: 2, memory: None, device: Device::Cpu },

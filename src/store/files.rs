@@ -56,7 +56,8 @@ impl Store {
     pub fn path(&self, file: &FileRef) -> Result<PathBuf> {
         let path = self.file_path(&file.digest);
         if !has_size(&path, file.size) && !self.fetch_file(file, &path)? {
-            return Err(StoreError::Missing { digest: file.digest });
+            let missing = || StoreError::Missing { digest: file.digest };
+            return self.lender().ok_or_else(missing)?.path(file);
         }
         match self.object_digest(&path)? {
             Some(digest) if digest == file.digest => Ok(path),
@@ -93,6 +94,7 @@ impl Store {
         }
         self.watch_nothing();
         self.remote.as_ref().is_some_and(|remote| has_size(&remote.object_path(&file.digest), file.size))
+            || self.lender().is_some_and(|lender| lender.has_file(file))
     }
 
     /// Returns where a file object lies when it is here.

@@ -79,6 +79,8 @@ pub struct Store {
     cold: bool,
     watched: Mutex<Watched>,
     keeps_no_memos: bool,
+    /// What lacks here is read from there.
+    lender: Option<Box<Store>>,
 }
 
 /// A store that is about to be opened.
@@ -142,6 +144,7 @@ impl Opening {
             warm,
             cold: self.cold,
             keeps_no_memos: false,
+            lender: None,
         })
     }
 }
@@ -163,6 +166,18 @@ impl Store {
     /// Returns the shared folder, if there is one.
     pub fn remote_root(&self) -> Option<&Path> {
         self.remote.as_ref().map(Remote::root)
+    }
+
+    /// Reads from another store the bytes that this one lacks. Nothing is put there: what runs with this store gives is
+    /// known to nobody else.
+    pub fn borrowing(mut self, lender: Self) -> Self {
+        self.lender = Some(Box::new(lender));
+        self
+    }
+
+    /// Returns the store that bytes are borrowed from, if there is one.
+    pub fn lender(&self) -> Option<&Self> {
+        self.lender.as_deref()
     }
 
     /// Stores `bytes` as a packed small object. For record chunks, tree nodes, explained keys; not for large files.
@@ -189,15 +204,21 @@ impl Store {
         if let Some(bytes) = self.read_file_object(digest)? {
             return Ok(bytes);
         }
-        match self.fetch_object(digest)? {
-            Some(bytes) => Ok(bytes),
-            None => Err(StoreError::Missing { digest: *digest }),
+        match (self.fetch_object(digest)?, &self.lender) {
+            (Some(bytes), _) => Ok(bytes),
+            (None, Some(lender)) => lender.get(digest),
+            (None, None) => Err(StoreError::Missing { digest: *digest }),
         }
     }
 
     /// Returns whether a store has the packed object, by its name alone.
     pub fn has(&self, digest: &Digest) -> Result<bool> {
         if self.database.has_object(digest)? {
+            return Ok(true);
+        }
+        if let Some(lender) = &self.lender
+            && lender.has(digest)?
+        {
             return Ok(true);
         }
         self.watch_nothing();

@@ -148,6 +148,7 @@ fn run(store: &Store, rows: RecordsRef) -> Outcome {
         files: Vec::new(),
         store: store.root().to_owned(),
         remote: None,
+        rehearsal: None,
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
         grant: Grant { threads: 2, memory: None, device: Device::Cpu },

@@ -97,6 +97,7 @@ fn fetch(
         files: Vec::new(),
         store: store.root().to_owned(),
         remote: None,
+        rehearsal: None,
         scratch: store.root().join("scratch"),
         previous,
         grant: Grant { threads: 2, memory: None, device: Device::Cpu },

@@ -81,6 +81,7 @@ fn run(
         files,
         store: store.root().to_owned(),
         remote: None,
+        rehearsal: None,
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
         grant: Grant { threads: 2, memory: None, device: Device::Cpu },

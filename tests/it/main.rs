@@ -31,6 +31,8 @@ mod proofs;
 #[cfg(feature = "llama")]
 mod publish;
 mod purge;
+#[cfg(feature = "llama")]
+mod rehearsal;
 mod secrets;
 #[cfg(feature = "llama")]
 mod serve;

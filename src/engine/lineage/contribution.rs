@@ -63,6 +63,7 @@ pub fn contribution(
         files: prepared.files.clone(),
         store: store.root().to_owned(),
         remote: None,
+        rehearsal: None,
         scratch: scratch.path().to_owned(),
         previous: prepared.previous.clone(),
         grant: Grant { threads: 1, memory: None, device: Device::Cpu },

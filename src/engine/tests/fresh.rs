@@ -85,7 +85,7 @@ fn what_says_how_to_build_is_in_no_key() {
     space.write("tree/moved/a.txt", "a");
     space.edit(
         "schema = 1",
-        "schema = 1\n[run]\njobs = 1\nkeep-going = true\nretries = 5\ntimeout = \"1h\"\nthreads = 1\nmemory = \"1 GiB\"\ndevice = \"cuda:1\"\n\
+        "schema = 1\n[run]\njobs = 1\nkeep-going = true\nretries = 5\ntimeout = \"1h\"\nthreads = 1\nmemory = \"1 GiB\"\ndevice = \"cuda:1\"\nrehearse = true\n\
          [run.node.both]\nthreads = 3\nretries = 0",
     );
     assert_eq!(space.runs(), names(""));

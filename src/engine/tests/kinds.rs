@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::node::{
-    Content, Count, Determinism, FailureClass, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
-    SettingProblem, Weight,
+    Content, Cost, Count, Determinism, FailureClass, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo,
+    Rehearsal, Run, SettingProblem, Weight,
 };
 use crate::store::Artifact;
 
@@ -104,9 +104,35 @@ impl Kind for TestKind {
         if matches!(self.role, Part::Text) { vec![file] } else { Vec::new() }
     }
 
+    /// As long as the control file `NODE-seconds` says.
+    fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
+        let seconds = fs_err::read_to_string(beside(run).join(format!("control/{}-seconds", run.job.node))).ok();
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        Ok(seconds.map(|seconds| Cost { seconds, memory: 0, note: "of the tests".into() }))
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        match self.info.name {
+            "brew" => Rehearsal::Opens,
+            "join" | "push" => Rehearsal::Follows,
+            _ => Rehearsal::None,
+        }
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        note(run, &format!("{} rehearsed on {}", run.job.node, run.inputs().count()));
+        self.go(run)
+    }
+
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        let beside = run.job.store.parent().unwrap();
         note(run, &run.job.node);
+        self.go(run)
+    }
+}
+
+impl TestKind {
+    fn go(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let beside = beside(run);
         let asked = fs_err::read_to_string(beside.join("control").join(&run.job.node)).unwrap_or_default();
         let asked = obey(run, asked.trim())?;
         let settings = &run.job.settings;
@@ -149,9 +175,14 @@ impl Kind for TestKind {
     }
 }
 
+/// Returns the folder of the tests: that of the tree.
+fn beside<'r>(run: &'r Run<'_>) -> &'r Path {
+    run.job.store.ancestors().find(|folder| folder.join("tree").is_dir()).unwrap()
+}
+
 /// Does what the control file asks for, as far as it ends the run.
 fn obey<'a>(run: &Run<'_>, asked: &'a str) -> Result<&'a str, NodeError> {
-    let beside = run.job.store.parent().unwrap();
+    let beside = beside(run);
     match asked {
         "fail" => return Err(Asked(asked.to_owned()).into()),
         "panic" => panic!("a kind of the tests panics"),
@@ -192,7 +223,7 @@ fn read(run: &Run<'_>, artifact: &Artifact) -> Result<String, NodeError> {
 }
 
 fn note(run: &Run<'_>, line: &str) {
-    let path = run.job.store.parent().unwrap().join("runs.log");
+    let path = beside(run).join("runs.log");
     let mut log = fs_err::OpenOptions::new().create(true).append(true).open(path).unwrap();
     log.write_all(format!("{line}\n").as_bytes()).unwrap();
 }

@@ -164,8 +164,8 @@ remot = "/srv"
        ·  ╰── no key has this name
      8 │ [run.node.x]
        ╰────
-      help: keys here: `retries`, `timeout`, `threads`, `memory`, `device`, `jobs`, `keep-going`,
-            `node`
+      help: keys here: `retries`, `timeout`, `threads`, `memory`, `device`, `rehearse`, `jobs`, `keep-
+            going`, `node`
 
     manifest::unknown_key
 

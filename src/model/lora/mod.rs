@@ -177,6 +177,14 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// Makes an adapter of zeros, which changes nothing; not of DoRA, whose magnitudes are no zeros.
+    ///
+    /// # Errors
+    /// As [`LoraConfig::modules`].
+    pub fn zero(base: &ModelConfig, config: &LoraConfig) -> Result<Self, LoraError> {
+        Ok(Self::zeros(base, config.modules(base)?))
+    }
+
     /// Makes an adapter of zeros.
     fn zeros(base: &ModelConfig, modules: Vec<Module>) -> Self {
         let parameters = vec![0.0; modules.last().map_or(0, Module::end)];

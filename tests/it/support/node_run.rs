@@ -52,6 +52,7 @@ impl Bench {
             files: self.files.clone(),
             store: self.store.root().to_owned(),
             remote: None,
+            rehearsal: None,
             scratch: scratch.path().to_owned(),
             previous: self.previous.clone(),
             grant: Grant { threads: 1, memory: None, device: Device::Cpu },

@@ -15,6 +15,14 @@ pub(super) enum ParityError {
     #[diagnostic(code(eval::no_rows), help("add rows to `from`, such as `dataset:eval`"))]
     NoRows { why: String },
 
+    /// In a rehearsal, none is as it should be.
+    #[error("none of {rows} rows is served by the tokens that it would be trained with")]
+    #[diagnostic(
+        code(eval::all_differ),
+        help("the warning before shows the first; base model and GGUF have other templates or tokenizers")
+    )]
+    AllDiffer { rows: u64 },
+
     /// The file does not say how conversations are written.
     #[error("the GGUF has no chat template: whoever serves it guesses one")]
     #[diagnostic(

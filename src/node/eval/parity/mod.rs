@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 
 /// The kind `parity`.
@@ -34,6 +35,10 @@ struct Settings {
 const fn default_rows() -> u64 {
     1000
 }
+
+/// Rows that a rehearsal compares.
+#[cfg(feature = "llama")]
+const REHEARSED_ROWS: u64 = 8;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Eval,
@@ -74,9 +79,26 @@ impl Kind for Parity {
         vec![("llama.cpp".into(), crate::llama::VERSION.into())]
     }
 
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         report::compare(run, &run.settings()?)
+    }
+
+    /// How many rows may differ is for a gate to say; where all do, no model is served as it was trained.
+    #[cfg(feature = "llama")]
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let settings: Settings = run.settings()?;
+        let outcome = report::compare(run, &Settings { rows: settings.rows.min(REHEARSED_ROWS) })?;
+        if outcome.fields["equal"] == 0.0 {
+            return Err(
+                error::ParityError::AllDiffer { rows: outcome.fields["rows"].as_u64().unwrap_or_default() }.into()
+            );
+        }
+        Ok(outcome)
     }
 
     #[cfg(not(feature = "llama"))]

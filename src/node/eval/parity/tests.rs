@@ -47,18 +47,27 @@ fn changed(from: &Path, to: &Path, change: impl Fn(&str, Metadata) -> Option<Met
 }
 
 fn run(bench: &Bench, change: impl Fn(&str, Metadata) -> Option<Metadata>) -> Result<Outcome, NodeError> {
+    let inputs = inputs(bench, change);
+    bench.run(&Parity, &Parity.canonical(&json!({})).unwrap(), inputs, &[])
+}
+
+fn rehearse(bench: &Bench, change: impl Fn(&str, Metadata) -> Option<Metadata>) -> Result<Outcome, NodeError> {
+    let (settings, inputs) = (Parity.canonical(&json!({})).unwrap(), inputs(bench, change));
+    bench.with_run(&Parity, &settings, inputs, &[], |run| Parity.rehearse(run))
+}
+
+fn inputs(bench: &Bench, change: impl Fn(&str, Metadata) -> Option<Metadata>) -> Vec<JobInput> {
     let base = bench.folder().join("base.gguf");
     tiny::write(&base, &tiny::tensors(1), TensorType::F16).unwrap();
     let served = bench.folder().join("served.gguf");
     changed(&base, &served, change);
     let file = |path: &Path| Some(Artifact::File(bench.store.put_file(path).unwrap()));
     let records = crate::record::write(&bench.store, rows().into_iter().map(Record::Row)).unwrap();
-    let inputs: Vec<JobInput> = vec![
+    vec![
         bench.input(InputRole::From, "gguf", "gguf", file(&served), json!({})),
         bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({})),
         bench.input(InputRole::Model, "model", "weights", file(&base), json!({})),
-    ];
-    bench.run(&Parity, &Parity.canonical(&json!({})).unwrap(), inputs, &[])
+    ]
 }
 
 fn lines(bench: &Bench, outcome: &Outcome) -> Vec<Value> {
@@ -91,6 +100,28 @@ fn another_template_is_shown_by_its_first_token() {
     assert_eq!(plain["trained"]["text"], "\n");
     let warning = bench.events.warnings().remove(0);
     assert!(warning.starts_with("3 of 3 rows are served otherwise than they were trained: `"), "{warning}");
+}
+
+#[test]
+fn a_rehearsal_fails_where_no_row_is_served_as_it_is_trained() {
+    let bench = Bench::new();
+    let good = rehearse(&bench, |_, value| Some(value)).unwrap();
+    assert_eq!((&good.fields["equal"], good.outputs.len()), (&json!(1.0), 1));
+    let other = |key: &str, value: Metadata| match key {
+        "tokenizer.chat_template" => Some(Metadata::String(tiny::CHATML.replace("assistant\n", "assistant "))),
+        _ => Some(value),
+    };
+    let error = rehearse(&bench, other).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("eval::all_differ"), "{error:?}");
+    assert!(bench.events.warnings()[0].contains("training has"), "{:?}", bench.events.warnings());
+    // A template that only differs where a system is set.
+    let some = |key: &str, value: Metadata| match key {
+        "tokenizer.chat_template" => {
+            Some(Metadata::String(format!("{{% if messages[0].role == 'system' %}}x{{% endif %}}{}", tiny::CHATML)))
+        }
+        _ => Some(value),
+    };
+    assert_eq!(rehearse(&bench, some).unwrap().fields["different"], 1);
 }
 
 #[test]

@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::model::gguf::{FileType, TensorType};
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 
 /// The kind `gguf`.
@@ -109,6 +110,10 @@ const DEFAULT: &str = "Q4_K_M";
 /// Tokens that the importance is measured on: 64 pieces of 512, as is usual.
 const IMATRIX_TOKENS: u64 = 32_768;
 
+/// Tokens of a rehearsal's importance: one such piece.
+#[cfg(feature = "llama")]
+const REHEARSED_TOKENS: u64 = 512;
+
 /// The longest row where `[model]` says nothing.
 #[cfg(feature = "llama")]
 const MAX_TOKENS: u32 = 2048;
@@ -168,6 +173,18 @@ impl Kind for ExportGguf {
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         write::export(run, &run.settings()?)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    /// An importance of few tokens is one of all columns as well.
+    #[cfg(feature = "llama")]
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        let mut settings: Settings = run.settings()?;
+        settings.imatrix_tokens = settings.imatrix_tokens.map(|tokens| tokens.min(REHEARSED_TOKENS));
+        write::export(run, &settings)
     }
 
     #[cfg(not(feature = "llama"))]

@@ -37,13 +37,7 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
             broken_off
         }
         (false, broken_off) => {
-            if settings.commit.is_some() {
-                git::check(&file)?;
-                let status = git::status(&file)?.filter(|_| broken_off.is_none());
-                if let Some(status) = status {
-                    return Err(ValuesError::Dirty { file: settings.file.clone(), status }.into());
-                }
-            }
+            check_commit(&file, settings, broken_off.is_some())?;
             let replaced = Replaced {
                 file: settings.file.clone(),
                 values,
@@ -69,6 +63,28 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         run.note(format!("committed as {commit}"));
     }
     Ok(outcome(count, commit))
+}
+
+/// Looks whether the values could be put into the file, and changes nothing.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let file = ValuesFile::read(&run.outside()?.folder, &settings.file)?;
+    let (_, values) = changed(run, &file, settings)?;
+    check_commit(&file, settings, false)?;
+    let fields = BTreeMap::from([("changed".to_owned(), json!(values.len())), ("commit".to_owned(), json!(null))]);
+    let report = vec![Count { what: "values would be changed".into(), count: values.len() as u64 }];
+    Ok(Outcome { outputs: BTreeMap::new(), fields, report })
+}
+
+/// Refuses a commit that could not be made, or would take somebody's work with it.
+fn check_commit(file: &ValuesFile, settings: &Settings, is_ours: bool) -> Result<(), ValuesError> {
+    if settings.commit.is_none() {
+        return Ok(());
+    }
+    git::check(file)?;
+    match git::status(file)?.filter(|_| !is_ours) {
+        Some(status) => Err(ValuesError::Dirty { file: settings.file.clone(), status }),
+        None => Ok(()),
+    }
 }
 
 /// Waits until no other node of this store works on the file.

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use self::settings::Settings;
 use crate::node::{
-    Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight,
+    Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, Rehearsal, Run, SettingProblem, Weight,
 };
 
 /// The kind `helm-values`.
@@ -67,6 +67,14 @@ impl Kind for HelmValues {
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         deploy::deploy(run, &run.settings()?)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        deploy::look(run, &run.settings()?)
     }
 
     fn roll_back(&self, run: &Run<'_>) -> Result<Vec<String>, NodeError> {

@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 
 #[cfg(feature = "train")]
@@ -92,6 +93,10 @@ impl Kind for Modelfile {
             problems.push(SettingProblem::new(&["gguf"], "export::file_name", "this is no file name", help));
         }
         accepted(value, problems)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
     }
 
     #[cfg(feature = "train")]

@@ -121,6 +121,13 @@ impl<'a, 'r> Server<'a, 'r> {
         }
     }
 
+    /// Refuses a server of the time before models could be made of files; what has no such number is believed to be new.
+    pub(super) fn check_version(&self, version: &str) -> Result<(), OllamaError> {
+        let numbers: Vec<u64> = version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect();
+        let is_old = numbers.len() == 3 && numbers != [0, 0, 0] && numbers < vec![0, 5, 5];
+        if is_old { Err(self.too_old(version, "it takes no files")) } else { Ok(()) }
+    }
+
     fn too_old(&self, version: &str, what: &'static str) -> OllamaError {
         OllamaError::TooOld { server: self.name(), version: version.to_owned(), what }
     }

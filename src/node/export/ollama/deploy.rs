@@ -42,6 +42,28 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings, recipe: &Recipe) -> Res
     })
 }
 
+/// Looks whether the server would take the model, and puts nothing there.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let alias: ModelName = settings.name.parse().map_err(|why: &str| run.bad_job(why.to_owned()))?;
+    let recipe = run.inputs().next().is_some().then(|| Recipe::of(run, settings)).transpose()?;
+    let server = Server::of(run, settings).map_err(failure)?;
+    let version = server.version().map_err(failure)?;
+    server.check_version(&version).map_err(failure)?;
+    let tags = server.tags().map_err(failure)?;
+    if let Some(base) = &settings.base {
+        let base: ModelName = base.parse().map_err(|why: &str| run.bad_job(why.to_owned()))?;
+        let (server, base) = (server.name(), base.to_string());
+        find(&tags, &base).ok_or_else(|| failure(OllamaError::NoBase { server, base }))?;
+    }
+    let tag = recipe.map_or_else(|| alias.to_string(), |recipe| alias.with(&recipe.digits()));
+    let fields = [("tag", json!(tag)), ("alias", json!(alias.to_string())), ("digest", json!(""))];
+    Ok(Outcome {
+        outputs: BTreeMap::new(),
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        report: vec![Count { what: format!("server answers, Ollama {version}; nothing was put there"), count: 1 }],
+    })
+}
+
 /// Returns the tag of this name.
 pub(super) fn find(tags: &[Tag], name: &str) -> Option<Tag> {
     tags.iter().find(|tag| tag.name == name).cloned()

@@ -31,6 +31,10 @@ pub(super) enum OllamaError {
     #[error("the Ollama {version} at `{server}` is too old: {what}")]
     #[diagnostic(code(ollama::too_old), help("0.5.5 and later can be given a model's file by its digest: update it"))]
     TooOld { server: String, version: String, what: &'static str },
+    /// What an adapter would be put on.
+    #[error("`{server}` has no `{base}`, which `base` names")]
+    #[diagnostic(code(ollama::no_base), help("fetch it there: `ollama pull {base}`"))]
+    NoBase { server: String, base: String },
     /// The bytes that came are not those that were sent.
     #[error("`{server}` refused `{file}`: what came there has another SHA-256")]
     #[diagnostic(

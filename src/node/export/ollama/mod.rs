@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::settings::Settings;
-use crate::node::{Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight};
+use crate::node::{
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Rehearsal, Run, SettingProblem, Weight,
+};
 
 pub use self::host::address;
 
@@ -63,6 +65,14 @@ impl Kind for ExportOllama {
         let settings: Settings = run.settings()?;
         let recipe = recipe::Recipe::of(run, &settings)?;
         deploy::deploy(run, &settings, &recipe)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        deploy::look(run, &run.settings()?)
     }
 
     fn roll_back(&self, run: &Run<'_>) -> Result<Vec<String>, NodeError> {

@@ -255,6 +255,26 @@ fn an_adapter_is_put_on_a_base_that_the_server_has() {
 }
 
 #[test]
+fn a_look_finds_what_a_deployment_would_fail_at_and_changes_nothing() {
+    let mut place = Place::new();
+    let look = |place: &Place, inputs: Vec<JobInput>| {
+        let settings = ExportOllama.canonical(&place.settings).unwrap();
+        place.bench.with_run(&ExportOllama, &settings, inputs, &[], |run| ExportOllama.rehearse(run))
+    };
+    let seen = look(&place, Vec::new()).unwrap();
+    assert_eq!((&seen.fields["tag"], &seen.fields["alias"]), (&json!("expert:8b"), &json!("expert:8b")));
+    assert!(seen.report[0].what.starts_with("server answers, Ollama 0."), "{:?}", seen.report);
+    place.server.change(|world| world.is_old = true);
+    assert_eq!(look(&place, Vec::new()).unwrap_err().code.as_deref(), Some("ollama::too_old"));
+    place.server.change(|world| world.is_old = false);
+    place.set("base", json!("llama3.1:8b"));
+    assert_eq!(look(&place, Vec::new()).unwrap_err().code.as_deref(), Some("ollama::no_base"));
+    place.set("host", json!("http://127.0.0.1:9"));
+    assert_eq!(look(&place, Vec::new()).unwrap_err().code.as_deref(), Some("ollama::unreachable"));
+    assert_eq!((place.server.log(), place.server.names()), (Vec::new(), String::new()));
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused_all_at_once() {
     let settings = json!({"name": "a b", "host": "ftp://x", "token": "ghp_x", "parameters": {"temprature": 1}});
     let problems = ExportOllama.canonical(&settings).unwrap_err();

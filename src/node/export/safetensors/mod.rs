@@ -16,7 +16,8 @@ use serde_json::Value;
 
 use crate::node::settings::{accepted, canonical, out_of_range};
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 
 /// The kind `safetensors`.
@@ -148,6 +149,10 @@ impl Kind for ExportSafetensors {
     /// llama.cpp decodes the blocks of a quantised base.
     fn tools(&self, _: &Value) -> Vec<(String, String)> {
         vec![("llama.cpp".into(), crate::llama::VERSION.into())]
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
     }
 
     #[cfg(feature = "llama")]

@@ -18,6 +18,7 @@ mod result;
 mod samples;
 mod session;
 mod settings;
+mod stand_in;
 mod warm;
 mod watch;
 
@@ -28,7 +29,8 @@ use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, Module};
 use crate::model::transformer::Transformer;
 use crate::node::{
-    Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 use settings::{LoopSettings, Settings};
 
@@ -99,6 +101,14 @@ impl Kind for Lora {
 
     fn warm_starts(&self) -> bool {
         true
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Opens
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        stand_in::stand_in(run)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

@@ -5,6 +5,7 @@ mod devices;
 mod evaluation;
 mod mistakes;
 mod reproducible;
+mod stand_in;
 mod warm;
 
 use std::collections::BTreeMap;
