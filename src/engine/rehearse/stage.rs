@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::execute::{Executor, Failure, check_outputs};
 use super::super::plan::is_held_effect;
-use super::super::{Deploy, EngineError, Known, Observer, Prepared, Resolver, Said};
+use super::super::{Decision, Deploy, EngineError, Known, Observer, Prepared, Resolver, Said};
 use super::told::{Rehearsed, RehearsedPart};
 use crate::graph::{Node, NodeIndex, Role};
 use crate::node::{Cancel, Content, FailureClass, Grant, Progress, Secrets};
@@ -60,19 +60,12 @@ pub(super) fn rehearse(
     options: &Rehearse<'_>,
 ) -> Result<Rehearsed, EngineError> {
     let mut rehearsed = Rehearsed::default();
-    let (mut following, mut known) = (Vec::new(), known.to_vec());
-    for later in resolver.following(index)? {
-        let mut lacking = None;
-        for from in read(&resolver.graph[later]).filter(|from| *from != index && !following.contains(from)) {
-            // What is built comes in its own time; of the rest there is what the last build gave.
-            if known[from.get()].is_none() && !options.selected.contains(&from) {
-                known[from.get()] = resolver.last_built(from)?;
-            }
-            if known[from.get()].is_none() {
-                lacking = lacking.or(Some(from));
-            }
-        }
-        match lacking {
+    let mut following = Vec::new();
+    let all = resolver.following(index)?;
+    let known = known_before(resolver, &all, known, options)?;
+    for later in all {
+        let has_stand_in = |from: &NodeIndex| *from == index || following.contains(from);
+        match read(&resolver.graph[later]).find(|from| !has_stand_in(from) && known[from.get()].is_none()) {
             Some(lacking) => rehearsed.left_out.push((later, lacking)),
             None => following.push(later),
         }
@@ -95,6 +88,29 @@ pub(super) fn rehearse(
         resolver.store.put_state(&name, &true)?;
     }
     Ok(rehearsed)
+}
+
+/// Returns what is known of all nodes when a run is about to start, with what its rehearsal needs beside: what is fresh and
+/// was not decided about yet, and of what is not built the last result.
+fn known_before(
+    resolver: &Resolver<'_>,
+    following: &[NodeIndex],
+    known: &[Option<Arc<Known>>],
+    options: &Rehearse<'_>,
+) -> Result<Vec<Option<Arc<Known>>>, EngineError> {
+    let mut known = known.to_vec();
+    let upstream = resolver.graph.upstream(following);
+    for node in resolver.graph.indices() {
+        if !upstream[node.get()] || known[node.get()].is_some() || following.contains(&node) {
+            continue;
+        }
+        known[node.get()] = match resolver.decide(node, &known) {
+            Ok(Decision::Fresh(fresh)) => Some(fresh),
+            _ if !options.selected.contains(&node) => resolver.last_built(node)?,
+            _ => None,
+        };
+    }
+    Ok(known)
 }
 
 /// Returns the digest of what a rehearsal is about: kinds, settings and the base. Which rows there are is no matter.

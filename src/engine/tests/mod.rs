@@ -10,5 +10,6 @@ mod out;
 mod parallel;
 mod pinned;
 mod plans;
+mod rehearsals;
 mod shared;
 mod space;
