@@ -9,8 +9,9 @@ use super::Pages;
 
 /// Fewer numbers than this are left to the allocator, which keeps small pieces by itself.
 const SMALL: usize = 1 << 12;
-/// What is taken may be larger than what was asked for by one part of so many.
-const SLACK: usize = 8;
+/// What is taken may be so many times as large as what was asked for: micro-batches are of many sizes, and what the largest
+/// one left serves them all.
+const LARGER: usize = 2;
 
 /// Numbers that were given back and wait to be taken again. In use and waiting, they never take more than the most that
 /// was in use at once.
@@ -35,8 +36,9 @@ impl Workspace {
             return (Pages::zeros(len), true);
         }
         let mut kept = self.lock();
-        let fits = |numbers: &[f32]| (len..=len + len / SLACK).contains(&numbers.len());
-        let waiting = kept.free.iter().enumerate().filter(|(_, numbers)| fits(numbers));
+        let fits = |numbers: &[f32]| (len..=LARGER * len).contains(&numbers.len());
+        // What was given back last lies in the caches yet: of equal ones the first that is seen is taken.
+        let waiting = kept.free.iter().enumerate().rev().filter(|(_, numbers)| fits(numbers));
         if let Some((place, _)) = waiting.min_by_key(|(_, numbers)| numbers.len()) {
             let numbers = kept.free.remove(place);
             kept.waiting -= numbers.len();
@@ -86,13 +88,37 @@ mod tests {
         let (again, fresh) = workspace.take(9_000);
         assert!(!fresh && again.len() == 10_000, "a little more than was asked for");
         workspace.give(again);
-        let (other, fresh) = workspace.take(5_000);
+        let (other, fresh) = workspace.take(4_999);
         assert!(fresh, "of another size");
-        assert_eq!(workspace.lock().waiting, 0, "15,000 would be more than there ever were");
+        assert_eq!(workspace.lock().waiting, 0, "14,999 would be more than there ever were");
         let (more, _) = workspace.take(10_000);
         workspace.give(other);
         workspace.give(more);
         let kept = workspace.lock();
-        assert_eq!((kept.used, kept.waiting, kept.most), (0, 15_000, 15_000));
+        assert_eq!((kept.used, kept.waiting, kept.most), (0, 14_999, 14_999));
+    }
+
+    #[test]
+    fn what_a_larger_batch_left_serves_smaller_ones() {
+        let workspace = Workspace::default();
+        let larger = [10_000, 20_000].map(|len| workspace.take(len).0);
+        for numbers in larger {
+            workspace.give(numbers);
+        }
+        let smaller = [10_001, 5_001].map(|len| workspace.take(len));
+        assert!(smaller.iter().all(|(_, fresh)| !fresh), "no memory is asked for");
+        let [(first, _), (second, _)] = smaller;
+        assert_eq!([first.len(), second.len()], [20_000, 10_000]);
+    }
+
+    #[test]
+    fn what_was_given_back_last_is_taken_first() {
+        let workspace = Workspace::default();
+        let pieces = [0, 1].map(|_| workspace.take(10_000).0);
+        let last = pieces[1].as_ptr();
+        for numbers in pieces {
+            workspace.give(numbers);
+        }
+        assert_eq!(workspace.take(10_000).0.as_ptr(), last);
     }
 }
