@@ -13,6 +13,7 @@ mod outer;
 mod pages;
 mod panels;
 mod product;
+mod turn;
 mod workspace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -26,6 +27,7 @@ pub(super) use outer::{Layout, add_outer};
 pub(super) use pages::Pages;
 pub(super) use panels::{LANES, Panels};
 pub(super) use product::{DEPTH_BLOCK, Mode, Term, multiply, multiply_all};
+pub(super) use turn::turn;
 pub(super) use workspace::Workspace;
 
 pub(super) use super::vectors::widest;

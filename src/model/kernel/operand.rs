@@ -1,6 +1,6 @@
 //! Matrices whose elements are broadcast, and the order in which frozen weights are kept.
 
-use super::LANES;
+use super::{LANES, turn};
 
 /// Rows of a band: the tallest tile of a micro-kernel.
 pub(in crate::model) const BAND: usize = 12;
@@ -111,12 +111,7 @@ pub(in crate::model) fn to_bands(data: &mut Vec<f32>, rows: usize, columns: usiz
 /// Writes twelve rows as a band: column after column. A tile of a product then reads on without gaps, and one of the
 /// transposed product 144 numbers at a time.
 pub(in crate::model) fn write_band(by_rows: &[f32], columns: usize, band: &mut [f32]) {
-    let rows: [&[f32]; BAND] = std::array::from_fn(|row| &by_rows[row * columns..][..columns]);
-    for (column, to) in band.as_chunks_mut::<BAND>().0.iter_mut().enumerate() {
-        for (to, row) in to.iter_mut().zip(&rows) {
-            *to = row[column];
-        }
-    }
+    turn((by_rows, columns), (BAND, columns), (band, BAND));
 }
 
 /// Writes one row of a matrix in bands to `out`, which has as many numbers as the matrix has columns.

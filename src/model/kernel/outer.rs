@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{LANES, Mode, Numbers, Operand, Panels, multiply};
+use super::{LANES, Mode, Numbers, Operand, Panels, multiply, turn};
 
 /// Features of the wide side that one task takes.
 const TASK_FEATURES: usize = 96;
@@ -24,35 +24,43 @@ pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout
     let (rows, columns) = (wide.features(), narrow.features());
     let tokens = wide.panels() * LANES;
     let turned = turned(narrow);
-    let strips = columns.div_ceil(LANES);
-    let mut sums = Numbers::unset(wide.workspace(), strips * rows * LANES);
-    // Task after task, in each strip after strip.
-    sums.par_chunks_mut(strips * TASK_FEATURES * LANES).enumerate().for_each(|(task, sums)| {
-        let features = sums.len() / strips / LANES;
+    parts(out, layout, rows, columns).into_par_iter().enumerate().for_each(|(task, mut out)| {
+        let features = TASK_FEATURES.min(rows - task * TASK_FEATURES);
         let wide = Operand::panels(&wide.data()[task * TASK_FEATURES * LANES..], features, rows * LANES);
-        for (sums, narrow) in sums.chunks_mut(features * LANES).zip(turned.chunks(tokens * LANES)) {
-            multiply(wide, (narrow, tokens * LANES), (sums, features * LANES), Mode::Fresh);
-        }
-    });
-    // Where the sums of a feature begin, of those of a narrow feature's strip.
-    let of = |row: usize, strip: usize| {
-        let first = row / TASK_FEATURES * TASK_FEATURES;
-        let features = TASK_FEATURES.min(rows - first);
-        &sums[(strips * first + strip * features + row - first) * LANES..][..LANES]
-    };
-    match layout {
-        Layout::WideByNarrow => out.par_chunks_mut(TASK_FEATURES * columns).enumerate().for_each(|(task, out)| {
-            for (row, out) in out.chunks_mut(columns).enumerate() {
-                for (strip, out) in out.chunks_mut(LANES).enumerate() {
-                    let sums = of(task * TASK_FEATURES + row, strip);
-                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+        // Strip after strip of sixteen narrow features, in each feature after feature of the wide side.
+        let mut sums = Numbers::unset(turned.workspace(), columns.div_ceil(LANES) * features * LANES);
+        multiply(wide, (&turned, tokens * LANES), (&mut sums, features * LANES), Mode::Fresh);
+        let of = |row: usize, strip: usize| &sums[(strip * features + row) * LANES..][..LANES];
+        match layout {
+            Layout::WideByNarrow => {
+                let rows = out.iter_mut().flat_map(|out| out.chunks_mut(columns));
+                for (row, out) in rows.enumerate() {
+                    for (strip, out) in out.chunks_mut(LANES).enumerate() {
+                        out.iter_mut().zip(of(row, strip)).for_each(|(out, sum)| *out += sum);
+                    }
                 }
             }
-        }),
-        Layout::NarrowByWide => out.par_chunks_mut(rows).enumerate().for_each(|(column, out)| {
-            let (strip, lane) = (column / LANES, column % LANES);
-            out.iter_mut().enumerate().for_each(|(row, out)| *out += of(row, strip)[lane]);
-        }),
+            Layout::NarrowByWide => {
+                for (column, out) in out.iter_mut().enumerate() {
+                    let (strip, lane) = (column / LANES, column % LANES);
+                    out.iter_mut().enumerate().for_each(|(row, out)| *out += of(row, strip)[lane]);
+                }
+            }
+        }
+    });
+}
+
+/// Cuts the small matrix into what each task adds to: one run of it, or a run of each narrow feature's row.
+fn parts(out: &mut [f32], layout: Layout, rows: usize, columns: usize) -> Vec<Vec<&mut [f32]>> {
+    match layout {
+        Layout::WideByNarrow => out.chunks_mut(TASK_FEATURES * columns).map(|out| vec![out]).collect(),
+        Layout::NarrowByWide => {
+            let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(TASK_FEATURES)).map(|_| Vec::new()).collect();
+            for row in out.chunks_mut(rows) {
+                parts.iter_mut().zip(row.chunks_mut(TASK_FEATURES)).for_each(|(part, run)| part.push(run));
+            }
+            parts
+        }
     }
 }
 
@@ -64,11 +72,9 @@ fn turned(narrow: &Panels) -> Numbers {
     let mut turned =
         if is_whole { Numbers::unset(narrow.workspace(), len) } else { Numbers::zeros(narrow.workspace(), len) };
     for panel in 0..panels {
-        for (feature, tokens) in narrow.panel(panel).as_chunks::<LANES>().0.iter().enumerate() {
-            let start = (feature / LANES * panels + panel) * LANES * LANES + feature % LANES;
-            for (token, value) in tokens.iter().enumerate() {
-                turned[start + token * LANES] = *value;
-            }
+        for (strip, tokens) in narrow.panel(panel).chunks(LANES * LANES).enumerate() {
+            let to = &mut turned[(strip * panels + panel) * LANES * LANES..][..LANES * LANES];
+            turn((tokens, LANES), (tokens.len() / LANES, LANES), (to, LANES));
         }
     }
     turned
@@ -95,5 +101,28 @@ mod tests {
         let mut other = vec![1.0; 54];
         add_outer(&wide, &narrow, Layout::NarrowByWide, &mut other);
         assert!((0..3).all(|row| (0..18).all(|column| out[row * 18 + column] == other[column * 3 + row])));
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "sums of small whole numbers are exact")]
+    fn features_of_several_tasks_come_to_their_places() {
+        let (rows, columns, tokens) = (2 * TASK_FEATURES + 7, 18, 20);
+        let number = |feature: usize, token: usize| ((feature * 5 + token * 3) % 11) as f32 - 5.0;
+        let [mut wide, mut narrow] = [rows, columns].map(|features| Panels::zeros(features, tokens));
+        for token in 0..tokens {
+            for panels in [&mut wide, &mut narrow] {
+                let features: Vec<f32> = (0..panels.features()).map(|feature| number(feature, token)).collect();
+                panels.set_token(token, &features);
+            }
+        }
+        for layout in [Layout::WideByNarrow, Layout::NarrowByWide] {
+            let mut out = vec![0.0; rows * columns];
+            add_outer(&wide, &narrow, layout, &mut out);
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                let expected: f32 = (0..tokens).map(|token| number(row, token) * number(column, token)).sum();
+                let place = if layout == Layout::WideByNarrow { row * columns + column } else { column * rows + row };
+                assert_eq!(out[place], expected, "{layout:?} {row} {column}");
+            }
+        }
     }
 }

@@ -70,6 +70,12 @@ macro_rules! tile {
                             _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * LANES).cast());
                         }
                     }
+                    if ROW == LANES && COLUMN == 1 && next != a {
+                        // So does the next panel, of which each row takes a line.
+                        for line in 0..ROWS {
+                            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * LANES).cast());
+                        }
+                    }
                     for _ in 0..chunk {
                         if ROW == 1 && COLUMN == BAND {
                             // A band is read once from beginning to end: the machine's prefetcher stops at each page.

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply, widest};
+use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply, turn, widest};
 use super::Batch;
 
 /// Panels that are computed together: what a micro-kernel takes.
@@ -64,12 +64,7 @@ impl ByTokens {
         let mut data = Numbers::unset(x.workspace(), tokens * x.features());
         data.par_chunks_mut(heads.len()).enumerate().for_each(|(place, data)| {
             let (head, panel) = (place / x.panels(), place % x.panels());
-            let features = heads.from(x, panel, head).0.as_chunks::<LANES>().0;
-            for (feature, tokens) in features[..heads.size].iter().enumerate() {
-                for (token, value) in tokens.iter().enumerate() {
-                    data[token * heads.size + feature] = *value;
-                }
-            }
+            turn((heads.from(x, panel, head).0, LANES), (heads.size, LANES), (data, heads.size));
         });
         Self { size: heads.size, tokens, data }
     }
