@@ -1,5 +1,7 @@
 //! Matrices whose elements are broadcast, and the order in which frozen weights are kept.
 
+use std::ops::Range;
+
 use super::{LANES, turn};
 
 /// Rows of a band: the tallest tile of a micro-kernel.
@@ -75,6 +77,11 @@ impl<'a> Operand<'a> {
         let panels = data.len().div_ceil(panel_len.max(1));
         let strides = Strides { row: LANES, band: BAND * LANES, column: 1, chunk: LANES, jump: panel_len };
         Self { data, rows: features, columns: panels * LANES, strides }
+    }
+
+    /// Takes some of the rows of a matrix whose rows lie at even distances.
+    pub(in crate::model) fn some_rows(self, rows: Range<usize>) -> Self {
+        Self { data: &self.data[self.strides.place(rows.start, 0)..], rows: rows.len(), ..self }
     }
 
     /// Returns how many numbers the operand reaches over.

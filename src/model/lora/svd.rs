@@ -4,7 +4,7 @@
 //! The products with the matrix are those of the kernels, so that a quantised one is never dequantised as a whole and
 //! no thread changes a bit; the small matrices are worked on in 64 bits.
 
-use super::super::kernel::{LANES, Mode, multiply};
+use super::super::kernel::{LANES, Mode, Workspace, multiply};
 use super::super::weights::Matrix;
 use super::random;
 
@@ -66,8 +66,8 @@ fn forth(weight: &Matrix, vectors: &Vectors) -> Vectors {
     let (x_len, out_len) = (weight.columns() * LANES, weight.rows() * LANES);
     let x = panels(vectors, weight.columns());
     let mut out = vec![0.0; x.len() / x_len * out_len];
-    weight.for_each_tile(|tile| {
-        multiply(tile.operand(), (&x, x_len), (&mut out[tile.first_row * LANES..], out_len), Mode::Fresh);
+    weight.for_each_rows(&Workspace::default(), |tile| {
+        multiply(tile.operand(), (&x, x_len), (&mut out[tile.first * LANES..], out_len), Mode::Fresh);
     });
     columns(&out, weight.rows(), vectors.len())
 }
@@ -77,8 +77,8 @@ fn back(weight: &Matrix, vectors: &Vectors) -> Vectors {
     let (x_len, out_len) = (weight.rows() * LANES, weight.columns() * LANES);
     let x = panels(vectors, weight.rows());
     let mut out = vec![0.0; x.len() / x_len * out_len];
-    weight.for_each_tile(|tile| {
-        multiply(tile.transposed(), (&x[tile.first_row * LANES..], x_len), (&mut out, out_len), Mode::Sum);
+    weight.for_each_columns(&Workspace::default(), |tile| {
+        multiply(tile.transposed(), (&x, x_len), (&mut out[tile.first * LANES..], out_len), Mode::Fresh);
     });
     columns(&out, weight.columns(), vectors.len())
 }

@@ -118,8 +118,8 @@ impl Block {
         pass.rotation.apply(&mut k, Turn::On);
         let (mixed, statistics) = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch }.forward();
         let mut middle = project(Projection::O, &mixed);
-        middle.add(&x);
-        let (feed_forward_in, feed_forward_scales) = norm::forward(&middle, &self.feed_forward_norm, pass.epsilon);
+        let (feed_forward_in, feed_forward_scales) =
+            norm::add_and_forward(&mut middle, &x, &self.feed_forward_norm, pass.epsilon);
         let gate = project(Projection::Gate, &feed_forward_in);
         let up = project(Projection::Up, &feed_forward_in);
         let gated = gated(&gate, &up);

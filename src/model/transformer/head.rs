@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Panels, exp, multiply, widest};
+use super::super::kernel::{LANES, Mode, Numbers, Panels, Workspace, exp, multiply, widest};
 use super::super::weights::Matrix;
-use super::linear::group;
+use super::products::group;
 
 /// Panels whose logits exist at the same time: 4 MB of logits for each 1,000 tokens of vocabulary and 8 panels.
 const CHUNK_PANELS: usize = 8;
@@ -24,27 +24,26 @@ pub(super) struct Objective {
 pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option<Objective>) -> (f64, Panels) {
     let mut back = x.like(if objective.is_some() { x.features() } else { 1 });
     let (x_len, back_len) = (x.panel_len(), back.panel_len());
-    let logits_len = head.rows() * LANES;
-    let mut logits = Numbers::unset(x.workspace(), logits_len * CHUNK_PANELS.min(x.panels()));
+    let (logits_len, workspace) = (head.rows() * LANES, x.workspace().clone());
+    let mut logits = Numbers::unset(&workspace, logits_len * CHUNK_PANELS.min(x.panels()));
     let mut losses = vec![0.0; targets.len()];
     let chunks = x.data().chunks(x_len * CHUNK_PANELS).zip(back.data_mut().chunks_mut(back_len * CHUNK_PANELS));
     let answers = targets.chunks(LANES * CHUNK_PANELS).zip(losses.chunks_mut(LANES * CHUNK_PANELS));
     for ((x, back), (targets, losses)) in chunks.zip(answers) {
         let panels = x.len() / x_len;
         let logits = &mut logits[..panels * logits_len];
-        project(head, x, logits);
+        project(head, &workspace, x, logits);
         logits
             .par_chunks_mut(logits_len)
             .zip(targets.par_chunks(LANES).zip(losses.par_chunks_mut(LANES)))
             .for_each(|(logits, (targets, losses))| widest(|| cross_entropy(logits, targets, losses, objective)));
         if objective.is_some() {
             let group = group(panels);
-            head.for_each_tile(|tile| {
-                let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
+            head.for_each_columns(&workspace, |tile| {
                 let logits = logits.par_chunks(group * logits_len);
                 back.par_chunks_mut(group * back_len).zip(logits).for_each(|(back, logits)| {
-                    let logits = &logits[tile.first_row * LANES..];
-                    multiply(tile.transposed(), (logits, logits_len), (back, back_len), mode);
+                    let back = &mut back[tile.first * LANES..];
+                    multiply(tile.transposed(), (logits, logits_len), (back, back_len), Mode::Fresh);
                 });
             });
         }
@@ -60,11 +59,12 @@ pub(super) fn each_logits<E>(
     mut each: impl FnMut(usize, &[f32]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (x_len, logits_len) = (x.panel_len(), head.rows() * LANES);
-    let mut logits = Numbers::unset(x.workspace(), logits_len * CHUNK_PANELS.min(x.panels()));
+    let workspace = x.workspace();
+    let mut logits = Numbers::unset(workspace, logits_len * CHUNK_PANELS.min(x.panels()));
     let mut one = vec![0.0; head.rows()];
     for (first, x) in (0..).step_by(CHUNK_PANELS * LANES).zip(x.data().chunks(x_len * CHUNK_PANELS)) {
         let panels = x.len() / x_len;
-        project(head, x, &mut logits[..panels * logits_len]);
+        project(head, workspace, x, &mut logits[..panels * logits_len]);
         for token in 0..(panels * LANES).min(tokens.saturating_sub(first)) {
             let panel = &logits[token / LANES * logits_len..][..logits_len];
             for (one, logit) in one.iter_mut().zip(panel.iter().skip(token % LANES).step_by(LANES)) {
@@ -77,12 +77,12 @@ pub(super) fn each_logits<E>(
 }
 
 /// Writes the logits of all panels of `x`.
-fn project(head: &Matrix, x: &[f32], logits: &mut [f32]) {
+fn project(head: &Matrix, workspace: &Workspace, x: &[f32], logits: &mut [f32]) {
     let (x_len, logits_len) = (head.columns() * LANES, head.rows() * LANES);
     let group = group(x.len() / x_len);
-    head.for_each_tile(|tile| {
+    head.for_each_rows(workspace, |tile| {
         logits.par_chunks_mut(group * logits_len).zip(x.par_chunks(group * x_len)).for_each(|(logits, x)| {
-            multiply(tile.operand(), (x, x_len), (&mut logits[tile.first_row * LANES..], logits_len), Mode::Fresh);
+            multiply(tile.operand(), (x, x_len), (&mut logits[tile.first * LANES..], logits_len), Mode::Fresh);
         });
     });
 }

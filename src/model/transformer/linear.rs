@@ -4,12 +4,15 @@
 //! through which no gradient goes (Liu et al., 2024, section 4.3), and `m` the trained ones. With PiSSA `F` is the weight
 //! without its greatest singular values: `F = W − s B₀ A₀`. Both as PEFT computes them.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Layout, Mode, Operand, Panels, Term, add_outer, multiply_all};
+use super::super::kernel::{LANES, Layout, Mode, Operand, Panels, add_outer};
 use super::super::lora::{LowRank, Module, random};
 use super::super::weights::Matrix;
 use super::Batch;
+use super::products::{Addition, products, scale, summand};
 
 /// Features of a sum over tokens that one task takes.
 const TASK_FEATURES: usize = 96;
@@ -87,26 +90,27 @@ pub(super) fn forward(
         return (out, Kept::default());
     };
     let dropped = drop.map(|(dropout, batch)| dropped(x, dropout, batch, low.module));
-    let small = low.pair.narrowed(dropped.as_ref().unwrap_or(x), low.pair.scale);
-    let added = Some((&low.pair, &small));
     let Some(magnitude) = low.magnitude else {
-        frozen.apply(x, added, &mut out);
+        let small = frozen.apply(x, Some((&low.pair, dropped.as_ref().unwrap_or(x))), &mut out);
         return (out, Kept { small, plain: None });
     };
     let mut plain = x.like(weight.rows());
-    match &dropped {
+    let small = match &dropped {
         None => {
-            frozen.apply(x, added, &mut plain);
+            let small = frozen.apply(x, Some((&low.pair, x)), &mut plain);
             write_scaled(&mut out, &plain, |feature| magnitude.factor(feature));
+            small
         }
         Some(dropped) => {
             frozen.apply(x, None, &mut out);
             frozen.apply(dropped, None, &mut plain);
             add_scaled(&mut out, &plain, |_| -1.0);
-            products(&[summand(low.pair.rows_of_b(0, weight.rows()), &small)], &mut plain, 0, Mode::Sum);
+            let small = low.pair.narrowed(dropped);
+            products(&summand(low.pair.rows_of_b(0..weight.rows()), &small), Vec::new(), &mut plain, 0, Mode::Sum);
             add_scaled(&mut out, &plain, |feature| magnitude.factor(feature));
+            small
         }
-    }
+    };
     (out, Kept { small, plain: Some(plain) })
 }
 
@@ -125,7 +129,10 @@ impl Backward<'_> {
     /// Adds the adapter's gradient to `gradient` and writes or adds that of the input to `input`.
     pub(super) fn run(&self, back: &Panels, input: &mut Panels, mode: Mode, gradient: &mut [f32]) {
         let frozen = Frozen { weight: self.weight, removed: self.low.as_ref().and_then(|(low, _)| low.removed) };
-        let Some((low, module)) = &self.low else { return frozen.back(back, None, input, mode) };
+        let Some((low, module)) = &self.low else {
+            frozen.back(back, None, input, mode);
+            return;
+        };
         let scaled = low.magnitude.map(|magnitude| {
             let mut scaled = back.like(back.features());
             write_scaled(&mut scaled, back, |feature| magnitude.factor(feature));
@@ -133,26 +140,33 @@ impl Backward<'_> {
         });
         let wide = scaled.as_ref().unwrap_or(back);
         add_outer(wide, &self.kept.small, Layout::WideByNarrow, &mut gradient[module.b()]);
-        let small_back = low.pair.narrowed_back(wide, low.pair.scale);
-        let added = Some((&low.pair, &small_back));
         match self.drop {
             None => {
-                add_outer(self.x, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
                 // Where nothing is dropped, the frozen weight and the addition are given the same.
-                frozen.back(wide, added, input, mode);
+                let small_back = frozen.back(wide, Some(&low.pair), input, mode);
+                add_outer(self.x, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
             }
             Some((dropout, batch)) => {
                 frozen.back(back, None, input, mode);
                 let kept = dropped(self.x, dropout, batch, low.module);
-                add_outer(&kept, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
                 let mut through = back.like(self.x.features());
-                match scaled {
-                    None => products(&[low.pair.summand_back(&small_back)], &mut through, 0, Mode::Fresh),
-                    Some(mut rest) => {
-                        add_scaled(&mut rest, back, |_| -1.0);
-                        frozen.back(&rest, added, &mut through, Mode::Fresh);
+                let small_back = match scaled {
+                    None => {
+                        let small_back = low.pair.narrowed_back(back);
+                        let a = low.pair.columns_of_a(0..self.x.features());
+                        products(&summand(a, &small_back), Vec::new(), &mut through, 0, Mode::Fresh);
+                        small_back
                     }
-                }
+                    Some(mut rest) => {
+                        let small_back = low.pair.narrowed_back(&rest);
+                        add_scaled(&mut rest, back, |_| -1.0);
+                        frozen.back(&rest, None, &mut through, Mode::Fresh);
+                        let a = low.pair.columns_of_a(0..self.x.features());
+                        products(&summand(a, &small_back), Vec::new(), &mut through, 0, Mode::Sum);
+                        small_back
+                    }
+                };
+                add_outer(&kept, &small_back, Layout::NarrowByWide, &mut gradient[module.a()]);
                 input.add(&dropped(&through, dropout, batch, low.module));
             }
         }
@@ -169,65 +183,89 @@ struct Frozen<'a> {
 }
 
 impl Frozen<'_> {
-    /// Writes `F x` to `out`, and what a small product adds: `B small`.
-    fn apply(&self, x: &Panels, added: Option<(&LowRank<'_>, &Panels)>, out: &mut Panels) {
-        let removed = self.removed.as_ref().map(|removed| (removed, removed.narrowed(x, -removed.scale)));
-        self.weight.for_each_tile(|tile| {
-            let operand = tile.operand();
-            let small = removed.iter().map(|(pair, small)| (*pair, small)).chain(added);
-            let small = small.map(|(pair, small)| summand(pair.rows_of_b(tile.first_row, operand.rows), small));
-            let terms: Vec<Summand<'_>> = std::iter::once(summand(operand, x)).chain(small).collect();
-            products(&terms, out, tile.first_row, Mode::Fresh);
+    /// Writes `F x` to `out`, and what a pair adds of its own input. Returns the pair's small product, nothing without one.
+    fn apply(&self, x: &Panels, added: Option<(&LowRank<'_>, &Panels)>, out: &mut Panels) -> Panels {
+        let mut removed = self.removed.map(|pair| Given::of(pair, x, -pair.scale));
+        let mut added = added.map(|(pair, x)| Given::of(*pair, x, pair.scale));
+        self.weight.for_each_rows(x.workspace(), |tile| {
+            let a = tile.operand();
+            let rows = tile.first..tile.first + a.rows;
+            let additions = removed.iter_mut().chain(&mut added).map(|Given { pair, x, factor, small }| Addition {
+                narrow: (tile.first == 0).then(|| (summand(pair.rows_of_a(), x), *factor)),
+                small,
+                wide: pair.rows_of_b(rows.clone()),
+            });
+            products(&summand(a, x), additions.collect(), out, tile.first, Mode::Fresh);
         });
+        added.map(|added| added.small).unwrap_or_default()
     }
 
-    /// Writes or adds `Fᵀ back` to `input`, and what a small product adds: `Aᵀ small`.
-    fn back(&self, back: &Panels, added: Option<(&LowRank<'_>, &Panels)>, input: &mut Panels, mode: Mode) {
-        let removed = self.removed.as_ref().map(|removed| (removed, removed.narrowed_back(back, -removed.scale)));
-        self.weight.for_each_tile(|tile| {
-            let operand = tile.transposed();
-            let is_last = tile.first_row + operand.columns == self.weight.rows();
-            let small = removed.iter().map(|(pair, small)| (*pair, small)).chain(added).filter(|_| is_last);
-            let small = small.map(|(pair, small)| pair.summand_back(small));
-            let first = Summand { a: operand, x: back, from: tile.first_row };
-            let terms: Vec<Summand<'_>> = std::iter::once(first).chain(small).collect();
-            products(&terms, input, 0, if tile.first_row == 0 { mode } else { Mode::Sum });
+    /// Writes or adds `Fᵀ back` to `input`, and what a pair adds. Returns the pair's small product, nothing without one.
+    fn back(&self, back: &Panels, added: Option<&LowRank<'_>>, input: &mut Panels, mode: Mode) -> Panels {
+        let mut removed = self.removed.map(|pair| Given::of(pair, back, -pair.scale));
+        let mut added = added.map(|pair| Given::of(*pair, back, pair.scale));
+        self.weight.for_each_columns(back.workspace(), |tile| {
+            let a = tile.transposed();
+            let columns = tile.first..tile.first + a.rows;
+            let additions = removed.iter_mut().chain(&mut added).map(|Given { pair, x, factor, small }| Addition {
+                narrow: (tile.first == 0).then(|| (summand(pair.columns_of_b(), x), *factor)),
+                small,
+                wide: pair.columns_of_a(columns.clone()),
+            });
+            products(&summand(a, back), additions.collect(), input, tile.first, mode);
         });
+        added.map(|added| added.small).unwrap_or_default()
     }
 }
 
-impl LowRank<'_> {
-    /// Returns some rows of `B`.
-    fn rows_of_b(&self, first: usize, rows: usize) -> Operand<'_> {
-        Operand::by_rows(&self.b[first * self.rank..][..rows * self.rank], rows, self.rank)
+/// A pair, what it is given, and its small product.
+struct Given<'a> {
+    pair: LowRank<'a>,
+    x: &'a Panels,
+    factor: f32,
+    small: Panels,
+}
+
+impl<'a> Given<'a> {
+    fn of(pair: LowRank<'a>, x: &'a Panels, factor: f32) -> Self {
+        Self { pair, x, factor, small: x.like(pair.rank) }
+    }
+}
+
+impl<'a> LowRank<'a> {
+    fn rows_of_a(&self) -> Operand<'a> {
+        Operand::by_rows(self.a, self.rank, self.a.len() / self.rank)
     }
 
-    /// Returns `factor · A x`.
-    fn narrowed(&self, x: &Panels, factor: f32) -> Panels {
-        self.small(Operand::by_rows(self.a, self.rank, x.features()), x, factor)
+    /// Returns some columns of `A`, as the rows of `Aᵀ`.
+    fn columns_of_a(&self, columns: Range<usize>) -> Operand<'a> {
+        Operand::transposed(self.a, self.rank, self.a.len() / self.rank).some_rows(columns)
     }
 
-    /// Returns `factor · Bᵀ back`.
-    fn narrowed_back(&self, back: &Panels, factor: f32) -> Panels {
-        self.small(Operand::transposed(self.b, back.features(), self.rank), back, factor)
+    fn rows_of_b(&self, rows: Range<usize>) -> Operand<'a> {
+        Operand::by_rows(self.b, self.b.len() / self.rank, self.rank).some_rows(rows)
     }
 
-    fn small(&self, a: Operand<'_>, x: &Panels, factor: f32) -> Panels {
+    /// Returns the columns of `B`, as the rows of `Bᵀ`.
+    fn columns_of_b(&self) -> Operand<'a> {
+        Operand::transposed(self.b, self.b.len() / self.rank, self.rank)
+    }
+
+    /// Returns the scaled `A x`.
+    fn narrowed(&self, x: &Panels) -> Panels {
+        self.small(self.rows_of_a(), x)
+    }
+
+    /// Returns the scaled `Bᵀ back`.
+    fn narrowed_back(&self, back: &Panels) -> Panels {
+        self.small(self.columns_of_b(), back)
+    }
+
+    fn small(&self, a: Operand<'_>, x: &Panels) -> Panels {
         let mut small = x.like(self.rank);
-        products(&[summand(a, x)], &mut small, 0, Mode::Fresh);
-        scale(&mut small, factor);
+        products(&summand(a, x), Vec::new(), &mut small, 0, Mode::Fresh);
+        scale(small.data_mut(), self.scale);
         small
-    }
-
-    /// Returns the factors of `Aᵀ small`.
-    fn summand_back<'a>(&'a self, small: &'a Panels) -> Summand<'a> {
-        summand(Operand::transposed(self.a, self.rank, self.a.len() / self.rank), small)
-    }
-}
-
-fn scale(x: &mut Panels, factor: f32) {
-    for value in x.data_mut() {
-        *value *= factor;
     }
 }
 
@@ -281,37 +319,6 @@ fn add_products(left: &Panels, right: &Panels, divisors: &[f32], out: &mut [f32]
             }
         }
     });
-}
-
-/// A matrix, the panels that it is multiplied with, and the first of their features that is read.
-pub(super) struct Summand<'a> {
-    pub(super) a: Operand<'a>,
-    pub(super) x: &'a Panels,
-    pub(super) from: usize,
-}
-
-/// Returns a matrix with all features of panels.
-pub(super) fn summand<'a>(a: Operand<'a>, x: &'a Panels) -> Summand<'a> {
-    Summand { a, x, from: 0 }
-}
-
-/// Writes or adds the sum of products to the features of `out` from `to` on, the panels shared among the threads.
-pub(super) fn products(terms: &[Summand<'_>], out: &mut Panels, to: usize, mode: Mode) {
-    let out_len = out.panel_len();
-    let group = group(out.panels());
-    out.data_mut().par_chunks_mut(group * out_len).enumerate().for_each(|(index, out)| {
-        let terms = terms.iter().map(|Summand { a, x, from }| {
-            let x_stride = x.panel_len();
-            Term { a: *a, x: &x.data()[index * group * x_stride + from * LANES..], x_stride }
-        });
-        multiply_all(&terms.collect::<Vec<_>>(), (&mut out[to * LANES..], out_len), mode);
-    });
-}
-
-/// Returns how many panels one task takes: pairs, so many that each weight that is read serves several, and that no
-/// thread is without work. It changes no bits.
-pub(super) fn group(panels: usize) -> usize {
-    2 * panels.div_ceil(2).div_ceil(rayon::current_num_threads()).clamp(1, 8)
 }
 
 /// Returns `x` with some numbers zero and the others grown, chosen by seed, module, token and feature alone.

@@ -18,6 +18,7 @@ mod noise;
 mod norm;
 mod portable;
 mod probe;
+mod products;
 mod rope;
 mod work;
 

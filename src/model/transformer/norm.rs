@@ -12,22 +12,44 @@ pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<
     let len = weight.len() * LANES;
     let mut scales = vec![[0.0; LANES]; x.data().len() / len];
     let parts = out.data_mut().par_chunks_mut(len).zip(x.data().par_chunks(len));
-    parts.zip(&mut scales).for_each(|((out, x), scales)| {
-        let x = x.as_chunks::<LANES>().0;
-        widest(|| {
-            let mut squares = [0.0_f32; LANES];
-            for feature in x {
-                for (sum, value) in squares.iter_mut().zip(feature) {
-                    *sum = value.mul_add(*value, *sum);
-                }
-            }
-            for (scale, sum) in scales.iter_mut().zip(squares) {
-                *scale = 1.0 / (sum / weight.len() as f32 + epsilon).sqrt();
-            }
-            write_scaled(x, weight, scales, out);
-        });
+    parts.zip(&mut scales).for_each(|((out, x), scales)| one(x, weight, epsilon, out, scales));
+    (out, scales)
+}
+
+/// Adds `more` to `x` and returns what [`forward`] returns for the sum.
+pub(super) fn add_and_forward(
+    x: &mut Panels,
+    more: &Panels,
+    weight: &[f32],
+    epsilon: f32,
+) -> (Panels, Vec<[f32; LANES]>) {
+    let mut out = x.like(x.features());
+    let len = weight.len() * LANES;
+    let mut scales = vec![[0.0; LANES]; x.data().len() / len];
+    let sums = x.data_mut().par_chunks_mut(len).zip(more.data().par_chunks(len));
+    let parts = out.data_mut().par_chunks_mut(len).zip(sums);
+    parts.zip(&mut scales).for_each(|((out, (x, more)), scales)| {
+        x.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
+        one(x, weight, epsilon, out, scales);
     });
     (out, scales)
+}
+
+/// Normalises one panel's tokens, or one head of them.
+fn one(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32], scales: &mut [f32; LANES]) {
+    let x = x.as_chunks::<LANES>().0;
+    widest(|| {
+        let mut squares = [0.0_f32; LANES];
+        for feature in x {
+            for (sum, value) in squares.iter_mut().zip(feature) {
+                *sum = value.mul_add(*value, *sum);
+            }
+        }
+        for (scale, sum) in scales.iter_mut().zip(squares) {
+            *scale = 1.0 / (sum / weight.len() as f32 + epsilon).sqrt();
+        }
+        write_scaled(x, weight, scales, out);
+    });
 }
 
 /// Returns what [`forward`] returned, from its factors.

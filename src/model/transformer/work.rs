@@ -3,7 +3,7 @@
 use super::super::kernel::{Mode, Panels, Workspace};
 use super::super::lora::Adapter;
 use super::super::weights::Matrix;
-use super::linear::{Summand, products, summand};
+use super::products::{products, summand};
 use super::{Activations, Batch, Transformer};
 
 impl Transformer {
@@ -49,10 +49,11 @@ impl Transformer {
 fn there_and_back(workspace: &Workspace, matrix: &Matrix, tokens: usize) -> f64 {
     let mut x = Panels::zeros_in(workspace, matrix.columns(), tokens);
     let mut out = x.like(matrix.rows());
-    matrix.for_each_tile(|tile| products(&[summand(tile.operand(), &x)], &mut out, tile.first_row, Mode::Fresh));
-    matrix.for_each_tile(|tile| {
-        let mode = if tile.first_row == 0 { Mode::Fresh } else { Mode::Sum };
-        products(&[Summand { a: tile.transposed(), x: &out, from: tile.first_row }], &mut x, 0, mode);
+    matrix.for_each_rows(workspace, |tile| {
+        products(&summand(tile.operand(), &x), Vec::new(), &mut out, tile.first, Mode::Fresh);
+    });
+    matrix.for_each_columns(workspace, |tile| {
+        products(&summand(tile.transposed(), &out), Vec::new(), &mut x, tile.first, Mode::Fresh);
     });
     4.0 * (matrix.rows() * matrix.columns() * tokens) as f64
 }

@@ -168,13 +168,17 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; SUPER]) {
         let low = part::<64>(block, 64 * part_of);
         let high = part::<32>(block, 128 + 32 * part_of);
         let scales = part::<8>(block, 192 + 8 * part_of).map(|scale| d * f32::from(scale.cast_signed()));
-        for group in 0..4 {
-            let (nibbles, shift) = (part::<32>(low, group % 2 * 32), 2 * group);
-            let out = &mut out[32 * group..][..32];
-            for (place, ((out, nibble), high)) in out.iter_mut().zip(nibbles).zip(high).enumerate() {
-                let nibble = if group < 2 { nibble & 15 } else { nibble >> 4 };
-                let number = (nibble | (high >> shift & 3) << 4).cast_signed() - 32;
-                *out = scales[2 * group + place / 16] * f32::from(number);
+        for (group, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let nibbles = part::<32>(low, group % 2 * 32);
+            let shifts = (group as u32 / 2 * 4, group as u32 * 2);
+            for half in 0..2 {
+                let scale = scales[2 * group + half];
+                let (nibbles, high) = (part::<16>(nibbles, 16 * half), part::<16>(high, 16 * half));
+                // In 32 bits, which every machine shifts side by side.
+                for ((out, nibble), high) in out[16 * half..][..16].iter_mut().zip(nibbles).zip(high) {
+                    let bits = u32::from(*nibble) >> shifts.0 & 15 | (u32::from(*high) >> shifts.1 & 3) << 4;
+                    *out = scale * (bits.cast_signed() - 32) as f32;
+                }
             }
         }
     }

@@ -1,13 +1,19 @@
 //! A frozen matrix in memory: as 32-bit floats, or as its file has it and decoded a part at a time.
 
+use std::ops::Range;
+
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
-use super::super::kernel::{BAND, DEPTH_BLOCK, Operand, Pages, bands_len, row_of_bands, write_band};
+use super::super::kernel::{
+    BAND, DEPTH_BLOCK, Numbers, Operand, Pages, Workspace, bands_len, row_of_bands, write_band,
+};
 use super::blocks::{byte_len, decode};
 
 /// Numbers that are decoded at a time: 4 MiB, so that both the decoding and the products are worth several threads.
 const DECODED: usize = 1 << 20;
+/// Columns that are decoded together, a multiple: whole blocks of every type.
+const COLUMNS: usize = 256;
 
 /// How a matrix is kept in memory. It never changes a result: numbers that are decoded late are the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +40,23 @@ enum Data {
     Stored { dtype: GgmlDType, bytes: Vec<u8> },
 }
 
-/// Some consecutive rows of a matrix, in bands.
+/// Consecutive rows of a matrix with all their columns, or all rows with consecutive columns, in bands.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::model) struct Tile<'a> {
-    /// The first row's index.
-    pub(in crate::model) first_row: usize,
+    /// The first row's index, or the first column's.
+    pub(in crate::model) first: usize,
     rows: usize,
     columns: usize,
     data: &'a [f32],
 }
 
 impl<'a> Tile<'a> {
-    /// Returns the rows as a matrix to multiply with.
+    /// Returns the part as a matrix to multiply with.
     pub(in crate::model) fn operand(&self) -> Operand<'a> {
         Operand::bands(self.data, self.rows, self.columns)
     }
 
-    /// Returns the rows, transposed, as a matrix to multiply with.
+    /// Returns the part, transposed, as a matrix to multiply with.
     pub(in crate::model) fn transposed(&self) -> Operand<'a> {
         Operand::bands_transposed(self.data, self.rows, self.columns)
     }
@@ -84,7 +90,7 @@ impl Matrix {
             Data::Stored { dtype, bytes: bytes.to_vec() }
         } else {
             let mut data = Pages::zeros(bands_len(rows, columns));
-            matrix.decode_bands(dtype, bytes, &mut data);
+            matrix.decode_bands(dtype, bytes, (0..rows, 0..columns), &mut data);
             Data::Dense(data)
         };
         Ok(matrix)
@@ -108,37 +114,72 @@ impl Matrix {
         self.columns
     }
 
-    /// Gives `each` the matrix in tiles of consecutive rows, from the first to the last.
-    pub(in crate::model) fn for_each_tile(&self, mut each: impl FnMut(Tile<'_>)) {
+    /// Gives `each` the matrix in tiles of consecutive rows, from the first to the last: what a product with the matrix
+    /// takes, whose results then lie one after the other. What is decoded lies in numbers of `workspace`.
+    pub(in crate::model) fn for_each_rows(&self, workspace: &Workspace, each: impl FnMut(Tile<'_>)) {
+        // A product sums over as many rows at a time: the tiles change no bit of it.
+        let rows = (DECODED / self.columns / DEPTH_BLOCK).max(1) * DEPTH_BLOCK;
+        self.for_each_tile(workspace, (rows.min(self.rows), self.columns), each);
+    }
+
+    /// Gives `each` the matrix in tiles of consecutive columns, from the first to the last: what a product with the transposed
+    /// matrix takes. Each of its sums is then complete at once; over tiles of rows all would be read and written again for
+    /// each tile.
+    pub(in crate::model) fn for_each_columns(&self, workspace: &Workspace, each: impl FnMut(Tile<'_>)) {
+        let columns = (DECODED / self.rows / COLUMNS).max(1) * COLUMNS;
+        self.for_each_tile(workspace, (self.rows, columns.min(self.columns)), each);
+    }
+
+    fn for_each_tile(
+        &self,
+        workspace: &Workspace,
+        (tile_rows, tile_columns): (usize, usize),
+        mut each: impl FnMut(Tile<'_>),
+    ) {
         let (rows, columns) = (self.rows, self.columns);
         match &self.data {
-            Data::Dense(data) => each(Tile { first_row: 0, rows, columns, data }),
+            Data::Dense(data) => each(Tile { first: 0, rows, columns, data }),
             Data::Stored { dtype, bytes } => {
-                // A product sums over as many rows at a time: the tiles change no bit of it.
-                let tile_rows = (DECODED / columns / DEPTH_BLOCK).max(1) * DEPTH_BLOCK;
-                let mut decoded = Pages::zeros(bands_len(tile_rows.min(rows), columns));
+                let mut decoded = Numbers::unset(workspace, bands_len(tile_rows, tile_columns));
                 for first_row in (0..rows).step_by(tile_rows) {
-                    let rows = tile_rows.min(rows - first_row);
-                    let bytes = &bytes[first_row * byte_len(*dtype, columns)..][..rows * byte_len(*dtype, columns)];
-                    let data = &mut decoded[..bands_len(rows, columns)];
-                    self.decode_bands(*dtype, bytes, data);
-                    each(Tile { first_row, rows, columns, data });
+                    for first_column in (0..columns).step_by(tile_columns) {
+                        let (rows, columns) = (
+                            first_row..rows.min(first_row + tile_rows),
+                            first_column..columns.min(first_column + tile_columns),
+                        );
+                        let data = &mut decoded[..bands_len(rows.len(), columns.len())];
+                        self.decode_bands(*dtype, bytes, (rows.clone(), columns.clone()), data);
+                        let (rows, columns) = (rows.len(), columns.len());
+                        // One of the two is the matrix's first.
+                        each(Tile { first: first_row + first_column, rows, columns, data });
+                    }
                 }
             }
         }
     }
 
-    /// Decodes rows into bands.
-    fn decode_bands(&self, dtype: GgmlDType, bytes: &[u8], bands: &mut [f32]) {
-        let row_bytes = byte_len(dtype, self.columns);
-        let parts = bands.par_chunks_mut(BAND * self.columns).zip(bytes.par_chunks(BAND * row_bytes));
-        parts.for_each_init(
-            || vec![0.0; BAND * self.columns],
-            |by_rows, (band, bytes)| {
-                let (full, rest) = by_rows.split_at_mut(bytes.len() / row_bytes * self.columns);
-                decode(dtype, bytes, full);
-                rest.fill(0.0);
-                write_band(by_rows, self.columns, band);
+    /// Decodes some columns, whole blocks of them, of some rows into bands.
+    fn decode_bands(
+        &self,
+        dtype: GgmlDType,
+        bytes: &[u8],
+        (rows, columns): (Range<usize>, Range<usize>),
+        bands: &mut [f32],
+    ) {
+        let (row_bytes, width) = (byte_len(dtype, self.columns), columns.len());
+        let (skipped, taken) = (byte_len(dtype, columns.start), byte_len(dtype, width));
+        bands.par_chunks_mut(BAND * width).enumerate().for_each_init(
+            || vec![0.0; BAND * width],
+            |by_rows, (index, band)| {
+                let first = rows.start + index * BAND;
+                for (row, out) in (first..).zip(by_rows.chunks_mut(width)) {
+                    if row < rows.end {
+                        decode(dtype, &bytes[row * row_bytes + skipped..][..taken], out);
+                    } else {
+                        out.fill(0.0);
+                    }
+                }
+                write_band(by_rows, width, band);
             },
         );
     }
@@ -159,5 +200,49 @@ impl Matrix {
     /// Returns all numbers, row after row.
     pub fn into_dense(self) -> Vec<f32> {
         (0..self.rows).flat_map(|row| self.row(row)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::quantized::QTensor;
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::model::kernel::{LANES, Mode, multiply};
+
+    const ROWS: usize = 4_100;
+    const WIDTH: usize = 544;
+
+    /// Multiplies there and back with one panel, tile after tile.
+    fn products(matrix: &Matrix) -> (Vec<u32>, usize) {
+        let workspace = Workspace::default();
+        let x: Vec<f32> = (0..ROWS * LANES).map(|index| (index % 89) as f32 / 50.0 - 0.8).collect();
+        let (mut out, mut back) = (vec![0.0; ROWS * LANES], vec![0.0; WIDTH * LANES]);
+        let mut tiles = 0;
+        matrix.for_each_rows(&workspace, |tile| {
+            let out = &mut out[tile.first * LANES..];
+            multiply(tile.operand(), (&x[..WIDTH * LANES], WIDTH * LANES), (out, ROWS * LANES), Mode::Fresh);
+            tiles += 1;
+        });
+        matrix.for_each_columns(&workspace, |tile| {
+            let back = &mut back[tile.first * LANES..];
+            multiply(tile.transposed(), (&x, ROWS * LANES), (back, WIDTH * LANES), Mode::Fresh);
+            tiles += 1;
+        });
+        (out.into_iter().chain(back).map(f32::to_bits).collect(), tiles)
+    }
+
+    #[test]
+    fn tiles_of_rows_and_of_columns_change_no_bit_of_a_product() {
+        let numbers: Vec<f32> = (0..ROWS * WIDTH).map(|index| (index % 97) as f32 / 70.0 - 0.5).collect();
+        let tensor = Tensor::from_vec(numbers, (ROWS, WIDTH), &Device::Cpu).unwrap();
+        let bytes = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
+        let bytes = bytes.data().unwrap();
+        let [dense, stored] = [Storage::Dense, Storage::AsStored]
+            .map(|storage| Matrix::from_bytes([ROWS, WIDTH], GgmlDType::Q8_0, &bytes, storage).unwrap())
+            .map(|matrix| products(&matrix));
+        assert_eq!((dense.1, stored.1), (2, 3 + 3), "three tiles each way");
+        assert!(dense.0 == stored.0);
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn run(words: &[&str]) -> Value {
             windows_case(base, rows, tokens.parse().unwrap(), kept(storage), within(mib))
         }
         ["rows", base, rows, mib] => rows_case(base, rows, within(mib)),
-        ["large", folder] => large_case(folder),
+        ["large", folder] => large_case(folder, large::LAYERS),
+        ["large", folder, layers] => large_case(folder, layers.parse().unwrap()),
         _ => json!({"failed": "no such case"}),
     }
 }
@@ -243,14 +244,15 @@ fn candle_products(config: &ModelConfig) -> f64 {
     (0..8 * PROBES).map(|_| per_second(products)).fold(0.0, f64::max)
 }
 
-/// One step of 512 tokens on random weights of Llama 3.1 8B's shape, quantised as `Q4_K_M` has them.
-fn large_case(folder: &str) -> Value {
+/// One step of 512 tokens on random weights of Llama 3.1 8B's shape, quantised as `Q4_K_M` has them, or on some of its
+/// blocks: activations then take their share of a gibibyte.
+fn large_case(folder: &str, layers: u64) -> Value {
     let path = Path::new(folder).join("large.gguf");
-    large::write(&path);
+    large::write(&path, layers);
     let base = open(path.to_str().unwrap());
     let model = Transformer::load(&base, Storage::AsStored, |_| ()).unwrap();
     let probe = per_second(|| model.products(1, 512, 128));
-    let mut training = Training::new(base.config(), model, Activations::Within(1 << 30));
+    let mut training = Training::new(base.config(), model, Activations::Within((layers << 30) / large::LAYERS));
     let ids = (0..512_u32).map(|token| token * 7919 % 100_000).collect();
     let row = TokenRow { ids, trained: (0..512).map(|token| token >= 256).collect() };
     let (loss, seconds, work) = training.step(&[Batch::new([(0, &row)])]);

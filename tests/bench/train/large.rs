@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tunesmith::model::gguf::{PlannedTensor, TensorType, Value, Writer};
 
-const LAYERS: u64 = 32;
+/// Its blocks.
+pub(super) const LAYERS: u64 = 32;
 const HIDDEN: u64 = 4_096;
 const INTERMEDIATE: u64 = 14_336;
 const KEYS: u64 = 1_024;
@@ -15,12 +16,12 @@ const F32: u32 = 0;
 const Q4_K: u32 = 12;
 const Q6_K: u32 = 14;
 
-/// Writes the file: 4.6 GiB.
-pub(super) fn write(path: &Path) {
+/// Writes the file, of so many blocks: all are 4.6 GiB.
+pub(super) fn write(path: &Path, layers: u64) {
     let number = |number: u64| Value::U32(number as u32);
     let metadata = [
         ("general.architecture", Value::String("llama".into())),
-        ("llama.block_count", number(LAYERS)),
+        ("llama.block_count", number(layers)),
         ("llama.context_length", number(131_072)),
         ("llama.embedding_length", number(HIDDEN)),
         ("llama.feed_forward_length", number(INTERMEDIATE)),
@@ -30,7 +31,7 @@ pub(super) fn write(path: &Path) {
         ("llama.rope.freq_base", Value::F32(500_000.0)),
     ];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
-    let tensors = tensors();
+    let tensors = tensors(layers);
     let mut writer = Writer::create(path, &metadata, tensors.clone()).unwrap();
     for tensor in &tensors {
         let numbers: u64 = tensor.dimensions.iter().product();
@@ -44,7 +45,7 @@ pub(super) fn write(path: &Path) {
     writer.finish().unwrap();
 }
 
-fn tensors() -> Vec<PlannedTensor> {
+fn tensors(layers: u64) -> Vec<PlannedTensor> {
     let tensor = |name: String, dimensions: &[u64], id: u32| PlannedTensor {
         name,
         dimensions: dimensions.to_vec(),
@@ -55,7 +56,7 @@ fn tensors() -> Vec<PlannedTensor> {
         tensor("output_norm.weight".into(), &[HIDDEN], F32),
         tensor("output.weight".into(), &[HIDDEN, VOCABULARY], Q6_K),
     ];
-    for layer in 0..LAYERS {
+    for layer in 0..layers {
         // `Q4_K_M` gives six bits to values and the way down of half of the layers.
         let finer = if layer % 2 == 0 { Q6_K } else { Q4_K };
         let matrices = [

@@ -7,8 +7,8 @@
 //! both sides take turns. Prints one JSON object a line; the last one compares.
 //!
 //! One case alone: `cargo bench --bench train -- case CASE`, where CASE is `peak`, `probe BASE.gguf STORAGE`,
-//! `windows BASE.gguf ROWS.jsonl TOKENS STORAGE MIB`, `rows BASE.gguf ROWS.jsonl MIB` or `large FOLDER`. STORAGE is
-//! `dense` or `stored`; MIB is what activations may take. `cores` is how many of them the process had: where others
+//! `windows BASE.gguf ROWS.jsonl TOKENS STORAGE MIB`, `rows BASE.gguf ROWS.jsonl MIB` or `large FOLDER [BLOCKS]`. STORAGE
+//! is `dense` or `stored`; MIB is what activations may take. `cores` is how many of them the process had: where others
 //! compute at the same time it is less than there are, and the figures are those of a busy machine.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]

@@ -1,0 +1,71 @@
+//! Products of frozen matrices with what low-rank pairs add to them, the panels shared among the threads.
+
+use rayon::prelude::*;
+
+use super::super::kernel::{LANES, Mode, Operand, Panels, Term, multiply, multiply_all};
+
+/// A matrix and the panels that it is multiplied with.
+pub(super) struct Summand<'a> {
+    a: Operand<'a>,
+    x: &'a Panels,
+}
+
+/// Returns a matrix with panels.
+pub(super) fn summand<'a>(a: Operand<'a>, x: &'a Panels) -> Summand<'a> {
+    Summand { a, x }
+}
+
+/// What a low-rank pair adds to a product.
+pub(super) struct Addition<'a> {
+    /// What the small product is made of, if it is not there yet, and what it is multiplied with.
+    pub(super) narrow: Option<(Summand<'a>, f32)>,
+    pub(super) small: &'a mut Panels,
+    /// What the small product is multiplied with.
+    pub(super) wide: Operand<'a>,
+}
+
+/// Writes or adds a product and the additions to the features of `out` from `to` on. The panels are shared among the
+/// threads: whichever has some of them makes their small products as well, so that no thread waits between the two.
+pub(super) fn products(
+    product: &Summand<'_>,
+    mut additions: Vec<Addition<'_>>,
+    out: &mut Panels,
+    to: usize,
+    mode: Mode,
+) {
+    let (group, out_len) = (group(out.panels()), out.panel_len());
+    let of = |x: &Panels, task: usize| task * group * x.panel_len();
+    let mut tasks: Vec<_> = out.data_mut().chunks_mut(group * out_len).map(|out| (out, Vec::new())).collect();
+    for Addition { narrow, small, wide } in &mut additions {
+        let small_len = small.panel_len();
+        for ((_, smalls), small) in tasks.iter_mut().zip(small.data_mut().chunks_mut(group * small_len)) {
+            smalls.push((narrow.as_ref(), small, small_len, *wide));
+        }
+    }
+    tasks.into_par_iter().enumerate().for_each(|(task, (out, mut smalls))| {
+        for (narrow, small, small_len, _) in &mut smalls {
+            if let Some((Summand { a, x }, factor)) = narrow {
+                multiply(*a, (&x.data()[of(x, task)..], x.panel_len()), (small, *small_len), Mode::Fresh);
+                scale(small, *factor);
+            }
+        }
+        let Summand { a, x } = product;
+        let first = Term { a: *a, x: &x.data()[of(x, task)..], x_stride: x.panel_len() };
+        let more = smalls.iter().map(|(_, small, x_stride, a)| Term { a: *a, x: small, x_stride: *x_stride });
+        let terms: Vec<Term<'_>> = std::iter::once(first).chain(more).collect();
+        multiply_all(&terms, (&mut out[to * LANES..], out_len), mode);
+    });
+}
+
+/// Returns how many panels one task takes: pairs, so many that each weight that is read serves several, and that no
+/// thread is without work. It changes no bits.
+pub(super) fn group(panels: usize) -> usize {
+    2 * panels.div_ceil(2).div_ceil(rayon::current_num_threads()).clamp(1, 8)
+}
+
+/// Multiplies all numbers with a factor.
+pub(super) fn scale(x: &mut [f32], factor: f32) {
+    for value in x {
+        *value *= factor;
+    }
+}
