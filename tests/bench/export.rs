@@ -247,7 +247,7 @@ fn quantise(places: &Places, space: &Path, report: &mut Report) {
     }
 }
 
-/// Base and adapter to Q4_K_M.
+/// Base and adapter to `Q4_K_M`.
 fn with_adapter(places: &Places, space: &Path, report: &mut Report) {
     let name = "base and adapter to Q4_K_M";
     let (folder, ours) = (space.join("adapter"), space.join("ours.gguf"));

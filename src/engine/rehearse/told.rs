@@ -54,6 +54,10 @@ impl Rehearsed {
         if is_over(error) {
             return Some(NodeError::cancelled());
         }
+        // What is wrong with the run itself is told as it would be without a rehearsal.
+        if part.index == index {
+            return Some(error.clone());
+        }
         let node = &resolver.graph[part.index];
         let failed = WouldFail {
             before: resolver.graph[index].name.clone(),
