@@ -70,7 +70,7 @@ impl Built {
                 Ok(Self { node, path, system: system(session), _aside: None })
             }
             other => {
-                context.output.note(format_args!("converting the base of `{node}` …"));
+                context.output.note(format_args!("converting the model of `{node}` …"));
                 aside.merged(&node, other, None)
             }
         }

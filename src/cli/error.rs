@@ -132,8 +132,8 @@ pub enum CliError {
         node: String,
     },
     /// A kind whose runs start from nothing.
-    #[error("node `{node}` is no training: `{kind}` starts from no earlier result")]
-    #[diagnostic(code(cli::no_warm_start), help("name a node of the family `train`"))]
+    #[error("node `{node}` has no warm start: `{kind}` starts from no earlier result")]
+    #[diagnostic(code(cli::no_warm_start), help("name a node of the type `lora`, of the family `train`"))]
     NoWarmStart {
         /// The node.
         node: String,

@@ -8,6 +8,7 @@ use super::Device;
 use super::gguf::GgufError;
 use super::lora::LoraError;
 use super::safetensors::SafetensorsError;
+use super::weights::ShardError;
 
 /// Results of reading and running models.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
@@ -23,6 +24,10 @@ pub enum ModelError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Safetensors(#[from] SafetensorsError),
+    /// A file of safetensors that cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Shard(#[from] ShardError),
     /// A folder without a file that a model needs.
     #[error("the model's folder has no `{name}`")]
     #[diagnostic(

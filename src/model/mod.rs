@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! weights files ─→ Base ─┬─→ Tokenizer, ChatTemplate ─→ rows: conversations as token ids with a trained mask
-//!                        └─→ Transformer (frozen) + Adapter (trained) ─→ loss, gradient ─→ optimiser
+//!                        ├─→ Transformer (frozen) + Adapter (trained) ─┬─→ loss, gradient ─→ optimiser
+//!                        └─→ WholeModel (trained) ─────────────────────┘
 //! ```
 //!
 //! It knows records and stored files, but no node and no manifest. What it computes depends on its inputs and the seed alone:

@@ -1,7 +1,5 @@
 //! AdamW (Loshchilov and Hutter, 2019) over one flat vector, clipping by the global norm, and schedules.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +42,19 @@ pub struct AdamW {
     pub second: Vec<f32>,
     /// Steps taken.
     pub steps: u64,
-    /// The share of each parameter that a step takes away, over the learning rate. All parameters of an adapter decay, as
-    /// with the `Trainer` of transformers, whose exceptions (biases and norms) an adapter has none of: DoRA's magnitudes
-    /// decay as well.
+    /// The share of each parameter that decays which a step takes away, over the learning rate.
     pub weight_decay: f64,
+}
+
+/// Parameters that are changed by one rule.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// The parameters.
+    pub numbers: &'a mut [f32],
+    /// What their learning rate is multiplied with.
+    pub rate: f64,
+    /// Whether they decay. With the `Trainer` of transformers all do but biases and norms.
+    pub decays: bool,
 }
 
 /// AdamW's usual constants.
@@ -64,29 +71,26 @@ impl AdamW {
         Self { first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0, weight_decay }
     }
 
-    /// Takes one step. `groups` are runs of parameters that follow each other from the first to the last, each with what
-    /// its learning rate is multiplied with.
+    /// Takes one step. The parts follow each other as the numbers of the gradient do.
     ///
     /// # Panics
-    /// When the groups leave a gap, or a parameter out.
-    pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f64, groups: &[(Range<usize>, f64)]) {
+    /// When the parts are not as many numbers as the gradient has.
+    pub fn step(&mut self, parts: Vec<Part<'_>>, gradient: &[f32], rate: f64) {
         self.steps += 1;
-        let mut rest = (parameters, gradient, &mut self.first[..], &mut self.second[..]);
-        let mut parts = Vec::with_capacity(groups.len());
-        let mut end = 0;
-        for (range, ratio) in groups {
-            assert!(range.start == end, "a group of parameters starts at {} instead of {end}", range.start);
-            end = range.end;
-            let (parameters, gradient, first, second) = rest;
-            let (parameters, more_parameters) = parameters.split_at_mut(range.len());
-            let (gradient, more_gradient) = gradient.split_at(range.len());
-            let (first, more_first) = first.split_at_mut(range.len());
-            let (second, more_second) = second.split_at_mut(range.len());
-            rest = (more_parameters, more_gradient, more_first, more_second);
-            parts.push((Update::new(self.steps, rate * ratio, self.weight_decay), parameters, gradient, first, second));
+        let mut rest = (gradient, &mut self.first[..], &mut self.second[..]);
+        let mut tasks = Vec::with_capacity(parts.len());
+        for Part { numbers, rate: ratio, decays } in parts {
+            let (gradient, first, second) = rest;
+            assert!(numbers.len() <= gradient.len(), "the parts have more parameters than the gradient");
+            let (gradient, more_gradient) = gradient.split_at(numbers.len());
+            let (first, more_first) = first.split_at_mut(numbers.len());
+            let (second, more_second) = second.split_at_mut(numbers.len());
+            rest = (more_gradient, more_first, more_second);
+            let weight_decay = if decays { self.weight_decay } else { 0.0 };
+            tasks.push((Update::new(self.steps, rate * ratio, weight_decay), numbers, gradient, first, second));
         }
-        assert!(rest.0.is_empty(), "the groups end at {end}, before the last parameter");
-        parts.into_par_iter().for_each(|(update, parameters, gradient, first, second)| {
+        assert!(rest.0.is_empty(), "the parts leave {} parameters out", rest.0.len());
+        tasks.into_par_iter().for_each(|(update, parameters, gradient, first, second)| {
             let moments = first.par_chunks_mut(TASK).zip(second.par_chunks_mut(TASK));
             let numbers = parameters.par_chunks_mut(TASK).zip(gradient.par_chunks(TASK));
             numbers.zip(moments).for_each(|((parameters, gradient), (first, second))| {
@@ -165,10 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_moves_each_parameter_by_its_groups_rate_against_its_gradient() {
-        let mut parameters = [1.0, 1.0, 1.0];
-        AdamW::new(3, 0.1).step(&mut parameters, &[0.5, -2.0, 0.0], 0.01, &[(0..1, 1.0), (1..3, 4.0)]);
-        let expected = [0.999 - 0.01, 0.996 + 0.04, 0.996];
+    fn the_first_step_moves_each_parameter_by_its_parts_rate_against_its_gradient() {
+        let mut parameters = [1.0, 1.0, 1.0, 1.0];
+        let (first, rest) = parameters.split_at_mut(1);
+        let (second, third) = rest.split_at_mut(2);
+        let part = |numbers, rate, decays| Part { numbers, rate, decays };
+        let parts = vec![part(first, 1.0, true), part(second, 4.0, true), part(third, 1.0, false)];
+        AdamW::new(4, 0.1).step(parts, &[0.5, -2.0, 0.0, 0.5], 0.01);
+        let expected = [0.999 - 0.01, 0.996 + 0.04, 0.996, 1.0 - 0.01];
         for (found, expected) in parameters.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
         }
@@ -183,7 +191,8 @@ mod tests {
                 let mut clipped = gradient.clone();
                 let norm = clip(&mut clipped, 1.0);
                 let mut parameters = vec![0.5; gradient.len()];
-                AdamW::new(gradient.len(), 0.0).step(&mut parameters, &clipped, 1e-3, &[(0..gradient.len(), 1.0)]);
+                let part = Part { numbers: &mut parameters, rate: 1.0, decays: true };
+                AdamW::new(gradient.len(), 0.0).step(vec![part], &clipped, 1e-3);
                 (norm.to_bits(), parameters.into_iter().map(f32::to_bits).collect::<Vec<_>>())
             })
         };

@@ -30,6 +30,8 @@ mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(feature = "llama")]
+mod tuned;
+#[cfg(feature = "llama")]
 mod voice;
 
 pub use crate::model::Device;

@@ -29,6 +29,18 @@ impl Store {
         self.adopt(&copy)
     }
 
+    /// Stores what `write` writes as a file object. Nothing of it stays in memory, and it is not read again for its digest.
+    pub fn put_file_written(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<FileRef> {
+        let temporary = self.landing()?;
+        let path = temporary.path().join("object");
+        let file = fs_err::File::create(&path)?;
+        let mut out = Hashed { out: io::BufWriter::new(file), hasher: blake3::Hasher::new(), size: 0 };
+        write(&mut out)?;
+        out.out.flush()?;
+        let digest = Digest::from_bytes(*out.hasher.finalize().as_bytes());
+        self.land(&path, out.out.get_ref(), digest, out.size)
+    }
+
     /// Makes a scratch folder where a new object waits for its digest.
     pub(super) fn landing(&self) -> Result<tempfile::TempDir> {
         Ok(tempfile::Builder::new().prefix("put-").tempdir_in(self.root.join("scratch"))?)
@@ -38,7 +50,11 @@ impl Store {
     pub fn adopt(&self, path: &Path) -> Result<FileRef> {
         let file = fs_err::File::open(path)?;
         let size = file.metadata()?.len();
-        let digest = Digest::of_file(path)?;
+        self.land(path, &file, Digest::of_file(path)?, size)
+    }
+
+    /// Moves a file of a known digest into the store.
+    fn land(&self, path: &Path, file: &fs_err::File, digest: Digest, size: u64) -> Result<FileRef> {
         let target = self.file_path(&digest);
         // What lies there may be damaged: only bytes with the right digest stand for these.
         if !has_size(&target, size) || self.object_digest(&target)? != Some(digest) {
@@ -162,6 +178,26 @@ fn not_found_is_none<T>(result: Result<T>) -> Result<Option<T>> {
 pub(super) fn remove_if_there(path: &Path) -> Result<()> {
     not_found_is_none(fs_err::remove_file(path).map_err(StoreError::from))?;
     Ok(())
+}
+
+/// Takes the digest of what goes through it.
+struct Hashed {
+    out: io::BufWriter<fs_err::File>,
+    hasher: blake3::Hasher,
+    size: u64,
+}
+
+impl io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write_all(bytes)?;
+        self.hasher.update_rayon(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Renames `path` to `target`, read-only and durable. Another process that placed the same object first is no error.

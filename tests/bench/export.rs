@@ -29,11 +29,11 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 use tunesmith::llama::quantize;
 use tunesmith::model::convert::{
-    Adapter, Float, FolderSource, GgufSource, Merge, MergeFolder, Source, Target, merge, merge_folder, merge_quantised,
+    Adapter, FolderSource, GgufSource, Merge, MergeFolder, Source, Target, merge, merge_folder, merge_quantised,
     restored_files, usual_float,
 };
 use tunesmith::model::gguf::FileType;
-use tunesmith::model::weights::WeightFiles;
+use tunesmith::model::weights::{Float, WeightFiles};
 
 use gguf_difference::differences;
 

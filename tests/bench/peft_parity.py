@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """The peer of the bench `parity`: PEFT trains each case, and afterwards loads what the bench trained.
 
-usage: peft_parity.py train BASE.gguf OUT      trains every case with one thread, and the first one with two
-       peft_parity.py load OUT                 loads the adapters that the bench wrote to OUT/CASE/ours
+usage: peft_parity.py train BASE.gguf OUT [CASE …]     trains the cases with one thread, and `lora` and `full` with two
+       peft_parity.py load OUT                         loads what the bench wrote to OUT/CASE/ours
 needs: torch, transformers, peft, gguf (any CPU build)
 
 OUT/base is the base dequantised to 32 bits, as safetensors. OUT/CASE has `case.json` (how it is trained), `rows.jsonl`
 (ids and labels of each row: whole rows, none beside another), `initial/`, `final-1/` and `final-2/` (the adapters at the
 start and, by threads, at the end), and `losses-1.jsonl` and `losses-2.jsonl` (one line a step). A second number of threads
-shows how far PEFT's own runs end from each other.
+shows how far PEFT's own runs end from each other. In the cases whose method is `full` all weights are trained by
+transformers, and `final-1/` and `final-2/` are models.
 """
 import json, math, os, shutil, sys
 
@@ -17,7 +18,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from transformers import (AutoModelForCausalLM, AutoTokenizer, get_constant_schedule, get_cosine_schedule_with_warmup,
-                          get_linear_schedule_with_warmup)
+                          Trainer, get_linear_schedule_with_warmup)
 
 STEPS = 20
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -33,6 +34,9 @@ CASES = {
     "recipe": {"loraplus-ratio": 4.0, "weight-decay": 0.1, "label-smoothing": 0.1, "schedule": "cosine",
                "warmup-steps": 3, "peft": {"target_modules": r".*\.(q|v|up|down)_proj", "use_dora": True,
                                            "rank_pattern": {"up_proj": 4}, "alpha_pattern": {"v_proj": 32}}},
+    "full": {"method": "full", "learning-rate": 2e-5},
+    "full-recipe": {"method": "full", "learning-rate": 5e-5, "rows-a-step": 3, "weight-decay": 0.1, "label-smoothing": 0.1,
+                    "schedule": "cosine", "warmup-steps": 3},
 }
 ROWS = [
     ("What does the proxy do?", "It forwards every TCP connection of its pod and adds mutual TLS, retries and metrics."),
@@ -82,9 +86,17 @@ def row_loss(model, row, smoothing=0.0):
     return loss, int((labels != -100).sum())
 
 
-def run(name, how, base, rows, threads, out):
-    torch.set_num_threads(threads)
-    torch.manual_seed(42)
+def whole(how, base):
+    """Returns a model all of whose weights are trained, and its optimizer, with the groups of the `Trainer`."""
+    model = load(base)
+    decaying = set(Trainer.get_decay_parameter_names(None, model))
+    groups = [{"params": [p for name, p in model.named_parameters() if (name in decaying) == decays],
+               "weight_decay": how["weight-decay"] if decays else 0.0} for decays in (True, False)]
+    return model, torch.optim.AdamW(groups, lr=how["learning-rate"])
+
+
+def adapted(how, base, out):
+    """Returns a model with an adapter that is trained, and its optimizer; writes the adapter's start."""
     settings = {"r": 16, "lora_alpha": 16, "lora_dropout": 0.0, "task_type": "CAUSAL_LM"} | how["peft"]
     model = get_peft_model(load(base), LoraConfig(**settings))
     initial = os.path.join(out, "initial")
@@ -93,10 +105,17 @@ def run(name, how, base, rows, threads, out):
     model.save_pretrained(initial)
     if settings.get("init_lora_weights"):
         model.peft_config["default"].init_lora_weights = settings["init_lora_weights"]
+    return model, create_loraplus_optimizer(model, torch.optim.AdamW, lr=how["learning-rate"],
+                                            loraplus_lr_ratio=how["loraplus-ratio"],
+                                            loraplus_weight_decay=how["weight-decay"])
+
+
+def run(name, how, base, rows, threads, out):
+    torch.set_num_threads(threads)
+    torch.manual_seed(42)
+    model, optimizer = whole(how, base) if how.get("method") == "full" else adapted(how, base, out)
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, lr=how["learning-rate"],
-                                          loraplus_lr_ratio=how["loraplus-ratio"], loraplus_weight_decay=how["weight-decay"])
     schedule = {"constant": lambda: get_constant_schedule(optimizer),
                 "linear": lambda: get_linear_schedule_with_warmup(optimizer, how["warmup-steps"], STEPS),
                 "cosine": lambda: get_cosine_schedule_with_warmup(optimizer, how["warmup-steps"], STEPS)}[how["schedule"]]()
@@ -113,12 +132,12 @@ def run(name, how, base, rows, threads, out):
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             log.write(json.dumps({"step": step + 1, "loss": total}) + "\n")
-    pissa = settings.get("init_lora_weights") == "pissa"
-    model.save_pretrained(os.path.join(out, f"final-{threads}"),
-                          **({"path_initial_model_for_weight_conversion": initial} if pissa else {}))
+    pissa = how["peft"].get("init_lora_weights") == "pissa"
+    initial = {"path_initial_model_for_weight_conversion": os.path.join(out, "initial")}
+    model.save_pretrained(os.path.join(out, f"final-{threads}"), **(initial if pissa else {}))
 
 
-def train(gguf, out):
+def train(gguf, out, only):
     torch.manual_seed(42)
     folder, file = os.path.split(os.path.abspath(gguf))
     tok = AutoTokenizer.from_pretrained(folder, gguf_file=file)
@@ -132,6 +151,8 @@ def train(gguf, out):
         tok.save_pretrained(base)
     rows = list(tokenised(tok))
     for name, differs in CASES.items():
+        if only and name not in only:
+            continue
         how, case = PLAIN | differs, os.path.join(out, name)
         shutil.rmtree(case, ignore_errors=True)
         os.makedirs(case)
@@ -141,7 +162,7 @@ def train(gguf, out):
                 file.write(json.dumps({"ids": ids, "labels": labels, "question": question, "answer": answer}) + "\n")
         with open(os.path.join(case, "case.json"), "w") as file:
             json.dump(how, file, indent=1)
-        for threads in (1, 2) if name == "lora" else (1,):
+        for threads in (1, 2) if name in ("lora", "full") else (1,):
             run(name, how, how["path"], rows, threads, case)
         print(json.dumps({"trained": name}), flush=True)
 
@@ -150,25 +171,29 @@ def load_ours(out):
     worst = 0.0
     for name in CASES:
         case = os.path.join(out, name)
+        if not os.path.isdir(os.path.join(case, "ours")):
+            continue
         how = json.load(open(os.path.join(case, "case.json")))
+        is_whole = how.get("method") == "full"
         ours = json.load(open(os.path.join(case, "ours", "loss.json")))["loss"]
-        model = PeftModel.from_pretrained(load(how["path"]), os.path.join(case, "ours")).eval()
+        model = load(os.path.join(case, "ours")) if is_whole else PeftModel.from_pretrained(load(how["path"]), os.path.join(case, "ours"))
+        model.eval()
         rows = [json.loads(line) for line in open(os.path.join(case, "rows.jsonl"))]
         with torch.no_grad():
             losses = [row_loss(model, (row["ids"], row["labels"])) for row in rows]
-            merged = model.merge_and_unload()
+            merged = model if is_whole else model.merge_and_unload()
             merged_losses = [row_loss(merged, (row["ids"], row["labels"])) for row in rows]
         theirs, after = [sum(l.item() for l, _ in some) / sum(n for _, n in some) for some in (losses, merged_losses)]
         difference = max(abs(ours / theirs - 1), abs(ours / after - 1))
         worst = max(worst, difference)
         print(json.dumps({"case": name, "ours": ours, "loaded by PEFT": theirs, "merged by PEFT": after,
                           "difference": difference}), flush=True)
-    assert math.isfinite(worst) and worst < 2e-4, f"an adapter loses {worst} more or less once PEFT has loaded it"
+    assert math.isfinite(worst) and worst < 2e-4, f"what was trained loses {worst} more or less once PEFT has loaded it"
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["train"] and len(sys.argv) == 4:
-        train(*sys.argv[2:])
+    if sys.argv[1:2] == ["train"] and len(sys.argv) >= 4:
+        train(*sys.argv[2:4], sys.argv[4:])
     elif sys.argv[1:2] == ["load"] and len(sys.argv) == 3:
         load_ours(sys.argv[2])
     else:

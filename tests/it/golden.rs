@@ -72,6 +72,10 @@ against = ["all"]
 type = "mix"
 from = ["pairs"]
 sources = { "*" = { max = 3, weight = 2.0 } }
+[train.whole]
+type = "full"
+from = ["pairs"]
+epochs = 2
 [export.merged]
 type = "safetensors"
 from = ["expert"]
@@ -91,7 +95,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 20] = [
+const NODES: [&str; 21] = [
     "model",
     "rows",
     "docs",
@@ -107,6 +111,7 @@ const NODES: [&str; 20] = [
     "fair",
     "mixed",
     "expert",
+    "whole",
     "gguf",
     "merged",
     "modelfile",

@@ -139,3 +139,53 @@ fn held_out_rows_of_a_split_are_evaluated_and_event_files_are_an_output() {
     let bytes = fs_err::read(space.path().join("board/events.out.tfevents.0000000000.tunesmith")).unwrap();
     assert!(bytes.windows(9).any(|window| window == b"eval/loss"));
 }
+
+#[cfg(feature = "llama")]
+#[test]
+fn all_weights_are_trained_converted_and_measured_without_an_adapter() {
+    let space = project();
+    let nodes = r#"
+[filter.dataset]
+type = "split"
+from = ["pairs"]
+eval = 0.3
+[train.whole]
+type = "full"
+from = ["dataset"]
+epochs = 8
+learning-rate = 5e-3
+[export.full-gguf]
+type = "gguf"
+from = ["whole"]
+quantization = "Q8_0"
+[export.full-float]
+type = "gguf"
+from = ["whole"]
+quantization = "F16"
+[export.folder]
+type = "safetensors"
+from = ["whole"]
+dtype = "bf16"
+out = "folder"
+[eval.steps]
+type = "ladder"
+from = ["whole", "full-gguf", "full-float", "dataset:train"]
+"#;
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    write(space.path(), &[("pipeline.toml", &format!("{manifest}{nodes}"))]);
+    tunesmith(space.path(), &["build", "steps", "folder"]).expect(0);
+    let shown = tunesmith(space.path(), &["show", "steps", "--json"]).expect(0).out;
+    let fields = object(&shown, "show")["fields"].clone();
+    let number = |name: &str| fields[name].as_f64().unwrap_or_else(|| panic!("{name}: {fields}"));
+    assert!(number("full.loss") < number("base.loss") - 1.0, "{fields}");
+    // What llama.cpp runs is what was trained.
+    assert!(number("F16.kl") < 1e-4 && number("merged.kl") < 1e-4, "{fields}");
+    assert!(number("Q8_0.kl") < 2e-2, "{fields}");
+    let config = fs_err::read_to_string(space.path().join("folder/config.json")).unwrap();
+    assert!(config.contains("bfloat16"), "{config}");
+    let card = fs_err::read_to_string(space.path().join("folder/README.md")).unwrap();
+    assert!(card.contains("All weights of its base model were trained.") && !card.contains("- lora"), "{card}");
+    // It has no adapter to start from.
+    let refused = tunesmith(space.path(), &["lock", "--warm-start", "whole"]).expect(2);
+    assert!(refused.err.contains("train.full"), "{}", refused.err);
+}

@@ -8,6 +8,7 @@ use crate::llama::LlamaError;
 use crate::model::ModelError;
 use crate::model::config::KNOWN_ARCHITECTURES;
 use crate::model::gguf::GgufError;
+use crate::model::weights::ShardError;
 
 /// What can go wrong between a base model and a GGUF.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -136,6 +137,10 @@ pub enum ConvertError {
         #[source]
         cause: std::io::Error,
     },
+    /// A file of safetensors that cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Shard(#[from] ShardError),
     /// A file that cannot be written.
     #[error("`{path}` cannot be written")]
     #[diagnostic(code(convert::write), help("check that the disk has room for the whole model"))]

@@ -26,7 +26,7 @@ pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};
 pub use restore::restored_files;
-pub use shards::{Float, MergeFolder, Usual, merge_folder, usual_float};
+pub use shards::{MergeFolder, Usual, merge_folder, usual_float};
 pub use source::{GgufSource, Source, SourceTensor, open};
 pub use stream::{Chosen, Earlier, Place, Sizing, Target, merge, merge_quantised, types_for_size};
 

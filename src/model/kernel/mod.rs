@@ -22,8 +22,8 @@ pub(super) use math::{exp, sigmoid};
 pub(super) use numbers::Numbers;
 #[cfg(test)]
 pub(super) use operand::to_bands;
-pub(super) use operand::{BAND, Operand, bands_len, row_of_bands, write_band};
-pub(super) use outer::{Layout, add_outer};
+pub(super) use operand::{BAND, Operand, add_to_row_of_bands, bands_len, row_of_bands, write_band};
+pub(super) use outer::{Features, Layout, add_outer, add_outer_bands};
 pub(super) use pages::Pages;
 pub(super) use panels::{LANES, Panels};
 pub(super) use product::{DEPTH_BLOCK, Mode, Term, multiply, multiply_all};

@@ -128,3 +128,11 @@ pub(in crate::model) fn row_of_bands(data: &[f32], row: usize, out: &mut [f32]) 
         *out = column[row % BAND];
     }
 }
+
+/// Adds numbers to one row of a matrix in bands, one for each of its columns.
+pub(in crate::model) fn add_to_row_of_bands(bands: &mut [f32], row: usize, numbers: &[f32]) {
+    let band = &mut bands[row / BAND * BAND * numbers.len()..];
+    for (column, number) in band.as_chunks_mut::<BAND>().0.iter_mut().zip(numbers) {
+        column[row % BAND] += number;
+    }
+}

@@ -1,11 +1,13 @@
-//! Sums over tokens: the gradient of a small matrix is the product of what it was given and of what came back.
+//! Sums over tokens: the gradient of a matrix is the product of what it was given and of what came back.
 
 use rayon::prelude::*;
 
-use super::{LANES, Mode, Numbers, Operand, Panels, multiply, turn};
+use super::{BAND, LANES, Mode, Numbers, Operand, Panels, Workspace, multiply, turn};
 
-/// Features of the wide side that one task takes.
-const TASK_FEATURES: usize = 96;
+/// Features of the wide side that one task takes: whole bands.
+const TASK_FEATURES: usize = 8 * BAND;
+/// Strips of sixteen features that a task multiplies together, so that their sums stay in the second cache.
+const TASK_STRIPS: usize = 8;
 
 /// How the small matrix lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(in crate::model) enum Layout {
 pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout, out: &mut [f32]) {
     let (rows, columns) = (wide.features(), narrow.features());
     let tokens = wide.panels() * LANES;
-    let turned = turned(narrow);
+    let turned = turned(wide.workspace(), narrow.data(), columns);
     parts(out, layout, rows, columns).into_par_iter().enumerate().for_each(|(task, mut out)| {
         let features = TASK_FEATURES.min(rows - task * TASK_FEATURES);
         let wide = Operand::panels(&wide.data()[task * TASK_FEATURES * LANES..], features, rows * LANES);
@@ -64,24 +66,76 @@ fn parts(out: &mut [f32], layout: Layout, rows: usize, columns: usize) -> Vec<Ve
     }
 }
 
-/// Returns for each sixteen features the tokens one after the other, their features side by side.
-fn turned(narrow: &Panels) -> Numbers {
-    let (panels, strips) = (narrow.panels(), narrow.features().div_ceil(LANES));
-    let len = panels * strips * LANES * LANES;
-    let is_whole = narrow.features().is_multiple_of(LANES);
-    let mut turned =
-        if is_whole { Numbers::unset(narrow.workspace(), len) } else { Numbers::zeros(narrow.workspace(), len) };
-    for panel in 0..panels {
-        for (strip, tokens) in narrow.panel(panel).chunks(LANES * LANES).enumerate() {
-            let to = &mut turned[(strip * panels + panel) * LANES * LANES..][..LANES * LANES];
-            turn((tokens, LANES), (tokens.len() / LANES, LANES), (to, LANES));
+/// Activations as a product takes them: panels of so many features, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Features<'a> {
+    pub(in crate::model) data: &'a [f32],
+    pub(in crate::model) features: usize,
+}
+
+impl<'a> Features<'a> {
+    /// Takes all panels.
+    pub(in crate::model) fn of(x: &'a Panels) -> Self {
+        Self { data: x.data(), features: x.features() }
+    }
+}
+
+/// Adds the products of all features of `back` with all of `x`, summed over the tokens, to `out`: a matrix in bands with a
+/// row for each feature of `back` and a column for each of `x`.
+///
+/// As in [`add_outer`] each number is a sum of chains in the order of the tokens, whatever the number of threads.
+pub(in crate::model) fn add_outer_bands(workspace: &Workspace, back: Features<'_>, x: Features<'_>, out: &mut [f32]) {
+    let (rows, columns) = (back.features, x.features);
+    let turned = turned(workspace, x.data, columns);
+    let strip = x.data.len() / columns * LANES;
+    out.par_chunks_mut(TASK_FEATURES * columns).enumerate().for_each(|(task, out)| {
+        let features = TASK_FEATURES.min(rows - task * TASK_FEATURES);
+        let back = Operand::panels(&back.data[task * TASK_FEATURES * LANES..], features, rows * LANES);
+        let mut sums = Numbers::unset(workspace, TASK_STRIPS * features * LANES);
+        let mut first = 0;
+        for turned in turned.chunks(TASK_STRIPS * strip) {
+            let sums = &mut sums[..turned.len() / strip * features * LANES];
+            multiply(back, (turned, strip), (sums, features * LANES), Mode::Fresh);
+            for sums in sums.chunks(features * LANES) {
+                add_strip(sums, first, columns, out);
+                first += LANES;
+            }
+        }
+    });
+}
+
+/// Adds sixteen columns of some rows, from the column `first` on, to a matrix in bands.
+fn add_strip(sums: &[f32], first: usize, columns: usize, out: &mut [f32]) {
+    let bands = out.chunks_mut(BAND * columns).zip(sums.as_chunks::<LANES>().0.chunks(BAND));
+    for (band, rows) in bands {
+        let band = band.as_chunks_mut::<BAND>().0;
+        for (lane, column) in band[first..columns.min(first + LANES)].iter_mut().enumerate() {
+            for (out, row) in column.iter_mut().zip(rows) {
+                *out += row[lane];
+            }
         }
     }
+}
+
+/// Returns for each sixteen features the tokens one after the other, their features side by side.
+fn turned(workspace: &Workspace, x: &[f32], features: usize) -> Numbers {
+    let (panels, strips) = (x.len() / (features * LANES), features.div_ceil(LANES));
+    let len = panels * strips * LANES * LANES;
+    let is_whole = features.is_multiple_of(LANES);
+    let mut turned = if is_whole { Numbers::unset(workspace, len) } else { Numbers::zeros(workspace, len) };
+    turned.par_chunks_mut(panels * LANES * LANES).enumerate().for_each(|(strip, turned)| {
+        let count = LANES.min(features - strip * LANES);
+        for (panel, turned) in turned.as_chunks_mut::<{ LANES * LANES }>().0.iter_mut().enumerate() {
+            let x = &x[(panel * features + strip * LANES) * LANES..][..count * LANES];
+            turn((x, LANES), (count, LANES), (turned, LANES));
+        }
+    });
     turned
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{bands_len, row_of_bands};
     use super::*;
 
     #[test]
@@ -124,5 +178,36 @@ mod tests {
                 assert_eq!(out[place], expected, "{layout:?} {row} {column}");
             }
         }
+    }
+
+    #[test]
+    fn a_matrix_in_bands_gets_what_one_by_rows_gets() {
+        // Rows beyond a task, a last band that is not full, more strips than a task takes, a last one that is not full.
+        let (rows, columns, tokens) = (TASK_FEATURES + 17, TASK_STRIPS * LANES + 19, 37);
+        let (mut back, mut x) = (Panels::zeros(rows, tokens), Panels::zeros(columns, tokens));
+        for token in 0..tokens {
+            let numbers = |len: usize, by: usize| (0..len).map(move |at| ((at * by + token * 7) % 9) as f32 - 4.0);
+            back.set_token(token, &numbers(rows, 5).collect::<Vec<_>>());
+            x.set_token(token, &numbers(columns, 3).collect::<Vec<_>>());
+        }
+        let mut expected = vec![2.0; rows * columns];
+        add_outer(&back, &x, Layout::WideByNarrow, &mut expected);
+        let mut found = vec![0.0; bands_len(rows, columns)];
+        for place in 0..rows {
+            for column in 0..columns {
+                found[place / BAND * BAND * columns + column * BAND + place % BAND] = 2.0;
+            }
+        }
+        add_outer_bands(&Workspace::default(), Features::of(&back), Features::of(&x), &mut found);
+        for (row, expected) in expected.chunks(columns).enumerate() {
+            let mut numbers = vec![0.0; columns];
+            row_of_bands(&found, row, &mut numbers);
+            assert_eq!(numbers, expected, "row {row}");
+        }
+        // What fills the last band up stays zero.
+        let last = &found[rows / BAND * BAND * columns..];
+        assert!(
+            last.as_chunks::<BAND>().0.iter().all(|column| column[rows % BAND..].iter().all(|number| *number == 0.0))
+        );
     }
 }

@@ -76,6 +76,14 @@ impl Panels {
         }
     }
 
+    /// Writes one token's features to `values`.
+    pub(in crate::model) fn token(&self, token: usize, values: &mut [f32]) {
+        let start = token / LANES * self.panel_len() + token % LANES;
+        for (feature, value) in values.iter_mut().enumerate() {
+            *value = self.data[start + feature * LANES];
+        }
+    }
+
     /// Returns the tokens of `indices` side by side, in their order.
     pub(in crate::model) fn gather(&self, indices: &[usize]) -> Self {
         let mut gathered = Self::zeros_in(self.workspace(), self.features, indices.len());

@@ -24,6 +24,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::config::ModelConfig;
+use super::optimizer::Part;
 
 pub use config::{Init, LoraConfig, name_help};
 pub use error::LoraError;
@@ -221,11 +222,19 @@ impl Adapter {
         Some(LowRank::new(module, self.initial.as_ref()?))
     }
 
-    /// Returns each run of parameters with what its learning rate is multiplied with: `ratio` for `B` and for DoRA's
-    /// magnitudes, 1 for `A` (LoRA+; Hayou et al., 2024; grouped as PEFT's `create_loraplus_optimizer` does).
-    pub fn rate_groups(&self, ratio: f64) -> Vec<(Range<usize>, f64)> {
-        let groups = |module: &Module| [(module.a(), 1.0), (module.b().start..module.end(), ratio)];
-        self.modules.iter().flat_map(groups).collect()
+    /// Returns the parameters in parts, to be changed by a step: the learning rate of `B` and of DoRA's magnitudes counts
+    /// `ratio` times that of `A` (LoRA+; Hayou et al., 2024; grouped as PEFT's `create_loraplus_optimizer` does). All decay,
+    /// the magnitudes as well.
+    pub fn parts(&mut self, ratio: f64) -> Vec<Part<'_>> {
+        let lengths = self.modules.iter().map(|module| [(module.a(), 1.0), (module.b().start..module.end(), ratio)]);
+        let mut rest = &mut self.parameters[..];
+        let mut parts = Vec::with_capacity(2 * self.modules.len());
+        for (place, rate) in lengths.flatten() {
+            let (numbers, more) = rest.split_at_mut(place.len());
+            rest = more;
+            parts.push(Part { numbers, rate, decays: true });
+        }
+        parts
     }
 }
 

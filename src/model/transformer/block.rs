@@ -3,15 +3,16 @@
 use rayon::prelude::*;
 
 use super::super::Result;
-use super::super::kernel::{LANES, Mode, Panels, sigmoid, widest};
+use super::super::kernel::{Features, LANES, Mode, Panels, add_outer_bands, sigmoid, widest};
 use super::super::lora::Projection;
 use super::super::weights::{Base, Matrix, Storage};
 use super::attention::{Heads, Inputs, Statistics};
 use super::linear::{self, Backward, Kept};
 use super::rope::Turn;
+use super::whole::{BlockParameter, Parameter};
 use super::{Pass, norm};
 
-/// The frozen weights of one block.
+/// The weights of one block.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) layer: usize,
@@ -143,9 +144,9 @@ impl Block {
         (state, out)
     }
 
-    /// Returns the gradient of the block's input from that of its output, and adds the adapter's to `gradient`.
+    /// Returns the gradient of the block's input from that of its output, and adds those of parameters to `gradient`.
     pub(super) fn backward(&self, pass: &Pass<'_>, state: BlockState, back: &Panels, gradient: &mut [f32]) -> Panels {
-        let mut through = |projection: Projection, x: &Panels, back: &Panels, input: &mut Panels, mode: Mode| {
+        let through = |projection, (x, back): (&Panels, &Panels), input: &mut Panels, mode, gradient: &mut [f32]| {
             Backward {
                 weight: self.weight(projection),
                 low: pass.low(self.layer, projection),
@@ -154,35 +155,69 @@ impl Block {
                 drop: pass.dropout.map(|dropout| (dropout, pass.batch)),
             }
             .run(back, input, mode, gradient);
+            self.add_projection(pass, projection, (x, back), gradient);
         };
         let gated = gated(&state.gate, &state.up);
         let mut gated_back = gated.like(gated.features());
-        through(Projection::Down, &gated, back, &mut gated_back, Mode::Fresh);
+        through(Projection::Down, (&gated, back), &mut gated_back, Mode::Fresh, gradient);
         drop(gated);
         let (gate_back, up_back) = gated_backward(&state.gate, &state.up, gated_back);
         let mut inner = back.like(back.features());
         let feed_forward_in = norm::scaled(&state.middle, &self.feed_forward_norm, &state.feed_forward_scales);
-        through(Projection::Gate, &feed_forward_in, &gate_back, &mut inner, Mode::Fresh);
-        through(Projection::Up, &feed_forward_in, &up_back, &mut inner, Mode::Sum);
+        through(Projection::Gate, (&feed_forward_in, &gate_back), &mut inner, Mode::Fresh, gradient);
+        through(Projection::Up, (&feed_forward_in, &up_back), &mut inner, Mode::Sum, gradient);
         drop((feed_forward_in, gate_back, up_back));
         let scales = &state.feed_forward_scales;
         let middle_back = norm::backward(&state.middle, &inner, &self.feed_forward_norm, scales, Some(back));
+        let place = |parameter| pass.place(Parameter::Block(self.layer, parameter));
+        if let Some(place) = place(BlockParameter::FeedForwardNorm) {
+            norm::add_weight_gradient(&state.middle, &inner, scales, &mut gradient[place]);
+        }
 
         let mut mixed_back = back.like(state.mixed.features());
-        through(Projection::O, &state.mixed, &middle_back, &mut mixed_back, Mode::Fresh);
+        through(Projection::O, (&state.mixed, &middle_back), &mut mixed_back, Mode::Fresh, gradient);
         let inputs = Inputs { heads: self.heads, q: &state.q, k: &state.k, v: &state.v, batch: pass.batch };
         let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
         pass.rotation.apply(&mut q, Turn::Back);
         pass.rotation.apply(&mut k, Turn::Back);
         if let (Some(norms), Some([plain_q, plain_k])) = (&self.head_norms, &state.plain_heads) {
+            for (parameter, plain, back) in
+                [(BlockParameter::QueryNorm, plain_q, &q), (BlockParameter::KeyNorm, plain_k, &k)]
+            {
+                if let Some(place) = place(parameter) {
+                    norm::add_weight_gradient(&plain.x, back, &plain.scales, &mut gradient[place]);
+                }
+            }
             q = norm::backward(&plain_q.x, &q, &norms.q, &plain_q.scales, None);
             k = norm::backward(&plain_k.x, &k, &norms.k, &plain_k.scales, None);
         }
         let attention_in = norm::scaled(&state.x, &self.attention_norm, &state.attention_scales);
-        through(Projection::Q, &attention_in, &q, &mut inner, Mode::Fresh);
-        through(Projection::K, &attention_in, &k, &mut inner, Mode::Sum);
-        through(Projection::V, &attention_in, &v, &mut inner, Mode::Sum);
+        through(Projection::Q, (&attention_in, &q), &mut inner, Mode::Fresh, gradient);
+        through(Projection::K, (&attention_in, &k), &mut inner, Mode::Sum, gradient);
+        through(Projection::V, (&attention_in, &v), &mut inner, Mode::Sum, gradient);
+        if let Some(place) = place(BlockParameter::AttentionNorm) {
+            norm::add_weight_gradient(&state.x, &inner, &state.attention_scales, &mut gradient[place]);
+        }
         norm::backward(&state.x, &inner, &self.attention_norm, &state.attention_scales, Some(&middle_back))
+    }
+
+    /// Adds the gradients of a projection's weight and bias, where they are trained, from its input and what came back.
+    fn add_projection(
+        &self,
+        pass: &Pass<'_>,
+        projection: Projection,
+        (x, back): (&Panels, &Panels),
+        gradient: &mut [f32],
+    ) {
+        let place = |parameter: fn(Projection) -> BlockParameter| {
+            pass.place(Parameter::Block(self.layer, parameter(projection)))
+        };
+        if let Some(place) = place(BlockParameter::Weight) {
+            add_outer_bands(back.workspace(), Features::of(back), Features::of(x), &mut gradient[place]);
+        }
+        if let Some(place) = place(BlockParameter::Bias) {
+            add_sums(back, &mut gradient[place]);
+        }
     }
 
     /// Returns the numbers of multiplications of a token with the block's weights, and the block's heads.
@@ -201,7 +236,7 @@ impl Block {
     }
 }
 
-/// Adds a frozen bias to every token; it needs no backward pass.
+/// Adds a bias to every token.
 fn add_bias(x: &mut Panels, bias: &[f32]) {
     let len = x.panel_len();
     x.data_mut().par_chunks_mut(len).for_each(|panel| {
@@ -210,6 +245,19 @@ fn add_bias(x: &mut Panels, bias: &[f32]) {
                 *value += bias;
             }
         }
+    });
+}
+
+/// Adds each feature's sum over the tokens to `out`: the gradient of a bias.
+fn add_sums(back: &Panels, out: &mut [f32]) {
+    out.par_iter_mut().enumerate().for_each(|(feature, out)| {
+        let mut sums = [0.0_f32; LANES];
+        for panel in 0..back.panels() {
+            for (sum, number) in sums.iter_mut().zip(&back.panel(panel)[feature * LANES..]) {
+                *sum += number;
+            }
+        }
+        *out += sums.iter().sum::<f32>();
     });
 }
 

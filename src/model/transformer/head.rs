@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Panels, Workspace, exp, multiply, widest};
+use super::super::kernel::{Features, LANES, Mode, Numbers, Panels, Workspace, add_outer_bands, exp, multiply, widest};
 use super::super::weights::Matrix;
 use super::products::group;
 
@@ -20,8 +20,15 @@ pub(super) struct Objective {
 }
 
 /// Returns the summed negative log-likelihood of `targets`, smoothed as `objective` says, and, where there is one, the
-/// gradient of its `weight` times it with respect to `x`, whose tokens are as many as the targets.
-pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option<Objective>) -> (f64, Panels) {
+/// gradient of its `weight` times it with respect to `x`, whose tokens are as many as the targets. That with respect to the
+/// projection is added to `head_gradient`, which has it in bands, where it is trained.
+pub(super) fn loss(
+    head: &Matrix,
+    x: &Panels,
+    targets: &[u32],
+    objective: Option<Objective>,
+    mut head_gradient: Option<&mut [f32]>,
+) -> (f64, Panels) {
     let mut back = x.like(if objective.is_some() { x.features() } else { 1 });
     let (x_len, back_len) = (x.panel_len(), back.panel_len());
     let (logits_len, workspace) = (head.rows() * LANES, x.workspace().clone());
@@ -46,6 +53,10 @@ pub(super) fn loss(head: &Matrix, x: &Panels, targets: &[u32], objective: Option
                     multiply(tile.transposed(), (logits, logits_len), (back, back_len), Mode::Fresh);
                 });
             });
+            if let Some(gradient) = &mut head_gradient {
+                let x = Features { data: x, features: head.columns() };
+                add_outer_bands(&workspace, Features { data: logits, features: head.rows() }, x, gradient);
+            }
         }
     }
     (losses.iter().sum(), back)

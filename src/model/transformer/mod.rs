@@ -1,4 +1,5 @@
-//! A Llama-family transformer on the CPU: its loss, and the loss's gradient with respect to a LoRA adapter.
+//! A Llama-family transformer on the CPU: its loss, and the loss's gradient with respect to a LoRA adapter, or to all of
+//! its weights.
 //!
 //! Forward and backward are written out by hand: no gradient of a frozen weight is ever computed, logits exist for 128
 //! trained positions at a time, and a block's intermediate results are kept or computed again, as memory allows; the
@@ -20,7 +21,10 @@ mod portable;
 mod probe;
 mod products;
 mod rope;
+mod whole;
 mod work;
+
+use std::ops::Range;
 
 use super::config::ModelConfig;
 use super::kernel::{LANES, Panels, Workspace};
@@ -30,13 +34,15 @@ use super::{ModelError, Result};
 use block::{Block, BlockState};
 use head::Objective;
 use linear::{Low, Magnitude};
+use whole::Places;
 
 pub use backend::Backend;
 pub use batch::Batch;
 pub use linear::Dropout;
 pub use noise::Noise;
 pub use portable::Portable;
-pub use probe::{Speed, peak_flops};
+pub use probe::{MakeAdapter, Speed, peak_flops};
+pub use whole::{BlockParameter, Parameter, Tensor, WholeModel};
 
 /// Whether blocks' intermediate results are kept for the backward pass. It changes no bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub enum Activations {
     Recomputed,
 }
 
-/// The frozen base model.
+/// A model: the frozen base, or within a [`WholeModel`] what is trained.
 #[derive(Debug)]
 pub struct Transformer {
     embedding: Matrix,
@@ -109,7 +115,7 @@ impl Transformer {
         }
         let (targets, positions) = batch.targets();
         let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
-        Ok(head::loss(self.head(), &last, targets, None).0)
+        Ok(head::loss(self.head(), &last, targets, None, None).0)
     }
 
     /// Returns the summed negative log-likelihood, with the step's noise and smoothing, and adds the gradient of `weight`
@@ -127,39 +133,62 @@ impl Transformer {
         if batch.trained_tokens() == 0 {
             return Ok(0.0);
         }
-        let mut x = self.embed(batch, step.noise)?;
-        let pass = self.pass(Some(adapter), batch, step.dropout);
         // What is below the first trained block needs no gradient.
         let first = adapter.modules().first().map_or(self.blocks.len(), |module| module.layer);
-        let first_kept = self.blocks.len() - self.kept_blocks(adapter, step.activations, batch.tokens());
+        let pass = self.pass(Some(adapter), batch, step.dropout);
+        Ok(self.pass_and_back(&pass, first, step, gradient)?.0)
+    }
+
+    /// Computes the loss and goes back to the input of the block `first`: returns the loss and the gradient of that input,
+    /// and adds those of parameters to `gradient`.
+    fn pass_and_back(
+        &self,
+        pass: &Pass<'_>,
+        first: usize,
+        step: &GradientStep,
+        gradient: &mut [f32],
+    ) -> Result<(f64, Panels)> {
+        let batch = pass.batch;
+        let mut x = self.embed(batch, step.noise)?;
+        let first_kept = self.blocks.len() - self.kept_blocks(pass.adapter, step.activations, batch.tokens());
         let mut states = Vec::with_capacity(self.blocks.len());
         for (layer, block) in self.blocks.iter().enumerate() {
             if layer >= first && layer < first_kept {
                 states.push(Saved::Input(x.clone()));
             }
-            let (state, next) = block.forward(&pass, x);
+            let (state, next) = block.forward(pass, x);
             if layer >= first && layer >= first_kept {
                 states.push(Saved::State(Box::new(state)));
             }
             x = next;
         }
-        let (targets, positions) = batch.targets();
-        let gathered = x.gather(positions);
-        drop(x);
-        let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
-        let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
-        let (loss, last_gradient) = head::loss(self.head(), &last, targets, Some(objective));
-        let gathered_back = norm::backward(&gathered, &last_gradient, &self.norm, &scales, None);
-        let mut back = gathered_back.scatter(positions, batch.tokens());
+        let (loss, mut back) = self.head_and_back(pass, step, x, gradient);
         for block in self.blocks.iter().rev() {
             let state = match states.pop() {
                 None => break,
                 Some(Saved::State(state)) => *state,
-                Some(Saved::Input(input)) => block.forward(&pass, input).0,
+                Some(Saved::Input(input)) => block.forward(pass, input).0,
             };
-            back = block.backward(&pass, state, &back, gradient);
+            back = block.backward(pass, state, &back, gradient);
         }
-        Ok(loss)
+        Ok((loss, back))
+    }
+
+    /// Returns the loss of the last block's output, and its gradient.
+    fn head_and_back(&self, pass: &Pass<'_>, step: &GradientStep, x: Panels, gradient: &mut [f32]) -> (f64, Panels) {
+        let (targets, positions) = pass.batch.targets();
+        let gathered = x.gather(positions);
+        drop(x);
+        let (last, scales) = norm::forward(&gathered, &self.norm, self.epsilon);
+        let objective = Objective { weight: step.weight, label_smoothing: step.label_smoothing };
+        let table = if self.head.is_some() { Parameter::Head } else { Parameter::Embedding };
+        let head_gradient = pass.place(table).map(|place| &mut gradient[place]);
+        let (loss, last_back) = head::loss(self.head(), &last, targets, Some(objective), head_gradient);
+        if let Some(place) = pass.place(Parameter::Norm) {
+            norm::add_weight_gradient(&gathered, &last_back, &scales, &mut gradient[place]);
+        }
+        let gathered_back = norm::backward(&gathered, &last_back, &self.norm, &scales, None);
+        (loss, gathered_back.scatter(positions, pass.batch.tokens()))
     }
 
     /// Returns the logits after each token of `batch`, token after token: for comparisons with other programs.
@@ -203,13 +232,14 @@ impl Transformer {
     }
 
     /// Returns how many blocks' intermediate results are kept: the last ones, as many as fit.
-    fn kept_blocks(&self, adapter: &Adapter, activations: Activations, tokens: usize) -> usize {
+    fn kept_blocks(&self, adapter: Option<&Adapter>, activations: Activations, tokens: usize) -> usize {
         match activations {
             Activations::Kept => self.blocks.len(),
             Activations::Recomputed => 0,
             Activations::Within(mut bytes) => {
                 let fits = |layer: &usize| {
-                    let modules = adapter.modules().iter().filter(|module| module.layer == *layer);
+                    let modules = adapter.iter().flat_map(|adapter| adapter.modules());
+                    let modules = modules.filter(|module| module.layer == *layer);
                     let features = self.state_features + modules.map(Module::kept_features).sum::<usize>();
                     let left = bytes.checked_sub(state_bytes(features, tokens));
                     bytes = left.unwrap_or(0);
@@ -220,7 +250,7 @@ impl Transformer {
         }
     }
 
-    /// Returns the frozen weight of a block's projection.
+    /// Returns the weight of a block's projection.
     pub fn weight(&self, layer: usize, projection: Projection) -> &Matrix {
         self.blocks[layer].weight(projection)
     }
@@ -240,7 +270,7 @@ impl Transformer {
     fn pass<'a>(&self, adapter: Option<&'a Adapter>, batch: &'a Batch, dropout: Option<Dropout>) -> Pass<'a> {
         let rotation = rope::Rotation::new(&self.frequencies, batch);
         let norms = adapter.map(|adapter| self.norms(adapter)).unwrap_or_default();
-        Pass { adapter, norms, batch, dropout, rotation, epsilon: self.epsilon }
+        Pass { adapter, places: None, norms, batch, dropout, rotation, epsilon: self.epsilon }
     }
 
     /// Returns the lengths of the rows of each module's frozen weight and addition together, where DoRA trains them.
@@ -327,6 +357,8 @@ enum Saved {
 /// What all blocks of one computation share.
 struct Pass<'a> {
     adapter: Option<&'a Adapter>,
+    /// Where the gradients of weights go, where these are trained.
+    places: Option<Places>,
     /// The lengths of rows that DoRA divides by, module by module.
     norms: Vec<Vec<f32>>,
     batch: &'a Batch,
@@ -336,6 +368,11 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Returns where the gradient of a weight goes, if it is trained.
+    fn place(&self, parameter: Parameter) -> Option<Range<usize>> {
+        self.places.as_ref()?.get(&parameter).cloned()
+    }
+
     /// Returns the adapter's part of a projection, if it is trained, and the module.
     fn low(&self, layer: usize, projection: Projection) -> Option<(Low<'_>, &Module)> {
         let adapter = self.adapter?;

@@ -1,10 +1,13 @@
-//! RMS normalisation with a frozen weight: forward, and the gradient with respect to its input.
+//! RMS normalisation: forward, and the gradients with respect to its input and to its weight.
 //!
 //! As many features as there are weights are normalised together: a whole token, or each of its heads.
 
 use rayon::prelude::*;
 
 use super::super::kernel::{LANES, Panels, widest};
+
+/// Features of a sum over tokens that one task takes.
+const TASK_FEATURES: usize = 64;
 
 /// Returns `x · w / √(mean(x²) + ε)` by tokens, and the factor `1 / √(…)` of each token, heads one after the other.
 pub(super) fn forward(x: &Panels, weight: &[f32], epsilon: f32) -> (Panels, Vec<[f32; LANES]>) {
@@ -113,4 +116,30 @@ pub(super) fn backward(
         });
     });
     out
+}
+
+/// Adds the gradient with respect to the weight to `out`: `Σ back · x · r` over the tokens, and over the heads where each
+/// is normalised by itself.
+///
+/// Each number is a sum in the order of the tokens by lanes, whatever the number of threads.
+pub(super) fn add_weight_gradient(x: &Panels, back: &Panels, scales: &[[f32; LANES]], out: &mut [f32]) {
+    let len = out.len() * LANES;
+    out.par_chunks_mut(TASK_FEATURES).enumerate().for_each(|(task, out)| {
+        let mut sums = [[0.0_f32; LANES]; TASK_FEATURES];
+        let place = task * TASK_FEATURES * LANES..(task * TASK_FEATURES + out.len()) * LANES;
+        let parts = x.data().chunks(len).zip(back.data().chunks(len)).zip(scales);
+        widest(|| {
+            for ((x, back), scales) in parts {
+                let (x, back) = (x[place.clone()].as_chunks::<LANES>().0, back[place.clone()].as_chunks::<LANES>().0);
+                for (sums, (x, back)) in sums.iter_mut().zip(x.iter().zip(back)) {
+                    for (((sum, x), back), scale) in sums.iter_mut().zip(x).zip(back).zip(scales) {
+                        *sum = (x * scale).mul_add(*back, *sum);
+                    }
+                }
+            }
+        });
+        for (out, sums) in out.iter_mut().zip(&sums) {
+            *out += sums.iter().sum::<f32>();
+        }
+    });
 }

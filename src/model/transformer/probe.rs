@@ -12,10 +12,10 @@ use super::super::Result;
 use super::super::config::ModelConfig;
 use super::super::kernel::{LANES, Mode, Operand, multiply};
 use super::super::lora::Adapter;
-use super::super::optimizer::AdamW;
+use super::super::optimizer::{AdamW, Part};
 use super::super::rows::TokenRow;
 use super::super::weights::{Base, Storage};
-use super::{Activations, Batch, GradientStep, Transformer};
+use super::{Activations, Batch, GradientStep, Transformer, WholeModel};
 
 /// Blocks that are measured together.
 const BLOCKS: usize = 3;
@@ -27,8 +27,10 @@ const MANY: usize = 512;
 const SECONDS: f64 = 0.4;
 /// Times that each is measured.
 const TIMES: usize = 3;
-/// Parameters that the optimiser is measured with.
-const PARAMETERS: usize = 1 << 19;
+/// Parameters that the optimiser is measured with: those of an adapter, which caches hold, and those of a model, which
+/// they do not.
+const FEW_PARAMETERS: usize = 1 << 19;
+const MANY_PARAMETERS: usize = 1 << 23;
 
 /// What computing takes here, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,28 +49,20 @@ pub struct Speed {
 }
 
 impl Speed {
-    /// Measures it with the first blocks of `base` and an adapter for so small a model. Rows are as long as `row`, and as
-    /// much of them is trained.
+    /// Measures it with the first blocks of `base` and, beside them, an adapter for so small a model; without one all
+    /// weights are trained. Rows are as long as `row`, and as much of them is trained.
     ///
     /// # Errors
     /// [`super::super::ModelError`] when the weights cannot be read.
-    pub fn measure(
-        base: &Base,
-        storage: Storage,
-        adapter: impl Fn(&ModelConfig, &Transformer) -> Result<Adapter>,
-        row: &TokenRow,
-    ) -> Result<Self> {
+    pub fn measure(base: &Base, storage: Storage, adapter: Option<MakeAdapter<'_>>, row: &TokenRow) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
-        let model = Transformer::load_first(base, storage, blocks, |_| ())?;
-        let whole = Trial::new(base.config(), model, &adapter)?;
-        let a_look = whole.time(&batch(row, FEW, Targets::One))?;
+        let trial = Trial::new(base, storage, blocks, adapter)?;
+        let a_look = trial.time(&batch(row, FEW, Targets::One))?;
         let tokens = (FEW as f64 * SECONDS / a_look).clamp(2.0 * FEW as f64, MANY as f64) as usize;
         let [few, many] = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::One));
-        let several = [whole.time(&few)?, whole.time(&many)?];
-        let forward = median(|| whole.model.loss(Some(&whole.adapter), &many).map(drop))?;
-        let mut model = whole.model;
-        model.blocks.truncate(1);
-        let first = Trial::new(base.config(), model, &adapter)?;
+        let several = [trial.time(&few)?, trial.time(&many)?];
+        let forward = median(|| trial.loss(&many).map(drop))?;
+        let first = trial.first(base, adapter)?;
         let one = [first.time(&few)?, first.time(&many)?];
         let more = blocks.saturating_sub(1).max(1) as f64;
         let block = [0, 1].map(|size| (several[size] - one[size]).max(0.0) / more);
@@ -78,7 +72,7 @@ impl Speed {
             block: line((few.tokens(), block[0]), (many.tokens(), block[1])),
             forward: (forward / several[1]).min(1.0),
             head: line((trained[0].trained_tokens(), head[0]), (trained[1].trained_tokens(), head[1])),
-            parameter: a_parameter(),
+            parameter: a_parameter(if adapter.is_some() { FEW_PARAMETERS } else { MANY_PARAMETERS }),
             peak: peak_flops(),
         })
     }
@@ -91,27 +85,61 @@ impl Speed {
     }
 }
 
+/// Makes an adapter for the first blocks of a model.
+pub type MakeAdapter<'a> = &'a dyn Fn(&ModelConfig, &Transformer) -> Result<Adapter>;
+
 /// A model under measurement.
-struct Trial {
-    model: Transformer,
-    adapter: Adapter,
+enum Trial {
+    Adapter { model: Transformer, adapter: Adapter },
+    Whole(WholeModel),
 }
 
 impl Trial {
-    fn new(
-        config: &ModelConfig,
-        model: Transformer,
-        adapter: &impl Fn(&ModelConfig, &Transformer) -> Result<Adapter>,
-    ) -> Result<Self> {
-        let adapter = adapter(&ModelConfig { layers: model.blocks.len(), ..config.clone() }, &model)?;
-        Ok(Self { model, adapter })
+    fn new(base: &Base, storage: Storage, blocks: usize, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
+        let Some(adapter) = adapter else { return Ok(Self::Whole(WholeModel::load_first(base, blocks)?)) };
+        Self::beside(base, Transformer::load_first(base, storage, blocks, |_| ())?, adapter)
+    }
+
+    fn beside(base: &Base, model: Transformer, adapter: MakeAdapter<'_>) -> Result<Self> {
+        let adapter = adapter(&ModelConfig { layers: model.blocks.len(), ..base.config().clone() }, &model)?;
+        Ok(Self::Adapter { model, adapter })
+    }
+
+    /// Leaves the first block.
+    fn first(self, base: &Base, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
+        match (self, adapter) {
+            (Self::Adapter { mut model, .. }, Some(adapter)) => {
+                model.blocks.truncate(1);
+                Self::beside(base, model, adapter)
+            }
+            (Self::Whole(mut model), _) => {
+                model.truncate(1);
+                Ok(Self::Whole(model))
+            }
+            (same, None) => Ok(same),
+        }
+    }
+
+    fn loss(&self, batch: &Batch) -> Result<f64> {
+        match self {
+            Self::Adapter { model, adapter } => model.loss(Some(adapter), batch),
+            Self::Whole(model) => model.model().loss(None, batch),
+        }
     }
 
     /// Returns the seconds of the loss and gradient of a batch.
     fn time(&self, batch: &Batch) -> Result<f64> {
         let step = GradientStep::new(1.0, Activations::Kept);
-        let mut gradient = vec![0.0; self.adapter.parameters().len()];
-        median(|| self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient).map(drop))
+        match self {
+            Self::Adapter { model, adapter } => {
+                let mut gradient = vec![0.0; adapter.parameters().len()];
+                median(|| model.loss_and_gradient(adapter, batch, &step, &mut gradient).map(drop))
+            }
+            Self::Whole(model) => {
+                let mut gradient = vec![0.0; model.numbers()];
+                median(|| model.loss_and_gradient(batch, &step, &mut gradient).map(drop))
+            }
+        }
     }
 }
 
@@ -166,14 +194,19 @@ fn batch(row: &TokenRow, tokens: usize, targets: Targets) -> Batch {
     Batch::new(rows.iter().map(|row| (0, row)))
 }
 
-fn a_parameter() -> f64 {
-    let mut parameters = vec![0.5; PARAMETERS];
-    let gradient = vec![0.25; PARAMETERS];
-    let mut optimizer = AdamW::new(PARAMETERS, 0.0);
-    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
+/// Returns the seconds of a step of the optimiser over so many parameters, for each.
+fn a_parameter(count: usize) -> f64 {
+    let mut parameters = vec![0.5; count];
+    let gradient = vec![0.25; count];
+    let mut optimizer = AdamW::new(count, 0.0);
+    let mut step = || {
+        let part = Part { numbers: &mut parameters, rate: 1.0, decays: true };
+        optimizer.step(vec![part], &gradient, 1e-3);
+    };
+    step();
     let begun = Instant::now();
-    optimizer.step(&mut parameters, &gradient, 1e-3, &[(0..PARAMETERS, 1.0)]);
-    begun.elapsed().as_secs_f64() / PARAMETERS as f64
+    step();
+    begun.elapsed().as_secs_f64() / count as f64
 }
 
 /// Returns the floating-point operations of a second that a matrix product reaches on the threads of this pool.

@@ -13,7 +13,8 @@ impl Transformer {
     pub fn operations(&self, adapter: &Adapter, batch: &Batch, activations: Activations) -> f64 {
         let tokens = batch.tokens() as f64;
         let first = adapter.modules().first().map_or(self.blocks.len(), |module| module.layer);
-        let again = self.blocks.len().saturating_sub(first.max(self.kept_blocks(adapter, activations, batch.tokens())));
+        let again =
+            self.blocks.len().saturating_sub(first.max(self.kept_blocks(Some(adapter), activations, batch.tokens())));
         let mut sum = 4.0 * (self.head().rows() * self.head().columns() * batch.trained_tokens()) as f64;
         for (layer, block) in self.blocks.iter().enumerate() {
             let (weights, heads) = block.work();

@@ -1,10 +1,11 @@
 //! Hyperparameters from `config.json`, as transformers writes it in its versions 4 and 5.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::config::{Architecture, Biases, KNOWN_ARCHITECTURES, ModelConfig, RopeScaling, rope_frequencies};
 use super::super::{ModelError, Result};
+use super::shards::Float;
 
 /// What is read of `config.json`, by its names.
 #[derive(Deserialize)]
@@ -51,6 +52,25 @@ struct RopeJson {
 
 /// The size of Qwen3's heads where `config.json` says nothing.
 const QWEN_3_HEAD: usize = 128;
+
+/// Where publishers' tools note where a model lay on their machine.
+const ORIGIN: &str = "_name_or_path";
+
+/// Returns a model's `config.json` as it is beside other weights: without what no longer holds, and with their type, where
+/// they have one.
+///
+/// # Errors
+/// Text that is no JSON object.
+pub fn stored_as(config: &[u8], float: Option<Float>) -> serde_json::Result<String> {
+    let mut config: Map<String, Value> = serde_json::from_slice(config)?;
+    config.remove(ORIGIN);
+    if let Some(float) = float {
+        // The key's name of transformers 5, and that of the versions before.
+        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        config.insert(key.to_owned(), float.torch_name().into());
+    }
+    Ok(format!("{:#}\n", Value::Object(config)))
+}
 
 impl ConfigJson {
     /// Takes the architecture first, so that a model of another one is named as such and not by what its file lacks.

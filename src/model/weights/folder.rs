@@ -24,7 +24,12 @@ use super::{check_shape, finite, inventory};
 /// The weights of a model in one file.
 const ONE_FILE: &str = "model.safetensors";
 /// What names the files of a model whose weights are in several.
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// Returns whether a file of a model's folder, by its name, has weights or says where they are.
+pub fn are_weights(name: &str) -> bool {
+    name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")
+}
 
 /// An open folder.
 #[derive(Debug)]

@@ -40,6 +40,11 @@ pub(in super::super) fn tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>
     tensors
 }
 
+/// Returns the number of a model's weights, those of norms and biases among them.
+pub fn parameters(config: &ModelConfig) -> usize {
+    tensors(config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+}
+
 /// Returns whether a tensor may be in a file without being read.
 pub(in super::super) fn is_needless(config: &ModelConfig, name: &str) -> bool {
     (config.tied && name == "lm_head.weight") || DERIVED.iter().any(|end| name.ends_with(end))

@@ -1,4 +1,4 @@
-//! A frozen matrix in memory: as 32-bit floats, or as its file has it and decoded a part at a time.
+//! A matrix of a model in memory: as 32-bit floats, or as its file has it and decoded a part at a time.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ pub enum Storage {
     AsStored,
 }
 
-/// A frozen matrix of `rows × columns`.
+/// A matrix of `rows × columns`.
 #[derive(Debug)]
 pub struct Matrix {
     rows: usize,
@@ -101,6 +101,22 @@ impl Matrix {
         match &self.data {
             Data::Dense(_) => None,
             Data::Stored { dtype, bytes } => Some((*dtype, bytes)),
+        }
+    }
+
+    /// Returns the numbers of a matrix of floats, in bands; none of one that is kept as its file has it.
+    pub(in crate::model) fn floats(&self) -> &[f32] {
+        match &self.data {
+            Data::Dense(data) => data,
+            Data::Stored { .. } => &[],
+        }
+    }
+
+    /// Returns the numbers of [`Matrix::floats`], to be changed.
+    pub(in crate::model) fn floats_mut(&mut self) -> &mut [f32] {
+        match &mut self.data {
+            Data::Dense(data) => data,
+            Data::Stored { .. } => &mut [],
         }
     }
 

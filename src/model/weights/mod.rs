@@ -2,7 +2,7 @@
 //!
 //! Whatever the file, the query and key projections come out in transformers' order of rows (the two halves of a head
 //! one after the other), so that an adapter trained on either fits both. Files are not trusted: every length and shape
-//! is checked before it is used. Nothing is written here.
+//! is checked before it is used. What is written here are weights in the form of transformers, which can be a base again.
 
 mod blocks;
 mod config_json;
@@ -11,6 +11,7 @@ mod folder;
 mod gguf;
 mod inventory;
 mod matrix;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,10 +22,14 @@ use super::tokenizer::Tokenizer;
 use super::{ModelError, Result};
 use crate::store::{Artifact, Store, StoreError};
 
+pub use config_json::stored_as;
 pub(super) use folder::Folder;
+pub use folder::are_weights;
 pub(super) use gguf::gguf_name;
+pub use inventory::parameters;
 pub(super) use inventory::{is_needless, tensors as inventory};
 pub use matrix::{Matrix, Storage};
+pub use shards::{Float, PlannedTensor, ShardError, Shards};
 
 /// Where a base model's files are on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -123,8 +123,7 @@ impl Training {
             loss += self.model.loss_and_gradient(&self.adapter, batch, &how, &mut gradient).unwrap();
         }
         clip(&mut gradient, 1.0);
-        let groups = self.adapter.rate_groups(1.0);
-        self.optimizer.step(self.adapter.parameters_mut(), &gradient, LEARNING_RATE, &groups);
+        self.optimizer.step(self.adapter.parts(1.0), &gradient, LEARNING_RATE);
         let seconds = start.elapsed().as_secs_f64();
         let work = batches.iter().map(|batch| self.model.operations(&self.adapter, batch, self.activations)).sum();
         (loss * f64::from(weight), seconds, work)

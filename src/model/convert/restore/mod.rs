@@ -16,9 +16,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json};
 
-use super::{ConvertError, Float, GgufSource, Source as _};
+use super::{ConvertError, GgufSource, Source as _};
 use crate::model::gguf::{Header, Value};
-use crate::model::weights::{Base, WeightFiles};
+use crate::model::weights::{Base, Float, WeightFiles};
 use crate::model::{ModelError, Result};
 
 /// Returns the files by name, for weights that are stored as `float`.

@@ -4,30 +4,21 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Float;
 use crate::model::ModelError;
 use crate::model::convert::merge::{Heads, Order};
 use crate::model::convert::{ConvertError, GgufSource, Source as _};
 use crate::model::gguf::{Header, TensorType};
-use crate::model::weights::{Base as Weights, Folder, WeightFiles, gguf_name, inventory, is_needless};
+use crate::model::weights::{
+    Base as Weights, Float, Folder, PlannedTensor, WeightFiles, gguf_name, inventory, is_needless,
+};
 
 /// A base model in transformers' names and order of rows, which several threads read at once.
 pub(super) trait Base: Sync {
-    /// Returns the tensors in the order in which they lie.
-    fn tensors(&self) -> &[Tensor];
+    /// Returns the tensors in the order in which they lie, each as the base has it.
+    fn tensors(&self) -> &[PlannedTensor];
 
     /// Fills `numbers` with whole rows of a tensor, from row `first` on.
     fn rows(&self, tensor: usize, first: usize, numbers: &mut [f32]) -> Result<(), ConvertError>;
-}
-
-/// A tensor of a base.
-pub(super) struct Tensor {
-    /// Its name in transformers.
-    pub(super) name: String,
-    /// Its sizes, that of a row last.
-    pub(super) shape: Vec<usize>,
-    /// How the base has it.
-    pub(super) float: Float,
 }
 
 /// Opens a base, and checks that its tensors are those of its architecture.
@@ -40,7 +31,7 @@ pub(super) fn open(files: &WeightFiles) -> Result<Box<dyn Base>, ConvertError> {
 
 struct FolderBase {
     folder: Folder,
-    tensors: Vec<Tensor>,
+    tensors: Vec<PlannedTensor>,
 }
 
 impl FolderBase {
@@ -56,19 +47,19 @@ impl FolderBase {
             let found = folder.stored(name)?;
             let foreign = || ModelError::DType { name: name.to_owned(), found: found.to_owned() };
             let float = Float::ALL.into_iter().find(|float| float.name() == found).ok_or_else(foreign)?;
-            tensors.push(Tensor { name: name.to_owned(), shape: shape.to_owned(), float });
+            tensors.push(PlannedTensor { name: name.to_owned(), shape: shape.to_owned(), float });
         }
         Ok(Self { folder, tensors })
     }
 }
 
 impl Base for FolderBase {
-    fn tensors(&self) -> &[Tensor] {
+    fn tensors(&self) -> &[PlannedTensor] {
         &self.tensors
     }
 
     fn rows(&self, tensor: usize, first: usize, numbers: &mut [f32]) -> Result<(), ConvertError> {
-        let Tensor { name, shape, .. } = &self.tensors[tensor];
+        let PlannedTensor { name, shape, .. } = &self.tensors[tensor];
         let columns = shape.last().copied().unwrap_or(1);
         Ok(self.folder.numbers(name, (first * columns) as u64, numbers)?)
     }
@@ -76,7 +67,7 @@ impl Base for FolderBase {
 
 struct GgufBase {
     source: GgufSource,
-    tensors: Vec<Tensor>,
+    tensors: Vec<PlannedTensor>,
     /// Of each tensor, its place in the file and the order of its rows there.
     origins: Vec<(usize, Order)>,
 }
@@ -93,7 +84,7 @@ impl GgufBase {
         for (index, tensor) in source.tensors().iter().enumerate() {
             // What is no weight, such as Llama 3's factors, is told by the configuration.
             let Some((name, shape)) = names.remove(&tensor.name) else { continue };
-            tensors.push(Tensor { name, shape, float });
+            tensors.push(PlannedTensor { name, shape, float });
             origins.push((index, heads.order(tensor)));
         }
         Ok(Self { source, tensors, origins })
@@ -130,7 +121,7 @@ fn usual(header: &Header) -> Usual {
 }
 
 impl Base for GgufBase {
-    fn tensors(&self) -> &[Tensor] {
+    fn tensors(&self) -> &[PlannedTensor] {
         &self.tensors
     }
 

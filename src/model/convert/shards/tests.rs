@@ -1,9 +1,13 @@
 //! Merged folders held against PEFT's.
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 
 use super::*;
 use crate::model::weights::Folder;
+
+/// What names the files of a model whose weights are in several.
+const INDEX: &str = "model.safetensors.index.json";
 
 fn fixture(folder: &str, names: &[&str]) -> BTreeMap<String, PathBuf> {
     let folder = Path::new("tests/fixtures").join(folder);

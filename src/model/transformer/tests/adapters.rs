@@ -1,7 +1,5 @@
 //! Each kind of adapter: its gradients by differences, and its training held against PEFT's.
 
-use std::ops::Range;
-
 use super::super::super::lora::{Init, LoraConfig};
 use super::super::super::optimizer::Schedule;
 use super::*;
@@ -180,8 +178,7 @@ impl Variant {
             let norm = clip(&mut gradient, 1.0);
             let (count, warmup) = (steps.len() as u64, self.number("warmup-steps") as u64);
             let rate = schedule.rate(self.number("learning-rate"), step as u64, count, warmup);
-            let groups = tiny.adapter.rate_groups(self.number("loraplus-ratio"));
-            optimizer.step(tiny.adapter.parameters_mut(), &gradient, rate, &groups);
+            optimizer.step(tiny.adapter.parts(self.number("loraplus-ratio")), &gradient, rate);
             for (found, name) in [(loss * f64::from(weight), "loss"), (norm, "grad-norm")] {
                 let expected = expected[name].as_f64().unwrap();
                 let difference = (found / expected - 1.0).abs();

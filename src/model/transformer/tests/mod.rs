@@ -75,8 +75,7 @@ fn ten_steps_lose_what_pefts_ten_steps_lose() {
         let batch = tiny.batch([2 * step, 2 * step + 1]);
         let (loss, mut gradient) = tiny.gradient(&batch, Activations::Kept, None);
         let norm = clip(&mut gradient, 1.0);
-        let groups = tiny.adapter.rate_groups(1.0);
-        optimizer.step(tiny.adapter.parameters_mut(), &gradient, rate, &groups);
+        optimizer.step(tiny.adapter.parts(1.0), &gradient, rate);
         for (found, name) in [(loss, "loss"), (norm, "grad-norm")] {
             let expected = expected[name].as_f64().unwrap();
             assert!((found / expected - 1.0).abs() < 1e-4, "step {step}: {name} {found}, PEFT has {expected}");
@@ -176,7 +175,7 @@ fn same_bits_everywhere(tiny: &Tiny, batch: &Batch) {
     assert!(bits(3, Activations::Recomputed) == one);
     assert!(bits(8, Activations::Recomputed) == one);
     let (blocks, tokens) = (tiny.model.blocks.len(), batch.tokens());
-    let kept = |bytes| tiny.model.kept_blocks(&tiny.adapter, Activations::Within(bytes), tokens);
+    let kept = |bytes| tiny.model.kept_blocks(Some(&tiny.adapter), Activations::Within(bytes), tokens);
     let adapted = |layer| tiny.adapter.modules().iter().filter(move |module| module.layer == layer);
     let mut bytes = 0;
     for layer in (0..blocks).rev() {
@@ -256,4 +255,6 @@ fn a_base_that_stays_quantised_gives_the_same_bits_as_one_that_was_dequantised()
 }
 
 mod adapters;
+mod peer;
 mod portable;
+mod whole;

@@ -238,8 +238,7 @@ fn steps_of_a_training_lose_what_those_of_the_fused_path_lose() {
             let of = if portable { Pair::portable } else { Pair::fused };
             let (loss, mut gradient) = of(&pair, &adapter, &batch, &step);
             clip(&mut gradient, 1.0);
-            let groups = adapter.rate_groups(1.0);
-            optimizer.step(adapter.parameters_mut(), &gradient, 0.02, &groups);
+            optimizer.step(adapter.parts(1.0), &gradient, 0.02);
             loss / batch.trained_tokens() as f64
         });
         steps.collect::<Vec<_>>()

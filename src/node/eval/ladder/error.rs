@@ -5,8 +5,8 @@ use miette::Diagnostic;
 /// What can go wrong on a ladder.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum LadderError {
-    /// Not exactly one adapter.
-    #[error("a ladder has one adapter, `from` names {count}")]
+    /// Not exactly one training.
+    #[error("a ladder has one adapter or one model, `from` names {count}")]
     #[diagnostic(code(eval::one_adapter), help("name one node of the family `train` in `from`"))]
     OneAdapter { count: usize },
 

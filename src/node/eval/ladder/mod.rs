@@ -57,7 +57,7 @@ static INFO: KindInfo = KindInfo {
     name: "ladder",
     version: 1,
     summary: "held-out loss and KL divergence of base, adapter, merged model and each GGUF: which step lost most",
-    inputs: &[Content::Rows, Content::Adapter, Content::Gguf],
+    inputs: &[Content::Rows, Content::Adapter, Content::Weights, Content::Gguf],
     outputs: &[OutputInfo { name: "rungs", content: Content::Files }],
     fields: &["worst", "worst-loss", "rows", "trained-tokens", "*.loss", "*.kl", "*.same-top"],
     determinism: Determinism::ExactPerIsa,

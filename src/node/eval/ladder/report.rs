@@ -10,12 +10,13 @@ use super::super::files::store_lines;
 use super::Settings;
 use super::error::LadderError;
 use super::measure::Measure;
-use super::rungs::{Climb, merge_in_16_bits, with_threads};
+use super::rungs::{Climb, in_16_bits, with_threads};
 use crate::model::convert;
 use crate::model::gguf::{FileType, Header};
 use crate::model::lora::Adapter;
 use crate::model::rows::TokenRow;
 use crate::model::weights::Base;
+use crate::node::tuned::Tuned;
 use crate::node::voice::{Voice, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
 use crate::store::Artifact;
@@ -50,7 +51,7 @@ struct Export {
 /// Measures all rungs.
 pub(super) fn climb(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
     let files = run.weight_files()?;
-    let adapter = adapter_files(run)?;
+    let tuned = Tuned::one(run, |count| LadderError::OneAdapter { count })?;
     let exports = exports(run)?;
     let (rows, mut report) = rows(run, settings, &Voice::of(&files)?)?;
     let given = exports.iter().any(|export| export.file_type == FileType::F16);
@@ -61,15 +62,23 @@ pub(super) fn climb(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeE
         done: 0,
         total: rows.len() as u64 * (4 + exports.len() as u64 - u64::from(given)),
     };
-    let merged = merge_in_16_bits(run, &files, &convert::Adapter::read(&adapter)?)?;
-    let (plain, adapted, whole) = with_threads(run, || {
-        let [plain, adapted] = climb.base(&files, |base| Ok(Adapter::from_files(base.config(), &adapter)?))?;
-        Ok((plain, adapted, climb.merged(&merged)?))
+    let merged = match &tuned {
+        Tuned::Adapter(adapter) => in_16_bits(run, &files, Some(&convert::Adapter::read(adapter)?))?,
+        Tuned::Whole(model) => in_16_bits(run, model, None)?,
+    };
+    let (trained, plain, adapted, whole) = with_threads(run, || {
+        let (trained, [plain, adapted]) = match &tuned {
+            Tuned::Adapter(adapter) => {
+                ("adapter", climb.base(&files, |base| Ok(Adapter::from_files(base.config(), adapter)?))?)
+            }
+            Tuned::Whole(model) => ("full", climb.whole(&files, model)?),
+        };
+        Ok((trained, plain, adapted, climb.merged(&merged)?))
     })?;
     let mut rungs = vec![
         Rung::new("base", None, plain),
-        Rung::new("adapter", Some("base"), adapted),
-        Rung::new("merged", Some("adapter"), whole),
+        Rung::new(trained, Some("base"), adapted),
+        Rung::new("merged", Some(trained), whole),
     ];
     if !given {
         rungs.push(Rung::new("F16", Some("merged"), climb.gguf("F16", &merged)?));
@@ -123,17 +132,6 @@ fn worst(rungs: &[Rung]) -> Option<(&Rung, f64)> {
         .filter_map(|rung| Some((rung, lost(rung)?)))
         .filter(|(_, lost)| *lost > 0.0)
         .max_by(|a, b| a.1.total_cmp(&b.1))
-}
-
-/// Returns the files of the one adapter.
-fn adapter_files(run: &Run<'_>) -> Result<BTreeMap<String, PathBuf>, NodeError> {
-    let folders = run.inputs().filter_map(|input| match &input.artifact {
-        Artifact::Folder { files } => Some(files),
-        _ => None,
-    });
-    let folders: Vec<_> = folders.collect();
-    let [files] = folders[..] else { return Err(LadderError::OneAdapter { count: folders.len() }.into()) };
-    Ok(run.store.paths(files)?)
 }
 
 /// Returns the GGUFs, each named by its type; those that share one by their nodes.

@@ -42,6 +42,17 @@ impl Climb<'_, '_> {
         Ok([plain, adapted])
     }
 
+    /// Measures a model that was trained as a whole, then its base, by training's own forward pass.
+    pub(super) fn whole(&mut self, base: &WeightFiles, model: &WeightFiles) -> Result<[Measure; 2], NodeError> {
+        let trained = self.read(&Base::open(model)?)?;
+        let meter = Meter::of_adapter(&self.reference(), "full", self.vocabulary)?;
+        let adapted = self.ours(&trained, None, "full", meter)?;
+        drop(trained);
+        let plain = self.read(&Base::open(base)?)?;
+        let meter = Meter::against(&self.reference(), "base", self.vocabulary)?;
+        Ok([self.ours(&plain, None, "base", meter)?, adapted])
+    }
+
     /// Measures a file by training's own forward pass.
     pub(super) fn merged(&mut self, path: &Path) -> Result<Measure, NodeError> {
         let model = self.read(&Base::open(&WeightFiles::Gguf(path.to_owned()))?)?;
@@ -108,15 +119,15 @@ impl Climb<'_, '_> {
     }
 }
 
-/// Writes base and adapter as one GGUF in 16 bits: what is quantised, and what llama.cpp runs.
-pub(super) fn merge_in_16_bits(
+/// Writes a model, with an adapter merged into it, as one GGUF in 16 bits: what is quantised, and what llama.cpp runs.
+pub(super) fn in_16_bits(
     run: &Run<'_>,
     files: &WeightFiles,
-    adapter: &convert::Adapter,
+    adapter: Option<&convert::Adapter>,
 ) -> Result<PathBuf, NodeError> {
     let path = run.scratch().join("merged.gguf");
     let mut how = Merge {
-        adapter: Some(adapter),
+        adapter,
         float: FileType::F16,
         threads: run.grant().threads,
         earlier: None,

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::INFO;
 use crate::model::convert;
 use crate::model::gguf::Header;
+use crate::node::tuned::Tuned;
 use crate::node::{NodeError, Run};
 use crate::store::{Digest, FileRef, MemoEntry, Store};
 
-/// The tensors that the store knows of one base.
+/// The tensors that the store knows of one model.
 pub(super) struct Earlier<'a> {
     store: &'a Store,
     scope: Digest,
@@ -44,7 +45,7 @@ struct Known {
 }
 
 impl<'a> Earlier<'a> {
-    /// Opens what is known of the run's base model.
+    /// Opens what is known of the model that the run converts.
     pub(super) fn of(run: &Run<'a>) -> Result<Self, NodeError> {
         Ok(Self { store: run.store, scope: scope(run, "tensors")?, seen: Mutex::default() })
     }
@@ -86,9 +87,9 @@ impl convert::Earlier for Earlier<'_> {
     }
 }
 
-/// Returns where what is known of the run's base model is kept: other bases, and other versions of what computes, have
-/// other places.
+/// Returns where what is known of the model that a run converts is kept: other models, and other versions of what computes,
+/// have other places.
 pub(super) fn scope(run: &Run<'_>, what: &str) -> Result<Digest, NodeError> {
-    let base = run.model()?.artifact.digest();
+    let base = Tuned::converted(run)?;
     Ok(Digest::of(format!("{} {} {what} {} {base}", INFO.name, INFO.version, crate::llama::VERSION).as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! `export.gguf`: the adapter merged into the base model, as one quantised GGUF.
+//! `export.gguf`: the adapter merged into the base model, or a model of its own, as one quantised GGUF.
 
 #[cfg(feature = "llama")]
 mod earlier;
@@ -122,8 +122,9 @@ static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "gguf",
     version: 4,
-    summary: "the adapter merged into the base model, converted and quantised: one file for llama.cpp and Ollama",
-    inputs: &[Content::Adapter, Content::Rows],
+    summary: "the adapter merged into the base model, or a model that was trained as a whole, converted and quantised: one \
+              file for llama.cpp and Ollama",
+    inputs: &[Content::Adapter, Content::Weights, Content::Rows],
     outputs: &[OutputInfo { name: "gguf", content: Content::Gguf }],
     fields: &["size", "tensors", "parameters", "quantization", "bits-per-weight"],
     determinism: Determinism::ExactPerIsa,

@@ -234,7 +234,7 @@ fn one_adapter_is_needed() {
     let bench = Bench::new();
     let settings = ExportGguf.canonical(&json!({})).unwrap();
     let error = bench.run(&ExportGguf, &settings, inputs(&bench).split_off(1), &[]).unwrap_err();
-    assert_eq!(error.message, "a GGUF is made from one adapter, `from` names 0");
+    assert_eq!(error.message, "a GGUF is made from one adapter or one model, `from` names 0");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The run of `export.gguf`: merge, quantise, write.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use regex::Regex;
@@ -15,17 +15,18 @@ use crate::model::convert::{
     Adapter, ConvertError, Merge, Merged, Sizing, Source, Target, merge, merge_quantised, open, types_for_size,
 };
 use crate::model::gguf::{FileType, GgufError, Header, TensorType};
+use crate::node::tuned::Tuned;
 use crate::node::{Count, JobInput, NodeError, Outcome, Run};
 use crate::store::Artifact;
 
 /// How often the quantiser is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Base and adapter.
+/// What is converted: a model, with an adapter or without.
 struct Merging<'a, 'r> {
     run: &'a Run<'r>,
     source: &'a dyn Source,
-    adapter: &'a Adapter,
+    adapter: Option<&'a Adapter>,
     earlier: &'a Earlier<'a>,
 }
 
@@ -44,11 +45,14 @@ struct Types {
 /// reference tools do, and changes a weight by less than 1/2048 of itself. Only for an importance matrix there is a file
 /// in 16 bits, since the merged model has to be run.
 pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    let adapter = Adapter::read(&adapter_files(run)?).map_err(of_convert)?;
+    let (model, adapter) = match Tuned::one(run, |count| ExportError::OneAdapter { count })? {
+        Tuned::Adapter(files) => (run.weight_files()?, Some(Adapter::read(&files).map_err(of_convert)?)),
+        Tuned::Whole(files) => (files, None),
+    };
     let rows = importance::rows(run, settings.imatrix.as_deref())?;
-    let source = open(&run.weight_files()?).map_err(of_convert)?;
+    let source = open(&model).map_err(of_convert)?;
     let earlier = Earlier::of(run)?;
-    let merging = Merging { run, source: source.as_ref(), adapter: &adapter, earlier: &earlier };
+    let merging = Merging { run, source: source.as_ref(), adapter: adapter.as_ref(), earlier: &earlier };
     let importance = rows.map(|rows| merging.importance(settings, rows)).transpose()?;
     let Types { file: target, overrides, report } = merging.types(settings, importance.as_ref())?;
     let written = run.scratch().join("model.gguf");
@@ -61,7 +65,10 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
             None => by_llama(&merging, &target, &written)?,
         }
     };
-    run.note(format!("merged the adapter into {} of {} tensors", counts.changed, counts.tensors));
+    run.note(match adapter {
+        Some(_) => format!("merged the adapter into {} of {} tensors", counts.changed, counts.tensors),
+        None => format!("converted {} tensors", counts.tensors),
+    });
     if counts.taken > 0 {
         let (made, taken) = (counts.quantised - counts.taken, counts.taken);
         run.note(format!("quantised {made} tensors, took {taken} from files that were made before"));
@@ -82,17 +89,6 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         report,
     })
-}
-
-/// Returns the files of the one adapter.
-fn adapter_files(run: &Run<'_>) -> Result<BTreeMap<String, PathBuf>, NodeError> {
-    let folders = run.inputs().filter_map(|input| match &input.artifact {
-        Artifact::Folder { files } => Some(files),
-        _ => None,
-    });
-    let folders: Vec<_> = folders.collect();
-    let [files] = folders[..] else { return Err(ExportError::OneAdapter { count: folders.len() }.into()) };
-    Ok(run.store.paths(files)?)
 }
 
 impl Merging<'_, '_> {
@@ -150,7 +146,7 @@ impl Merging<'_, '_> {
     ) -> Result<T, NodeError> {
         let run = self.run;
         let mut how = Merge {
-            adapter: Some(self.adapter),
+            adapter: self.adapter,
             float,
             threads: run.grant().threads,
             earlier: Some(self.earlier),

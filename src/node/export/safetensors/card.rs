@@ -9,8 +9,8 @@ use crate::model::convert::Merged;
 
 /// What a card says without being told.
 pub(super) struct Facts<'a> {
-    /// The adapter's settings in PEFT's form.
-    pub(super) lora: &'a Map<String, Value>,
+    /// The adapter's settings in PEFT's form; nothing where all weights were trained.
+    pub(super) lora: Option<&'a Map<String, Value>>,
     pub(super) merged: Merged,
     /// How all weights are stored, where that was asked for.
     pub(super) dtype: Option<&'a str>,
@@ -20,7 +20,7 @@ pub(super) struct Facts<'a> {
 
 /// Returns the text of the card.
 pub(super) fn card(settings: &Settings, facts: &Facts<'_>) -> String {
-    let mut text = metadata(settings);
+    let mut text = metadata(settings, facts.lora.is_some());
     let mut line = |written: String| {
         text.push_str(&written);
         text.push('\n');
@@ -34,10 +34,13 @@ pub(super) fn card(settings: &Settings, facts: &Facts<'_>) -> String {
         .base_model
         .as_ref()
         .map_or_else(|| "its base model".to_owned(), |base| format!("[{base}](https://huggingface.co/{base})"));
-    line(format!(
-        "A LoRA adapter was trained beside {base} and then merged into it: {} of {} tensors changed.\n",
-        facts.merged.changed, facts.merged.tensors
-    ));
+    line(match facts.lora {
+        Some(_) => format!(
+            "A LoRA adapter was trained beside {base} and then merged into it: {} of {} tensors changed.\n",
+            facts.merged.changed, facts.merged.tensors
+        ),
+        None => format!("All weights of {base} were trained.\n"),
+    });
     let mut rows = vec![("Parameters".to_owned(), facts.merged.parameters.to_string())];
     if let Some(dtype) = facts.dtype {
         rows.push(("Stored as".into(), dtype.into()));
@@ -45,7 +48,7 @@ pub(super) fn card(settings: &Settings, facts: &Facts<'_>) -> String {
     if let Some(blocks) = facts.decoded {
         rows.push(("The base's weights".into(), format!("decoded from {blocks}")));
     }
-    rows.extend(lora(facts.lora));
+    rows.extend(facts.lora.into_iter().flat_map(lora));
     rows.extend(settings.training.iter().map(|(name, value)| (name.clone(), value.clone())));
     line(table(&rows));
     if !settings.evaluation.is_empty() {
@@ -66,7 +69,7 @@ pub(super) fn card(settings: &Settings, facts: &Facts<'_>) -> String {
 }
 
 /// Returns the metadata that the hub reads, as YAML.
-fn metadata(settings: &Settings) -> String {
+fn metadata(settings: &Settings, is_lora: bool) -> String {
     let mut text = "---\n".to_owned();
     let mut put = |line: String| writeln!(text, "{line}").unwrap_or_default();
     if let Some(base) = &settings.base_model {
@@ -83,7 +86,7 @@ fn metadata(settings: &Settings) -> String {
     put("library_name: transformers".into());
     put("pipeline_tag: text-generation".into());
     put("tags:".into());
-    let own = ["lora", "tunesmith"].map(str::to_owned);
+    let own: Vec<String> = is_lora.then(|| "lora".to_owned()).into_iter().chain(["tunesmith".to_owned()]).collect();
     for tag in own.iter().chain(settings.tags.iter().filter(|tag| !own.contains(tag))) {
         put(format!("- {}", quoted(tag)));
     }

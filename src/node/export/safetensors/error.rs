@@ -5,8 +5,8 @@ use miette::Diagnostic;
 /// What can go wrong while a folder of safetensors is exported.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum ExportError {
-    /// Not exactly one adapter.
-    #[error("a model is merged with one adapter, `from` names {count}")]
+    /// Not exactly one training.
+    #[error("a model is made from one adapter or one model, `from` names {count}")]
     #[diagnostic(code(export::one_adapter), help("name one node of the family `train`: `from = [\"NAME\"]`"))]
     OneAdapter { count: usize },
 

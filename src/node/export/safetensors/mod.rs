@@ -1,4 +1,4 @@
-//! `export.safetensors`: the adapter merged into the base model, as the folder that transformers loads: weights,
+//! `export.safetensors`: the adapter merged into the base model, or a model of its own, as the folder that transformers loads: weights,
 //! configuration, tokenizer, and a model card.
 
 #[cfg(feature = "llama")]
@@ -99,8 +99,9 @@ static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "safetensors",
     version: 1,
-    summary: "the adapter merged into the base model: the folder that transformers loads, with a model card",
-    inputs: &[Content::Adapter],
+    summary: "the adapter merged into the base model, or a model that was trained as a whole: the folder that transformers \
+              loads, with a model card",
+    inputs: &[Content::Adapter, Content::Weights],
     outputs: &[OutputInfo { name: "model", content: Content::Files }],
     fields: &["size", "files", "tensors", "parameters"],
     determinism: Determinism::ExactPerIsa,

@@ -129,7 +129,7 @@ fn what_cannot_be_merged_is_told() {
     let mut without = inputs(&bench);
     without.remove(0);
     let error = run(&bench, &json!({}), without).unwrap_err();
-    assert_eq!(error.message, "a model is merged with one adapter, `from` names 0");
+    assert_eq!(error.message, "a model is made from one adapter or one model, `from` names 0");
     let problems =
         ExportSafetensors.canonical(&json!({"shard-bytes": 5, "title": "a\nb", "license": " "})).unwrap_err();
     let paths: Vec<String> = problems.iter().map(|problem| problem.path.join(".")).collect();

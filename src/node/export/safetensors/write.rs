@@ -7,31 +7,26 @@ use serde_json::{Map, Value, json};
 
 use super::error::ExportError;
 use super::{Dtype, Settings, card};
-use crate::model::convert::{ConvertError, Float, MergeFolder, merge_folder, restored_files, usual_float};
+use crate::model::convert::{ConvertError, MergeFolder, merge_folder, restored_files, usual_float};
 use crate::model::gguf::TensorType;
 use crate::model::lora::PeftAdapter;
-use crate::model::weights::WeightFiles;
+use crate::model::weights::{Float, WeightFiles, are_weights, stored_as};
+use crate::node::tuned::Tuned;
 use crate::node::{NodeError, Outcome, Run};
 use crate::store::{Artifact, FileRef};
 
 /// What names the configuration.
 const CONFIG: &str = "config.json";
-/// Where publishers' tools note where a model lay on their machine.
-const ORIGIN: &str = "_name_or_path";
+/// What has an adapter's settings.
+const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// Merges and writes a tensor's rows at a time.
 pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    let adapters: Vec<_> = run
-        .inputs()
-        .filter_map(|input| match &input.artifact {
-            Artifact::Folder { files } => Some(files),
-            _ => None,
-        })
-        .collect();
-    let [adapter_files] = adapters[..] else { return Err(ExportError::OneAdapter { count: adapters.len() }.into()) };
-    let adapter_files = run.store.paths(adapter_files)?;
-    let adapter = PeftAdapter::read(&adapter_files)?;
-    let base = run.weight_files()?;
+    let (base, adapter_files) = match Tuned::one(run, |count| ExportError::OneAdapter { count })? {
+        Tuned::Adapter(files) => (run.weight_files()?, Some(files)),
+        Tuned::Whole(files) => (files, None),
+    };
+    let adapter = adapter_files.as_ref().map(PeftAdapter::read).transpose()?;
     let usual = match &base {
         WeightFiles::Gguf(path) => Some(usual_float(path).map_err(of_convert)?),
         WeightFiles::Folder(_) => None,
@@ -43,7 +38,7 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     });
     let float = asked.or(usual.map(|usual| usual.float));
     let how = &mut MergeFolder {
-        adapter: Some(&adapter),
+        adapter: adapter.as_ref(),
         float,
         shard_bytes: settings.shard_bytes,
         threads: run.grant().threads,
@@ -53,7 +48,10 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         },
     };
     let (written, merged) = merge_folder(&base, run.scratch(), how).map_err(of_convert)?;
-    run.note(format!("merged the adapter into {} of {} tensors", merged.changed, merged.tensors));
+    run.note(match adapter {
+        Some(_) => format!("merged the adapter into {} of {} tensors", merged.changed, merged.tensors),
+        None => format!("copied {} tensors", merged.tensors),
+    });
     let mut files: BTreeMap<String, FileRef> = BTreeMap::new();
     for (name, path) in &written {
         files.insert(name.clone(), run.store.adopt(path)?);
@@ -69,8 +67,9 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         WeightFiles::Folder(base) => copied(run, base, float)?,
         WeightFiles::Gguf(path) => restored(run, path, float.unwrap_or(Float::F16))?,
     });
-    let lora: Map<String, Value> = json_of(&adapter_files, "adapter_config.json")?;
-    let card = card::card(settings, &card::Facts { lora: &lora, merged, dtype: float.map(Float::name), decoded });
+    let lora = adapter_files.map(|files| adapter_config(&files)).transpose()?;
+    let dtype = float.map(Float::name);
+    let card = card::card(settings, &card::Facts { lora: lora.as_ref(), merged, dtype, decoded });
     files.insert("README.md".to_owned(), run.store.put_file_bytes(card.as_bytes())?);
     let size: u64 = files.values().map(|file| file.size).sum();
     let fields = [
@@ -93,11 +92,11 @@ fn copied(
     float: Option<Float>,
 ) -> Result<BTreeMap<String, FileRef>, NodeError> {
     let mut files = BTreeMap::new();
-    let is_weights = |name: &str| name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-    for (name, path) in base.iter().filter(|(name, _)| !is_weights(name) && *name != CONFIG) {
+    for (name, path) in base.iter().filter(|(name, _)| !are_weights(name) && *name != CONFIG) {
         files.insert(name.clone(), run.store.put_file(path)?);
     }
-    let config = configuration(json_of(base, CONFIG)?, float);
+    let config = stored_as(&bytes_of(base, CONFIG)?, float);
+    let config = config.map_err(|cause| ExportError::BadJson { file: CONFIG, cause })?;
     files.insert(CONFIG.to_owned(), run.store.put_file_bytes(config.as_bytes())?);
     Ok(files)
 }
@@ -108,17 +107,6 @@ fn restored(run: &Run<'_>, path: &Path, float: Float) -> Result<BTreeMap<String,
     restored.into_iter().map(|(name, bytes)| Ok((name, run.store.put_file_bytes(&bytes)?))).collect()
 }
 
-/// Returns the base's configuration with what no longer holds changed.
-fn configuration(mut config: Map<String, Value>, float: Option<Float>) -> String {
-    config.remove(ORIGIN);
-    if let Some(float) = float {
-        // The key's name of transformers 5, and that of the versions before.
-        let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-        config.insert(key.to_owned(), json!(float.torch_name()));
-    }
-    format!("{:#}\n", Value::Object(config))
-}
-
 fn of_convert(error: ConvertError) -> NodeError {
     match error {
         ConvertError::Interrupted => NodeError::cancelled(),
@@ -126,7 +114,12 @@ fn of_convert(error: ConvertError) -> NodeError {
     }
 }
 
-fn json_of(files: &BTreeMap<String, PathBuf>, file: &'static str) -> Result<Map<String, Value>, ExportError> {
+fn adapter_config(files: &BTreeMap<String, PathBuf>) -> Result<Map<String, Value>, ExportError> {
+    let bytes = bytes_of(files, ADAPTER_CONFIG)?;
+    serde_json::from_slice(&bytes).map_err(|cause| ExportError::BadJson { file: ADAPTER_CONFIG, cause })
+}
+
+fn bytes_of(files: &BTreeMap<String, PathBuf>, file: &'static str) -> Result<Vec<u8>, ExportError> {
     let path = files.get(file).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, file))?;
-    serde_json::from_slice(&fs_err::read(path)?).map_err(|cause| ExportError::BadJson { file, cause })
+    Ok(fs_err::read(path)?)
 }

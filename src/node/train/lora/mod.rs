@@ -1,38 +1,12 @@
 //! `train.lora`: a LoRA adapter for the base model, trained on rows, on the CPU or a GPU.
-//!
-//! The same settings and inputs give the same bytes, whatever the number of threads, whether or not memory allows to
-//! keep the activations, and whether the run went through or was resumed. On a GPU they are others than on the CPU, and
-//! nothing of them is promised; a record says where it was trained.
-
-mod adapter;
-mod checkpoint;
-mod clock;
-mod cost;
-mod error;
-mod evaluation;
-mod events;
-mod inputs;
-mod memory;
-mod plan;
-mod result;
-mod samples;
-mod session;
-mod settings;
-mod stand_in;
-mod warm;
-mod watch;
 
 use serde_json::Value;
 
-use crate::model::ModelError;
-use crate::model::config::ModelConfig;
-use crate::model::lora::{Adapter, Module};
-use crate::model::transformer::Transformer;
+use super::session::{self, Method};
 use crate::node::{
     Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
     Weight,
 };
-use settings::{LoopSettings, Settings};
 
 /// The kind `lora`.
 pub(super) struct Lora;
@@ -80,11 +54,11 @@ impl Kind for Lora {
     }
 
     fn schema(&self) -> Value {
-        Settings::schema()
+        session::schema(Method::Lora)
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        Settings::canonical(settings)
+        session::canonical(Method::Lora, settings)
     }
 
     fn has_devices(&self) -> bool {
@@ -92,11 +66,11 @@ impl Kind for Lora {
     }
 
     fn outside_key(&self) -> &'static [&'static str] {
-        LoopSettings::OUTSIDE_KEY
+        session::OUTSIDE_KEY
     }
 
     fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
-        cost::cost(run)
+        session::cost(run, Method::Lora)
     }
 
     fn warm_starts(&self) -> bool {
@@ -108,32 +82,13 @@ impl Kind for Lora {
     }
 
     fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        stand_in::stand_in(run)
+        session::stand_in(run, Method::Lora, INFO.fields)
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        session::train(run)
+        session::train(run, Method::Lora)
     }
 }
 
-/// Returns the parameters of the adapter for a base model.
-///
-/// # Errors
-/// What the settings name and the base model does not have.
-fn parameters(config: &ModelConfig, settings: &Settings) -> Result<usize, ModelError> {
-    let modules = adapter::lora(&settings.adapter).modules(config)?;
-    let numbers = |module: &Module| {
-        let magnitudes = module.magnitude().map_or(0, |place| place.len());
-        module.a().len() + module.b().len() + magnitudes
-    };
-    Ok(modules.iter().map(numbers).sum())
-}
-
-/// Makes the adapter that a training in full starts with.
-fn new_adapter(config: &ModelConfig, settings: &Settings, model: &Transformer) -> Result<Adapter, ModelError> {
-    let weight = |layer, projection| model.weight(layer, projection);
-    Ok(Adapter::new(config, &adapter::lora(&settings.adapter), settings.training.seed, weight)?)
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

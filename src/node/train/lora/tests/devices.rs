@@ -20,7 +20,9 @@ fn a_training_in_portable_operations_loses_what_the_fused_one_loses() {
     let expected = trained(&fused, &settings);
     let bench = Bench::new();
     let portable = on(&bench, &settings, Device::Cpu, |run| {
-        session::train_with(run, |model| Ok(Backend::Portable(Box::new(Portable::new(model, Device::Cpu)?))))
+        session::train_with(run, Method::Lora, |model| {
+            Ok(Backend::Portable(Box::new(Portable::new(model, Device::Cpu)?)))
+        })
     });
     let found = portable.unwrap();
     assert_ne!(found.outputs["adapter"], expected.0["adapter"], "the same path was taken twice");

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Returns held-out rows as an input.
-pub(super) fn held_out(bench: &Bench, held: Vec<Record>) -> JobInput {
+pub(in crate::node::train) fn held_out(bench: &Bench, held: Vec<Record>) -> JobInput {
     let records = crate::record::write(&bench.store, held).unwrap();
     bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({}))
 }

@@ -122,7 +122,7 @@ fn a_row_that_is_too_long_ends_the_training_where_that_is_asked_for() {
     assert_eq!(planned.unwrap_err(), error);
     // Held-out rows are no exception.
     let mut inputs = ten_rows(&bench);
-    inputs.push(evaluation::held_out(&bench, vec![long(4)]));
+    inputs.push(held_out(&bench, vec![long(4)]));
     let settings = settings(&json!({"over-length": "fail", "eval": "dataset:eval"}));
     assert_eq!(bench.run(&Lora, &settings, inputs, &[]).unwrap_err().code.as_deref(), Some("train::over_length"));
     // By the other policies it is cut or left out.
@@ -143,7 +143,7 @@ fn held_out_rows_that_are_none_of_the_inputs_or_empty_are_refused() {
     };
     assert_eq!(code(ten_rows(&bench)), "train::unknown_eval");
     let mut inputs = ten_rows(&bench);
-    inputs.push(evaluation::held_out(&bench, Vec::new()));
+    inputs.push(held_out(&bench, Vec::new()));
     assert_eq!(code(inputs), "train::no_held_out_rows");
 }
 

@@ -19,8 +19,10 @@ use crate::node::{FailureClass, InputRole, JobInput};
 use crate::record::{Conversation, Record, Role, Turn};
 use crate::store::Artifact;
 
+pub(in crate::node::train) use evaluation::held_out;
+
 /// Returns the random model of `tests/fixtures/tiny-llama` as an input.
-fn model(bench: &Bench) -> JobInput {
+pub(in crate::node::train) fn model(bench: &Bench) -> JobInput {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama");
     let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
     let files = names.iter().map(|name| ((*name).to_owned(), bench.store.put_file(&folder.join(name)).unwrap()));
@@ -29,13 +31,13 @@ fn model(bench: &Bench) -> JobInput {
 }
 
 /// Returns the lines of the metrics.
-fn metrics(bench: &Bench, outputs: &BTreeMap<String, Artifact>) -> Vec<Value> {
+pub(in crate::node::train) fn metrics(bench: &Bench, outputs: &BTreeMap<String, Artifact>) -> Vec<Value> {
     let Artifact::File(metrics) = &outputs["metrics"] else { panic!("metrics are a file") };
     let text = fs_err::read_to_string(bench.store.path(metrics).unwrap()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn row(index: usize, answer: &str) -> Record {
+pub(in crate::node::train) fn row(index: usize, answer: &str) -> Record {
     let turn = |role, text: &str| Turn { role, text: text.to_owned() };
     let turns = vec![turn(Role::User, &format!("What is {index}?")), turn(Role::Assistant, answer)];
     Record::Row(Conversation {
@@ -46,12 +48,12 @@ fn row(index: usize, answer: &str) -> Record {
     })
 }
 
-fn rows(bench: &Bench, rows: Vec<Record>) -> JobInput {
+pub(in crate::node::train) fn rows(bench: &Bench, rows: Vec<Record>) -> JobInput {
     let records = crate::record::write(&bench.store, rows).unwrap();
     bench.input(InputRole::From, "dataset", "train", Some(Artifact::Records(records)), json!({}))
 }
 
-fn ten_rows(bench: &Bench) -> Vec<JobInput> {
+pub(in crate::node::train) fn ten_rows(bench: &Bench) -> Vec<JobInput> {
     vec![rows(bench, (0..10).map(|index| row(index, "the one after the one before")).collect()), model(bench)]
 }
 
@@ -67,7 +69,10 @@ fn trained(bench: &Bench, settings: &Value) -> (BTreeMap<String, Artifact>, BTre
 }
 
 /// Cancels a run after so many steps.
-struct AfterSteps<'a>(&'a crate::node::Cancel, u64);
+pub(in crate::node::train) struct AfterSteps<'a>(
+    pub(in crate::node::train) &'a crate::node::Cancel,
+    pub(in crate::node::train) u64,
+);
 
 impl crate::node::Events for AfterSteps<'_> {
     fn event(&self, event: crate::node::Event) {
@@ -88,7 +93,7 @@ fn cancelled(bench: &Bench, settings: &Value, steps: u64) -> FailureClass {
 }
 
 /// Gives `go` a run with so many threads and bytes of memory.
-fn with_grant<T>(
+pub(in crate::node::train) fn with_grant<T>(
     bench: &Bench,
     settings: &Value,
     inputs: Vec<JobInput>,

@@ -55,7 +55,7 @@ fn a_warm_start_trains_new_and_changed_rows_and_a_share_of_the_others() {
 #[test]
 fn a_warm_start_begins_where_the_pinned_adapter_ended() {
     let bench = Bench::new();
-    let held = || evaluation::held_out(&bench, vec![row(30, "the one after the one before")]);
+    let held = || held_out(&bench, vec![row(30, "the one after the one before")]);
     let settings = settings(&json!({"eval": "dataset:eval", "epochs": 2}));
     let first = dataset(&bench, 0..10, None);
     let full = bench.run(&Lora, &settings, vec![first.clone(), held(), model(&bench)], &[]).unwrap();

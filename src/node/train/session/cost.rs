@@ -5,17 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter;
 use super::inputs::{self, Reader, Row};
-use super::memory::{Choice, Shape};
+use super::memory::{Beside, Choice, Shape};
 use super::plan::{longest, micro_batches};
-use super::session;
-use super::settings::{Keep, LoopSettings, Settings};
+use super::settings::{AdapterSettings, Keep, LoopSettings, Settings};
+use super::{Method, adapter, learner, training};
 use crate::model::ModelError;
 use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, LoraConfig, Module, TargetModules};
 use crate::model::rows::TokenRow;
-use crate::model::transformer::{Speed, Transformer};
+use crate::model::transformer::{MakeAdapter, Speed, Transformer};
 use crate::model::weights::{Base, Storage, WeightFiles};
 use crate::node::{Cost, Device, NodeError, Run};
 use crate::record::{Record, RecordSet};
@@ -108,12 +107,14 @@ impl Work {
         if self.tokens == 0.0 { evaluating } else { training + rehearsal + optimizer + evaluating + sampling }
     }
 
-    /// Returns the floating-point operations that training one token takes (4 for each frozen weight, 6 for each of the
-    /// adapter's, attention over half a row, and the output projection for the trained share).
-    pub(super) fn flops_per_token(&self, config: &ModelConfig, parameters: usize, row_tokens: f64) -> f64 {
+    /// Returns the floating-point operations that training one token takes (4 for each frozen weight, 6 for each trained
+    /// one, attention over half a row, and the output projection for the trained share), from the parameters of the adapter;
+    /// without one all weights are trained.
+    pub(super) fn flops_per_token(&self, config: &ModelConfig, adapter: Option<usize>, row_tokens: f64) -> f64 {
         let attention = 6.0 * row_tokens * (config.layers * config.heads * config.head_dim) as f64;
-        let head = 4.0 * (config.vocabulary * config.hidden) as f64 * self.trained_share();
-        4.0 * config.block_weights() as f64 + 6.0 * parameters as f64 + attention + head
+        let head = (config.vocabulary * config.hidden) as f64 * self.trained_share();
+        let a_weight = if adapter.is_some() { 4.0 } else { 6.0 };
+        a_weight * (config.block_weights() as f64 + head) + 6.0 * adapter.unwrap_or(0) as f64 + attention
     }
 }
 
@@ -155,9 +156,7 @@ pub(super) fn choose(
         config: base.config(),
         file,
         parameters,
-        rank: settings.adapter.rank,
-        adapted: adapted(base.config(), settings)?,
-        has_dropout: settings.adapter.dropout > 0.0,
+        beside: settings.adapter.as_ref().map(|adapter| beside(base.config(), adapter)).transpose()?,
         tokens,
         trained: sum(TokenRow::trained_tokens),
         all_tokens,
@@ -167,11 +166,12 @@ pub(super) fn choose(
     Ok(shape.choose(memory(run))?)
 }
 
-/// Returns the features of a token that a block's adapters keep, of the block with most.
-fn adapted(config: &ModelConfig, settings: &Settings) -> Result<usize, ModelError> {
-    let modules = adapter::lora(&settings.adapter).modules(config)?;
+/// Returns what memory depends on of an adapter.
+fn beside(config: &ModelConfig, settings: &AdapterSettings) -> Result<Beside, ModelError> {
+    let modules = adapter::lora(settings).modules(config)?;
     let of = |layer| modules.iter().filter(|module| module.layer == layer).map(Module::kept_features).sum();
-    Ok((0..config.layers).map(of).max().unwrap_or(0))
+    let adapted = (0..config.layers).map(of).max().unwrap_or(0);
+    Ok(Beside { rank: settings.rank, adapted, has_dropout: settings.dropout > 0.0 })
 }
 
 /// Returns the tokens of the longest rows that a step can have.
@@ -204,16 +204,19 @@ impl KnownSpeed {
         }
         run.progress(0, None, "", "measuring how fast this machine trains");
         // What is said of single blocks has no meaning in a part of the model.
-        let shape = &settings.adapter;
-        let like = LoraConfig { rank: shape.rank, dora: shape.dora, ..LoraConfig::default() };
-        let like = LoraConfig { targets: shape.targets.clone(), ..like };
-        let all = LoraConfig { targets: TargetModules::AllLinear, ..like.clone() };
+        let like = settings.adapter.as_ref().map(|shape| {
+            let like = LoraConfig { rank: shape.rank, dora: shape.dora, ..LoraConfig::default() };
+            LoraConfig { targets: shape.targets.clone(), ..like }
+        });
         let adapter = |config: &ModelConfig, model: &Transformer| -> Result<Adapter, ModelError> {
+            let like = like.clone().unwrap_or_default();
+            let all = LoraConfig { targets: TargetModules::AllLinear, ..like.clone() };
             let weight = |layer, projection| model.weight(layer, projection);
             let adapter = Adapter::new(config, &like, 0, weight);
             Ok(adapter.or_else(|_| Adapter::new(config, &all, 0, weight))?)
         };
-        let known = Self { speed: Speed::measure(base, storage, adapter, &typical(rows))?, correction: 1.0 };
+        let make: Option<MakeAdapter<'_>> = if like.is_some() { Some(&adapter) } else { None };
+        let known = Self { speed: Speed::measure(base, storage, make, &typical(rows))?, correction: 1.0 };
         run.store.put_state(&name, &known)?;
         Ok(known)
     }
@@ -253,7 +256,7 @@ fn name(run: &Run<'_>, config: &ModelConfig, storage: Storage) -> String {
         config.kv_heads,
         env!("CARGO_PKG_VERSION")
     );
-    format!("train.lora speed {}", Digest::of(parts.as_bytes()))
+    format!("{} speed {}", run.job.kind, Digest::of(parts.as_bytes()))
 }
 
 /// Returns a row of the mean length; the speed is measured with its like.
@@ -267,8 +270,8 @@ fn typical(rows: &[Row]) -> TokenRow {
 ///
 /// # Errors
 /// What would end it before the first step, as far as it is found within seconds.
-pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
-    let settings = session::settings(run)?;
+pub(in super::super) fn cost(run: &Run<'_>, method: Method) -> Result<Option<Cost>, NodeError> {
+    let settings = training::settings(run, method)?;
     let base = Base::open(&run.weight_files()?)?;
     let reader = Reader::new(&base, &settings)?;
     let (training, held_out) = inputs::parted(run, &settings)?;
@@ -281,7 +284,7 @@ pub(super) fn cost(run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
     let scales = (scale(count, &rows), scale(held_out_count, &held_out).max(1.0));
     let work = Work::of(&settings.training, &rows, &held_out, scales);
     let all_tokens = (work.tokens / settings.training.epochs as f64) as usize;
-    let parameters = super::parameters(base.config(), &settings)?;
+    let parameters = learner::parameters(base.config(), &settings)?;
     let choice = choose(run, &base, &settings, (&rows, all_tokens, parameters))?;
     // The measurement is of the CPU's path.
     if run.grant().device != Device::Cpu {

@@ -23,6 +23,8 @@ pub(super) struct Warm {
     pub(super) adapter: Adapter,
     /// Warm starts since the last training in full, this one among them.
     pub(super) count: u64,
+    /// The share of the rows that it was trained on which each epoch trains again.
+    pub(super) replay: f64,
     /// The rows that it was trained on.
     learnt: BTreeMap<String, Digest>,
 }
@@ -32,6 +34,7 @@ impl Warm {
     pub(super) fn of(run: &Run<'_>, settings: &Settings, config: &ModelConfig) -> Result<Option<Self>, NodeError> {
         let pinned = || run.job.inputs.iter().filter(|input| input.role == InputRole::WarmStart);
         let Some(input) = pinned().find(|input| input.output == ADAPTER) else { return Ok(None) };
+        let replay = settings.adapter.as_ref().map_or(0.0, |adapter| adapter.replay);
         let refused = |what: String| TrainError::WarmStart { node: run.job.node.clone(), what };
         let base = input.fields.get("model").and_then(Value::as_str).unwrap_or_default();
         if base != run.model()?.artifact.digest().to_string() {
@@ -53,7 +56,7 @@ impl Warm {
             }
         }
         let count = input.fields.get("warm-starts").and_then(Value::as_u64).unwrap_or(0) + 1;
-        Ok(Some(Self { adapter, count, learnt }))
+        Ok(Some(Self { adapter, count, replay, learnt }))
     }
 
     /// Refuses a pinned adapter of another shape than the one that a training in full starts with.

@@ -4,6 +4,7 @@
 //! learning rate depends on it, so that a longer training with a constant rate goes on where a shorter one ended. The
 //! last two and those of each epoch's end are kept.
 
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use crate::store::Digest;
 
 /// The first bytes of a checkpoint.
 const MAGIC: &[u8] = b"tunesmith checkpoint 2\n";
+/// Numbers that are brought into bytes at once, and back.
+const PIECE: usize = 1 << 16;
 /// Checkpoints take at most one part of so many of the time.
 const SHARE: u32 = 100;
 /// Checkpoints that are kept beside those of epochs' ends: should the last be damaged, the one before serves.
@@ -85,7 +88,9 @@ impl<'a> Trail<'a> {
         let within = self.checkpoints.iter().rev().filter(|checkpoint| checkpoint.step <= steps);
         within.into_iter().find_map(|checkpoint| {
             let path = self.run.store.path(&checkpoint.file).ok()?;
-            State::decode(&fs_err::read(path).ok()?)
+            let file = fs_err::File::open(path).ok()?;
+            let size = file.metadata().ok()?.len();
+            State::read(file, size)
         })
     }
 
@@ -100,10 +105,9 @@ impl<'a> Trail<'a> {
     }
 
     /// Keeps a state as the trajectory's last.
-    pub(super) fn save(&mut self, cursor: &Cursor, numbers: &[&[f32]]) -> Result<(), NodeError> {
+    pub(super) fn save(&mut self, cursor: &Cursor, numbers: &[Vec<&[f32]>]) -> Result<(), NodeError> {
         let begun = Instant::now();
-        let bytes = encode(cursor, numbers).map_err(|error| self.run.bad_job(error.to_string()))?;
-        let file = self.run.store.put_file_bytes(&bytes)?;
+        let file = self.run.store.put_file_written(|out| write(out, cursor, numbers))?;
         let ends_epoch = cursor.step_in_epoch == 0;
         let mut kept: Vec<Checkpoint> =
             self.checkpoints.iter().filter(|checkpoint| checkpoint.step != cursor.step).copied().collect();
@@ -163,43 +167,57 @@ fn name(run: &Run<'_>, settings: &Settings) -> String {
     if let device @ Device::Cuda(_) = run.grant().device {
         parts["device"] = json!(device.kind());
     }
-    format!("train.lora checkpoint {}", Digest::of(parts.to_string().as_bytes()))
+    format!("{} checkpoint {}", run.job.kind, Digest::of(parts.to_string().as_bytes()))
 }
 
-fn encode(cursor: &Cursor, numbers: &[&[f32]]) -> serde_json::Result<Vec<u8>> {
+/// Writes a state; each of `numbers` is a vector in pieces.
+fn write(out: &mut dyn Write, cursor: &Cursor, numbers: &[Vec<&[f32]>]) -> io::Result<()> {
     let cursor = serde_json::to_vec(cursor)?;
-    let length = numbers.first().map_or(0, |numbers| numbers.len());
-    let mut bytes = Vec::with_capacity(MAGIC.len() + 24 + cursor.len() + 4 * length * numbers.len());
-    bytes.extend(MAGIC);
-    bytes.extend((cursor.len() as u64).to_le_bytes());
-    bytes.extend((numbers.len() as u64).to_le_bytes());
-    bytes.extend((length as u64).to_le_bytes());
-    bytes.extend(cursor);
-    for numbers in numbers {
-        for number in *numbers {
-            bytes.extend(number.to_le_bytes());
-        }
+    let length = numbers.first().map_or(0, |pieces| pieces.iter().map(|piece| piece.len()).sum::<usize>());
+    out.write_all(MAGIC)?;
+    for number in [cursor.len(), numbers.len(), length] {
+        out.write_all(&(number as u64).to_le_bytes())?;
     }
-    Ok(bytes)
+    out.write_all(&cursor)?;
+    let mut bytes = Vec::with_capacity(4 * PIECE);
+    for piece in numbers.iter().flatten().flat_map(|piece| piece.chunks(PIECE)) {
+        bytes.clear();
+        bytes.extend(piece.iter().flat_map(|number| number.to_le_bytes()));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 impl State {
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let ([cursor, vectors, length], rest) =
-            bytes.strip_prefix(MAGIC)?.split_first_chunk::<24>().map(|(head, rest)| {
-                let number =
-                    |at: usize| head[8 * at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                ([number(0), number(1), number(2)].map(|number| usize::try_from(number).unwrap_or(usize::MAX)), rest)
-            })?;
-        let (cursor, rest) = rest.split_at_checked(cursor)?;
-        let (numbers, left) = rest.as_chunks::<4>();
-        if !left.is_empty() || !(3..=4).contains(&vectors) || Some(numbers.len()) != vectors.checked_mul(length) {
+    /// Reads a state of so many bytes; none where they are not one, whole.
+    fn read(mut from: impl Read, size: u64) -> Option<Self> {
+        let mut head = [0; MAGIC.len() + 24];
+        from.read_exact(&mut head).ok()?;
+        let counts = head.strip_prefix(MAGIC)?.as_chunks::<8>().0.first_chunk::<3>()?;
+        let [cursor, vectors, length] = counts.map(u64::from_le_bytes);
+        let numbers = vectors.checked_mul(length)?.checked_mul(4)?;
+        let expected = (head.len() as u64).checked_add(cursor)?.checked_add(numbers)?;
+        if expected != size || !(3..=4).contains(&vectors) {
             return None;
         }
-        let numbers: Vec<f32> = numbers.iter().copied().map(f32::from_le_bytes).collect();
-        let numbers = numbers.chunks(length.max(1)).map(<[f32]>::to_vec).collect();
-        Some(Self { cursor: serde_json::from_slice(cursor).ok()?, numbers })
+        let mut text = vec![0; usize::try_from(cursor).ok()?];
+        from.read_exact(&mut text).ok()?;
+        let length = usize::try_from(length).ok()?;
+        let numbers = (0..vectors).map(|_| vector(&mut from, length)).collect::<Option<_>>()?;
+        Some(Self { cursor: serde_json::from_slice(&text).ok()?, numbers })
     }
+}
+
+/// Reads so many numbers.
+fn vector(from: &mut impl Read, length: usize) -> Option<Vec<f32>> {
+    let mut numbers = Vec::with_capacity(length);
+    let mut bytes = vec![0; 4 * PIECE.min(length)];
+    while numbers.len() < length {
+        let piece = &mut bytes[..4 * PIECE.min(length - numbers.len())];
+        from.read_exact(piece).ok()?;
+        numbers.extend(piece.as_chunks::<4>().0.iter().copied().map(f32::from_le_bytes));
+    }
+    Some(numbers)
 }
 
 #[cfg(test)]
@@ -210,11 +228,15 @@ mod tests {
     fn a_state_is_read_as_it_was_written_and_a_part_of_one_is_none() {
         let cursor = Cursor { step: 7, metrics: "x\n".into(), ..Cursor::default() };
         let numbers = vec![vec![1.0, f32::MIN_POSITIVE], vec![2.0, 3.0], vec![-0.0, 4.0]];
-        let slices: Vec<&[f32]> = numbers.iter().map(Vec::as_slice).collect();
-        let bytes = encode(&cursor, &slices).unwrap();
-        assert_eq!(State::decode(&bytes), Some(State { cursor, numbers }));
+        let pieces: Vec<Vec<&[f32]>> = numbers.iter().map(|numbers| numbers.chunks(1).collect()).collect();
+        let mut bytes = Vec::new();
+        write(&mut bytes, &cursor, &pieces).unwrap();
+        let read = |bytes: &[u8]| State::read(bytes, bytes.len() as u64);
+        assert_eq!(read(&bytes), Some(State { cursor, numbers }));
         for end in 0..bytes.len() {
-            assert_eq!(State::decode(&bytes[..end]), None, "{end}");
+            assert_eq!(read(&bytes[..end]), None, "{end}");
         }
+        // A size that the system told and that is not there.
+        assert_eq!(State::read(&bytes[..bytes.len() - 1], bytes.len() as u64), None);
     }
 }

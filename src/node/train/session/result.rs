@@ -1,19 +1,18 @@
-//! What a training gives: adapter, metrics, and the fields that gates read.
+//! What a training gives: what was trained, metrics, and the fields that gates read.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::events;
-use super::session::Session;
 use super::settings::Keep;
+use super::training::Session;
 use super::warm::Warm;
-use crate::model::ModelError;
+use super::{events, output};
 use crate::node::{Count, NodeError, Outcome};
 use crate::store::Artifact;
 
 impl Session<'_> {
-    /// Puts adapter and metrics into the store.
+    /// Puts what was trained and its metrics into the store.
     pub(super) fn finish(
         mut self,
         mut report: Vec<Count>,
@@ -30,26 +29,23 @@ impl Session<'_> {
         if self.cursor.standing.last_step != Some(self.cursor.step) {
             self.evaluate()?;
         }
-        let base_loss = match warm {
-            Some(_) if self.settings.training.eval.is_some() => {
-                Some(self.held_out.loss(self.run, &self.model, None)?)
+        let base_loss = match warm.and(self.learner.base()) {
+            Some(base) if self.settings.training.eval.is_some() => {
+                Some(self.held_out.loss(self.run, |batch| base.loss(None, batch))?)
             }
             _ => self.cursor.standing.start,
         };
         if let Some(best) = self.best.take() {
-            self.adapter.parameters_mut().copy_from_slice(&best);
+            self.learner.set(&best);
         }
-        let mut files = BTreeMap::new();
-        for (name, bytes) in self.adapter.to_peft(self.settings.adapter.dropout).map_err(ModelError::Lora)? {
-            files.insert(name.to_owned(), self.run.store.put_file_bytes(&bytes)?);
-        }
+        let (name, output) = output::store(self.run, self.settings, &self.learner)?;
         let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;
         let board = self.run.store.put_file_bytes(&events::file(&self.cursor.metrics))?;
         let board = Artifact::Folder { files: [(events::FILE_NAME.to_owned(), board)].into() };
         report.push(Count { what: "rows trained".into(), count: self.rows.len() as u64 });
         Ok(Outcome {
             outputs: [
-                ("adapter".to_owned(), Artifact::Folder { files }),
+                (name.to_owned(), output),
                 ("metrics".to_owned(), Artifact::File(metrics)),
                 ("tensorboard".to_owned(), board),
             ]
@@ -73,11 +69,13 @@ impl Session<'_> {
             ("loss", json!((cursor.all_tokens > 0).then_some(loss))),
             ("steps", json!(cursor.step)),
             ("rows", json!(self.rows.len())),
-            ("new-rows", json!(new_rows)),
             ("trained-tokens", json!(cursor.all_tokens)),
-            ("parameters", json!(self.adapter.parameters().len())),
-            ("warm-starts", json!(warm.map_or(0, |warm| warm.count))),
+            ("parameters", json!(self.parameters)),
         ];
+        if self.settings.adapter.is_some() {
+            fields.push(("new-rows", json!(new_rows)));
+            fields.push(("warm-starts", json!(warm.map_or(0, |warm| warm.count))));
+        }
         if let (Some(kept), Some(start), Some(base)) = (kept, standing.start, base_loss) {
             fields.extend([
                 ("eval-loss", json!(kept)),

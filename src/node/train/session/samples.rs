@@ -1,13 +1,13 @@
-//! Answers that the adapter gives while it is trained, so that people see what it learns.
+//! Answers that are given while a training goes on, so that people see what it learns.
 //!
 //! The likeliest token is taken each time, by training's own forward pass. That keeps nothing from token to token: each
 //! one costs a pass over the whole text, so answers are short and few.
 
 use super::inputs::Reader;
-use crate::model::lora::Adapter;
+use super::learner::Learner;
 use crate::model::rows::{TokenRow, messages};
 use crate::model::template::Ending;
-use crate::model::transformer::{Backend, Batch};
+use crate::model::transformer::Batch;
 use crate::node::{NodeError, Run};
 use crate::record::{Conversation, Role};
 
@@ -41,8 +41,7 @@ pub(super) fn questions(reader: &Reader<'_>, asked: &[Conversation]) -> Result<V
 pub(super) fn answer(
     run: &Run<'_>,
     reader: &Reader<'_>,
-    model: &Backend,
-    adapter: &Adapter,
+    learner: &Learner,
     question: &Question,
     limit: usize,
 ) -> Result<String, NodeError> {
@@ -50,7 +49,7 @@ pub(super) fn answer(
     let mut row = TokenRow { ids: question.tokens.clone(), trained: vec![false; question.tokens.len()] };
     for _ in 0..limit {
         run.check_cancelled()?;
-        let logits = model.logits(Some(adapter), &Batch::new([(0, &row)]))?;
+        let logits = learner.logits(&Batch::new([(0, &row)]))?;
         let Some(next) = logits.last().and_then(|logits| greatest(logits)) else { break };
         if Some(next) == end {
             break;

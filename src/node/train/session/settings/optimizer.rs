@@ -2,12 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Check;
 use crate::model::optimizer::Schedule;
 
-/// How a gradient changes the adapter.
+/// How a gradient changes what is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(in super::super) struct OptimizerSettings {
@@ -20,13 +19,10 @@ pub(in super::super) struct OptimizerSettings {
     pub(in super::super) warmup_steps: Option<u64>,
     /// The share of all steps during which the learning rate rises.
     pub(in super::super) warmup_ratio: f64,
-    /// AdamW's decoupled weight decay.
+    /// AdamW's decoupled weight decay; biases and the weights of norms do not decay.
     pub(in super::super) weight_decay: f64,
     /// A step's gradient is shortened to this norm.
     pub(in super::super) max_grad_norm: f64,
-    /// How much greater the learning rate of `B` is than that of `A` (LoRA+); 16 is usual with it.
-    #[schemars(range(min = 1))]
-    pub(in super::super) loraplus_ratio: f64,
     /// The share of each target's probability that is spread evenly over the vocabulary.
     pub(in super::super) label_smoothing: f64,
 }
@@ -40,17 +36,12 @@ impl Default for OptimizerSettings {
             warmup_ratio: 0.03,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
-            loraplus_ratio: 1.0,
             label_smoothing: 0.0,
         }
     }
 }
 
 impl OptimizerSettings {
-    pub(super) fn schema() -> Value {
-        schemars::schema_for!(Self).to_value()
-    }
-
     /// Returns the steps of the warm-up among `steps`.
     pub(in super::super) fn warmup(&self, steps: u64) -> u64 {
         self.warmup_steps.unwrap_or_else(|| (steps as f64 * self.warmup_ratio).ceil() as u64).min(steps)
@@ -72,11 +63,10 @@ impl OptimizerSettings {
             (
                 "learning-rate",
                 (0.0..1.0).contains(&self.learning_rate) && self.learning_rate > 0.0,
-                "a number above 0, often 2e-4",
+                "a number above 0, often 2e-4 for an adapter and 2e-5 for all weights",
             ),
             ("warmup-ratio", (0.0..=1.0).contains(&self.warmup_ratio), "a number from 0 to 1"),
             ("weight-decay", (0.0..1.0).contains(&self.weight_decay), "a number from 0 to below 1"),
-            ("loraplus-ratio", (1.0..=1e6).contains(&self.loraplus_ratio), "a number from 1, often 16"),
             ("label-smoothing", (0.0..1.0).contains(&self.label_smoothing), "a number from 0 to below 1, often 0.1"),
             ("max-grad-norm", self.max_grad_norm > 0.0, "a number above 0, often 1"),
         ]

@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Check;
 use crate::model::rows::OverLength;
@@ -24,7 +23,7 @@ pub(in super::super) struct LoopSettings {
     pub(in super::super) micro_batch_tokens: usize,
     /// Whether rows of about the same length come in the same step.
     pub(in super::super) group_by_length: bool,
-    /// What the adapter's start, the order of the rows and dropout are drawn from.
+    /// What an adapter's start, the order of the rows and dropout are drawn from.
     pub(in super::super) seed: u64,
     /// The longest row in tokens; from `[model]` unless set here.
     #[schemars(range(min = 2))]
@@ -44,7 +43,7 @@ pub(in super::super) struct LoopSettings {
     #[schemars(range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in super::super) patience: Option<u64>,
-    /// Which adapter is kept: that of the lowest loss on held-out rows, or the last.
+    /// Which state is kept: that of the lowest loss on held-out rows, or the last.
     pub(in super::super) keep: Keep,
     /// Answers that are generated at each evaluation, to questions of the first held-out rows. The whole text is computed
     /// again for each token, so this takes time.
@@ -54,9 +53,8 @@ pub(in super::super) struct LoopSettings {
     pub(in super::super) sample_tokens: usize,
     /// What happens when the loss grows to three times its running mean.
     pub(in super::super) divergence: Divergence,
-    /// With a warm start: the share of the rows that were trained before which each epoch trains again.
-    #[schemars(range(min = 0, max = 1))]
-    pub(in super::super) replay: f64,
+    /// Noise on the embeddings in training, between ± this over √(tokens · features) (NEFTune); 5 is usual with it.
+    pub(in super::super) neftune_alpha: f64,
     /// The shortest time between two checkpoints, in seconds. It becomes longer where they would take more than a
     /// hundredth of the time; 0 keeps one after each step.
     pub(in super::super) checkpoint_seconds: u64,
@@ -73,7 +71,7 @@ pub(in super::super) enum UntrainedRows {
     Drop,
 }
 
-/// Which adapter a training gives.
+/// Which state a training gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(in super::super) enum Keep {
@@ -113,7 +111,7 @@ impl Default for LoopSettings {
             samples: 0,
             sample_tokens: 48,
             divergence: Divergence::Fail,
-            replay: 0.1,
+            neftune_alpha: 0.0,
             checkpoint_seconds: 60,
         }
     }
@@ -122,10 +120,6 @@ impl Default for LoopSettings {
 impl LoopSettings {
     /// The settings that shape no byte.
     pub(in super::super) const OUTSIDE_KEY: &[&str] = &["checkpoint-seconds"];
-
-    pub(super) fn schema() -> Value {
-        schemars::schema_for!(Self).to_value()
-    }
 
     pub(super) fn checks(&self) -> Vec<Check> {
         let positive = |count: Option<u64>| count != Some(0);
@@ -137,7 +131,7 @@ impl LoopSettings {
             ("eval-steps", positive(self.eval_steps), "a whole number from 1"),
             ("patience", positive(self.patience), "a whole number from 1"),
             ("sample-tokens", self.sample_tokens > 0, "a whole number from 1"),
-            ("replay", (0.0..=1.0).contains(&self.replay), "a number from 0 to 1"),
+            ("neftune-alpha", (0.0..=1e6).contains(&self.neftune_alpha), "a number from 0, often 5"),
         ]
     }
 

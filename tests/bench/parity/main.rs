@@ -1,5 +1,5 @@
 //! Trains what PEFT trained, from the same adapters on the same rows, and compares each step's loss and the adapter at the
-//! end: `make bench-parity`, or `cargo bench --bench parity -- OUT` after `tests/bench/peft_parity.py train BASE OUT`.
+//! end; and likewise all weights that transformers trained: `make bench-parity`, or `cargo bench --bench parity -- OUT` after `tests/bench/peft_parity.py train BASE OUT`.
 //!
 //! Prints one JSON object a case: the largest relative difference of a loss; how far the two adapters ended from each
 //! other, over how far PEFT's moved; and how far PEFT's own runs with one and with two threads ended from each other, where
@@ -8,6 +8,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -97,16 +99,26 @@ impl Case {
         }
     }
 
-    /// Trains, and returns each step's loss.
-    fn train(&self, model: &Transformer, adapter: &mut Adapter) -> Vec<f64> {
+    /// Trains an adapter, and returns each step's loss.
+    fn train_adapter(&self, model: &Transformer, adapter: &mut Adapter) -> Vec<f64> {
+        let mut optimizer = AdamW::new(adapter.parameters().len(), self.number("weight-decay"));
+        self.train(adapter.parameters().len(), |batches, how, gradient, rate| {
+            let sum = batches.iter().map(|batch| model.loss_and_gradient(adapter, batch, how, gradient).unwrap()).sum();
+            clip(gradient, 1.0);
+            optimizer.step(adapter.parts(self.number("loraplus-ratio")), gradient, rate);
+            sum
+        })
+    }
+
+    /// Takes all steps, each by `step` from its rows, the weight of a token, a gradient of so many zeros and the learning
+    /// rate to its summed loss; returns each one's mean loss.
+    fn train(&self, numbers: usize, mut step: impl FnMut(&[Batch], &GradientStep, &mut [f32], f64) -> f64) -> Vec<f64> {
         let schedule: Schedule = serde_json::from_value(self.how["schedule"].clone()).unwrap();
         let (steps, warmup) = (self.losses.len() as u64, self.number("warmup-steps") as u64);
         let rows_a_step = self.number("rows-a-step") as usize;
-        let mut optimizer = AdamW::new(adapter.parameters().len(), self.number("weight-decay"));
-        let groups = adapter.rate_groups(self.number("loraplus-ratio"));
         let mut losses = Vec::new();
-        for step in 0..steps {
-            let first = step as usize * rows_a_step;
+        for number in 0..steps {
+            let first = number as usize * rows_a_step;
             let batches: Vec<Batch> = (first..first + rows_a_step)
                 .map(|place| Batch::new([(place as u64, &self.rows[place % self.rows.len()])]))
                 .collect();
@@ -115,12 +127,8 @@ impl Case {
                 label_smoothing: self.number("label-smoothing") as f32,
                 ..GradientStep::new(weight, Activations::Kept)
             };
-            let mut gradient = vec![0.0; adapter.parameters().len()];
-            let sum: f64 =
-                batches.iter().map(|batch| model.loss_and_gradient(adapter, batch, &how, &mut gradient).unwrap()).sum();
-            clip(&mut gradient, 1.0);
-            let rate = schedule.rate(self.number("learning-rate"), step, steps, warmup);
-            optimizer.step(adapter.parameters_mut(), &gradient, rate, &groups);
+            let rate = schedule.rate(self.number("learning-rate"), number, steps, warmup);
+            let sum = step(&batches, &how, &mut vec![0.0; numbers], rate);
             losses.push(sum * f64::from(weight));
         }
         losses
@@ -134,9 +142,7 @@ impl Case {
         let storage = if self.how["base"] == "gguf" { Storage::AsStored } else { Storage::Dense };
         let model = Transformer::load(&base, storage, |_| ()).unwrap();
         let mut adapter = self.start(&base, &model);
-        let losses = self.train(&model, &mut adapter);
-        let differences = losses.iter().zip(&self.losses).map(|(ours, theirs)| (ours / theirs - 1.0).abs());
-        let loss_difference = differences.fold(0.0, f64::max);
+        let losses = self.train_adapter(&model, &mut adapter);
         let ours = self.write(&adapter, &base, &model);
         let theirs = self.adapter(&base, "final-1");
         let apart = if self.how["peft"]["init_lora_weights"] == "pissa" {
@@ -151,6 +157,14 @@ impl Case {
             let moved = distance(theirs.parameters(), self.adapter(&base, "initial").parameters());
             distance(self.adapter(&base, "final-2").parameters(), theirs.parameters()) / moved
         });
+        self.tell((name, begun), &losses, (apart, own))
+    }
+
+    /// Prints how far losses are from those of the peer, and what was trained from its own, over how far that moved; and
+    /// returns whether all is within the limits.
+    fn tell(&self, (name, begun): (&str, Instant), losses: &[f64], (apart, own): (f64, Option<f64>)) -> bool {
+        let differences = losses.iter().zip(&self.losses).map(|(ours, theirs)| (ours / theirs - 1.0).abs());
+        let loss_difference = differences.fold(0.0, f64::max);
         let within = loss_difference <= LOSS_LIMIT && apart <= ADAPTER_LIMIT.max(3.0 * own.unwrap_or(0.0));
         println!(
             "{}",
@@ -158,7 +172,7 @@ impl Case {
                 "case": name,
                 "steps": losses.len(),
                 "largest_loss_difference": loss_difference,
-                "adapter_distance": apart,
+                "distance": apart,
                 "peft_threads_distance": own,
                 "first_loss": [losses.first(), self.losses.first()],
                 "last_loss": [losses.last(), self.losses.last()],
@@ -219,7 +233,8 @@ fn main() {
     let mut outside = Vec::new();
     for folder in &cases {
         let name = folder.file_name().unwrap().to_string_lossy();
-        if !Case::read(folder).run(&name) {
+        let case = Case::read(folder);
+        if !(if case.how["method"] == "full" { case.run_whole(&name) } else { case.run(&name) }) {
             outside.push(name);
         }
     }

@@ -113,7 +113,7 @@ pub(super) fn read(run: &Run<'_>, reader: &Reader<'_>, warm: Option<&Warm>) -> R
         let Some(mut row) = row else { continue };
         weightless += u64::from(row.weight == 0.0);
         match warm {
-            Some(warm) if warm.has_learnt(&conversation.id, digest) => row.weight *= settings.training.replay,
+            Some(warm) if warm.has_learnt(&conversation.id, digest) => row.weight *= warm.replay,
             _ => new_rows += u64::from(row.weight > 0.0),
         }
         rows.push(row);

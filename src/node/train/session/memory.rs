@@ -3,6 +3,7 @@
 
 use super::error::TrainError;
 use crate::model::config::ModelConfig;
+use crate::model::lora::Projection;
 use crate::model::transformer::{self, Activations};
 use crate::model::weights::Storage;
 
@@ -22,14 +23,10 @@ pub(super) struct Shape<'a> {
     pub(super) config: &'a ModelConfig,
     /// Bytes of the base's file when it is one GGUF.
     pub(super) file: Option<u64>,
-    /// Parameters of the adapter.
+    /// Parameters that are trained.
     pub(super) parameters: usize,
-    /// The adapter's rank.
-    pub(super) rank: usize,
-    /// Features of a token that a block's adapters keep for their backward pass.
-    pub(super) adapted: usize,
-    /// Whether some of the adapters' inputs are dropped.
-    pub(super) has_dropout: bool,
+    /// The adapter, if what is trained is one beside the base; else it is all weights of it.
+    pub(super) beside: Option<Beside>,
     /// Tokens of the largest micro-batch.
     pub(super) tokens: usize,
     /// Its trained tokens.
@@ -42,12 +39,22 @@ pub(super) struct Shape<'a> {
     pub(super) on_gpu: bool,
 }
 
+/// What memory depends on of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Beside {
+    pub(super) rank: usize,
+    /// Features of a token that a block's adapters keep for their backward pass.
+    pub(super) adapted: usize,
+    /// Whether some of the adapters' inputs are dropped.
+    pub(super) has_dropout: bool,
+}
+
 /// What a training needs, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needs {
     weights: u64,
     activations: u64,
-    adapter: u64,
+    trained: u64,
     rest: u64,
 }
 
@@ -65,15 +72,15 @@ pub(super) struct Choice {
 impl Needs {
     /// Returns the sum.
     pub(super) fn total(&self) -> u64 {
-        self.weights + self.activations + self.adapter + self.rest
+        self.weights + self.activations + self.trained + self.rest
     }
 
     fn parts(&self) -> String {
         format!(
-            "weights {}, activations {}, adapter and optimizer {}, all else {}",
+            "weights {}, activations {}, training state {}, all else {}",
             human(self.weights),
             human(self.activations),
-            human(self.adapter),
+            human(self.trained),
             human(self.rest)
         )
     }
@@ -85,7 +92,10 @@ impl Shape<'_> {
         let config = self.config;
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
-        let backward = transformer::backward_bytes(config, self.has_dropout, self.tokens);
+        let has_dropout = self.beside.is_some_and(|beside| beside.has_dropout);
+        // A weight's gradient needs the projection's input turned.
+        let turned = if self.beside.is_some() { 0 } else { 4 * tokens * config.intermediate as u64 };
+        let backward = turned + transformer::backward_bytes(config, has_dropout, self.tokens);
         // Those of a block that is computed again take the place of those that were kept, which the backward pass is done with.
         let kept = config.layers - self.again(activations);
         let inputs = 4 * tokens * hidden * (config.layers - kept) as u64;
@@ -95,9 +105,9 @@ impl Shape<'_> {
             weights: self.weights(storage),
             // Of a GPU's: what goes there and comes back. The logits are gone when the backward pass begins.
             activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward.max(logits) },
-            // Parameters and two moments; these again as the bytes of a checkpoint, when the gradient is gone; and once more
-            // while its file is mapped for its digest.
-            adapter: 4 * self.parameters as u64 * (9 + 3 * self.copies as u64),
+            // The gradient and two moments, the best parameters, and those of an adapter itself. Checkpoints go to their file
+            // a piece at a time.
+            trained: 4 * self.parameters as u64 * (3 + self.copies as u64 + u64::from(self.beside.is_some())),
             rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
         }
     }
@@ -116,7 +126,8 @@ impl Shape<'_> {
 
     /// Returns the bytes that a block keeps for its backward pass.
     fn block_bytes(&self) -> u64 {
-        transformer::block_bytes(self.config, self.adapted, self.tokens).max(1)
+        let adapted = self.beside.map_or(0, |beside| beside.adapted);
+        transformer::block_bytes(self.config, adapted, self.tokens).max(1)
     }
 
     /// Returns how many blocks are computed again.
@@ -139,7 +150,12 @@ impl Shape<'_> {
             let within = Activations::Within(self.block_bytes() * self.kept_within(storage, memory));
             [Activations::Kept, within].map(|activations| (storage, activations))
         };
-        [Storage::Dense, Storage::AsStored].into_iter().flat_map(ways).collect()
+        self.storages().iter().copied().flat_map(ways).collect()
+    }
+
+    /// Returns how weights can be kept, the fastest first: those that are trained are floats.
+    fn storages(&self) -> &'static [Storage] {
+        if self.beside.is_some() { &[Storage::Dense, Storage::AsStored] } else { &[Storage::Dense] }
     }
 
     /// Returns how many blocks' intermediate results fit into `memory` beside all else. The last block's cost nothing: were
@@ -176,7 +192,10 @@ impl Shape<'_> {
 
     /// Says what would fit, and what it would need; all blocks but one are computed again in it.
     fn ways_out(&self, usable: u64) -> String {
-        let least = |shape: &Self| shape.needs(Storage::AsStored, Activations::Within(shape.block_bytes())).total();
+        let least = |shape: &Self| {
+            let storage = shape.storages().last().copied().unwrap_or(Storage::Dense);
+            shape.needs(storage, Activations::Within(shape.block_bytes())).total()
+        };
         let mut ways = Vec::new();
         let mut try_out = |what: String, shape: Self| {
             let total = least(&shape);
@@ -194,12 +213,19 @@ impl Shape<'_> {
             let what = format!("`max-tokens = {tokens}` with `micro-batch-tokens = {tokens}`");
             try_out(what, shorter(tokens));
         }
-        if self.rank > 8 {
-            let parameters = self.parameters * 8 / self.rank;
-            let adapted = self.adapted * 8 / self.rank;
-            try_out("`rank = 8`".into(), Self { rank: 8, adapted, parameters, ..self.clone() });
+        if self.copies > 0 {
+            try_out("`keep = \"last\"`".into(), Self { copies: 0, ..self.clone() });
         }
-        if !self.is_quantised() {
+        match self.beside {
+            None => try_out("an adapter (`type = \"lora\"`)".into(), self.with_adapter()),
+            Some(beside) if beside.rank > 8 => {
+                let parameters = self.parameters * 8 / beside.rank;
+                let smaller = Beside { rank: 8, adapted: beside.adapted * 8 / beside.rank, ..beside };
+                try_out("`rank = 8`".into(), Self { beside: Some(smaller), parameters, ..self.clone() });
+            }
+            Some(_) => {}
+        }
+        if self.beside.is_some() && !self.is_quantised() {
             // Q4_K_M has 4.85 bits a weight.
             let file = Some((weights(self.config) as f64 * 4.85 / 8.0) as u64);
             try_out("the base as a GGUF in Q4_K_M".into(), Self { file, ..self.clone() });
@@ -207,6 +233,20 @@ impl Shape<'_> {
         let ways =
             if ways.is_empty() { "nothing less than a smaller base model fits".to_owned() } else { ways.join("; ") };
         format!("{ways}; or give it more: `[run.node.NAME]` `memory`, where the machine has it")
+    }
+}
+
+impl Shape<'_> {
+    /// Returns the shape of a training of an adapter of rank 16 beside the same base.
+    fn with_adapter(&self) -> Self {
+        const RANK: usize = 16;
+        let features = |projection: &Projection| {
+            let (inputs, outputs) = projection.shape(self.config);
+            inputs + outputs
+        };
+        let parameters = RANK * self.config.layers * Projection::ALL.iter().map(features).sum::<usize>();
+        let adapted = RANK * Projection::ALL.len();
+        Self { beside: Some(Beside { rank: RANK, adapted, has_dropout: false }), parameters, ..self.clone() }
     }
 }
 
@@ -253,9 +293,7 @@ mod tests {
             config,
             file: Some(4_900_000_000),
             parameters: 41_943_040,
-            rank: 16,
-            adapted: 7 * 16,
-            has_dropout: false,
+            beside: Some(Beside { rank: 16, adapted: 7 * 16, has_dropout: false }),
             tokens: 2048,
             trained: 2048,
             all_tokens: 1_000_000,
@@ -311,5 +349,21 @@ mod tests {
         assert!(ways.starts_with("the base as a GGUF in Q4_K_M needs "), "{ways}");
         let TrainError::Memory { ways, .. } = shape(&config).choose(1 << 30).unwrap_err() else { panic!() };
         assert!(ways.contains("smaller base model"), "{ways}");
+    }
+
+    #[test]
+    fn all_weights_need_sixteen_bytes_each_and_an_adapter_is_what_fits_instead() {
+        let config = large();
+        let all = weights(&config);
+        let whole = Shape { file: None, parameters: all as usize, beside: None, ..shape(&config) };
+        let choice = whole.choose(256 << 30).unwrap();
+        assert_eq!((choice.storage, choice.activations), (Storage::Dense, Activations::Kept));
+        let sixteen = 16 * all;
+        assert!((sixteen..sixteen + (40 << 30)).contains(&choice.needs.total()), "{:?}", choice.needs);
+        let best = Shape { copies: 1, ..whole.clone() };
+        assert_eq!(best.choose(256 << 30).unwrap().needs.total() - choice.needs.total(), 4 * all);
+        let TrainError::Memory { needed, ways, .. } = whole.choose(64 << 30).unwrap_err() else { panic!() };
+        assert!(needed.starts_with("12"), "{needed}");
+        assert!(ways.starts_with("an adapter (`type = \"lora\"`) needs 3"), "{ways}");
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::inputs::Row;
 use super::plan::micro_batches;
 use super::settings::LoopSettings;
-use crate::model::lora::Adapter;
-use crate::model::transformer::{Backend, Batch};
+use crate::model::ModelError;
+use crate::model::transformer::Batch;
 use crate::node::{NodeError, Run};
 
 /// What evaluations have found.
@@ -75,12 +75,12 @@ impl HeldOut {
         self.batches.iter().map(Batch::tokens).sum()
     }
 
-    /// Returns the mean loss over all trained tokens.
-    pub(super) fn loss(&self, run: &Run<'_>, model: &Backend, adapter: Option<&Adapter>) -> Result<f64, NodeError> {
+    /// Returns the mean loss over all trained tokens, from what `of` says of each batch.
+    pub(super) fn loss(&self, run: &Run<'_>, of: impl Fn(&Batch) -> Result<f64, ModelError>) -> Result<f64, NodeError> {
         let mut sum = 0.0;
         for batch in &self.batches {
             run.check_cancelled()?;
-            sum += model.loss(adapter, batch)?;
+            sum += of(batch)?;
         }
         Ok(sum / self.trained.max(1) as f64)
     }

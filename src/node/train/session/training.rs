@@ -1,24 +1,25 @@
-//! The run of `train.lora`: from the job to adapter and metrics.
+//! The run of a training: from the job to what was trained and its metrics.
 
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
 use serde_json::json;
 
+use super::Method;
 use super::checkpoint::{Cursor, State, Trail};
 use super::clock::{self, Clock};
 use super::cost::{self, KnownSpeed, Work};
 use super::evaluation::HeldOut;
 use super::inputs::{self, Reader, Row};
+use super::learner::{self, Learner};
 use super::memory::{Choice, human};
-use super::new_adapter;
 use super::plan::{Epoch, longest, micro_batches};
 use super::samples::{self, Question};
 use super::settings::{Keep, Settings};
 use super::warm::Warm;
 use super::watch::Watched;
 use crate::model::ModelError;
-use crate::model::config::ModelConfig;
-use crate::model::lora::{Adapter, random};
+use crate::model::lora::random;
 use crate::model::optimizer::{AdamW, clip};
 use crate::model::transformer::{Activations, Backend, Batch, Dropout, GradientStep, Noise, Transformer};
 use crate::model::weights::Base;
@@ -32,10 +33,13 @@ pub(super) struct Session<'a> {
     pub(super) rows: &'a [Row],
     pub(super) held_out: HeldOut,
     pub(super) questions: Vec<Question>,
-    pub(super) model: Backend,
+    pub(super) learner: Learner,
+    /// How many parameters are trained.
+    pub(super) parameters: usize,
     pub(super) activations: Activations,
-    pub(super) adapter: Adapter,
-    /// The parameters of the lowest loss on held-out rows, where they are kept.
+    /// The gradient of a step; it keeps its memory.
+    gradient: Vec<f32>,
+    /// The numbers of the lowest loss on held-out rows, where they are kept.
     pub(super) best: Option<Vec<f32>>,
     pub(super) optimizer: AdamW,
     pub(super) cursor: Cursor,
@@ -44,21 +48,25 @@ pub(super) struct Session<'a> {
     pub(super) steps: u64,
 }
 
+/// Numbers of the gradient that one task clears.
+const CLEARED: usize = 1 << 16;
 /// Tokens that a GPU computes at once, at the least: it dequantises a block's weights for each micro-batch.
 const GPU_MICRO_BATCH: usize = 4096;
 
 /// Runs the node.
-pub(super) fn train(run: &Run<'_>) -> Result<Outcome, NodeError> {
-    train_with(run, |model| Backend::new(model, run.grant().device))
+pub(in super::super) fn train(run: &Run<'_>, method: Method) -> Result<Outcome, NodeError> {
+    train_with(run, method, |model| Backend::new(model, run.grant().device))
 }
 
 /// Returns the settings, as far as the device leaves a choice.
 ///
 /// # Errors
-/// Also a device that cannot be used.
-pub(super) fn settings(run: &Run<'_>) -> Result<Settings, NodeError> {
-    let mut settings: Settings = run.settings()?;
+/// Also a device, or a base model, that cannot be used.
+pub(super) fn settings(run: &Run<'_>, method: Method) -> Result<Settings, NodeError> {
+    let settings = Settings::read(method, &run.job.settings);
+    let mut settings = settings.map_err(|error| run.bad_job(error.to_string()))?;
     let device = run.grant().device;
+    learner::check(&settings, &run.weight_files()?, device)?;
     device.check()?;
     if device != Device::Cpu {
         settings.training.micro_batch_tokens = settings.training.micro_batch_tokens.max(GPU_MICRO_BATCH);
@@ -67,14 +75,15 @@ pub(super) fn settings(run: &Run<'_>) -> Result<Settings, NodeError> {
 }
 
 /// Runs the node where `place` brings the base model.
-pub(super) fn train_with(
+pub(in super::super) fn train_with(
     run: &Run<'_>,
+    method: Method,
     place: impl FnOnce(Transformer) -> Result<Backend, ModelError> + Send,
 ) -> Result<Outcome, NodeError> {
-    let settings = settings(run)?;
+    let settings = settings(run, method)?;
     let base = Base::open(&run.weight_files()?)?;
-    // What the adapter's settings mean for this base is told before anything takes long.
-    let parameters = super::parameters(base.config(), &settings)?;
+    // What an adapter's settings mean for this base is told before anything takes long.
+    let parameters = learner::parameters(base.config(), &settings)?;
     let reader = Reader::new(&base, &settings)?;
     let warm = Warm::of(run, &settings, base.config())?;
     let data = inputs::read(run, &reader, warm.as_ref())?;
@@ -90,20 +99,16 @@ pub(super) fn train_with(
         let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
         let config = base.config().clone();
         let seconds = speed.as_ref().map(|speed| speed.seconds(&work, &config, parameters, choice.again));
-        let model = Transformer::load(&base, choice.storage, |blocks| {
-            run.progress(blocks as u64, Some(config.layers as u64), "blocks", "reading the base model");
-        })?;
-        drop(base);
-        let adapter = first_adapter(run, &config, &settings, (&model, warm.as_ref()))?;
-        let model = place(model)?;
+        let learner = Learner::new(run, base, (&settings, choice.storage), warm.as_ref(), place)?;
         let questions = samples::questions(&reader, &data.asked)?;
         let held_out = HeldOut::new(&data.held_out, &settings.training);
-        let mut session = Session::new(run, &settings, &reader, &data.rows, model, adapter)?;
+        let mut session = Session::new(run, &settings, &reader, &data.rows, (learner, parameters))?;
         (session.held_out, session.questions, session.activations) = (held_out, questions, choice.activations);
         session.resume();
         let row_tokens = work.tokens / data.rows.iter().map(|row| row.weight).sum::<f64>().max(1.0);
         let row_tokens = row_tokens / settings.training.epochs as f64;
-        let flops = work.flops_per_token(&config, session.adapter.parameters().len(), row_tokens);
+        let adapter = settings.adapter.as_ref().map(|_| parameters);
+        let flops = work.flops_per_token(&config, adapter, row_tokens);
         let share_left = 1.0 - session.cursor.step as f64 / session.steps.max(1) as f64;
         session.rehearse(&choice, seconds.map(|seconds| seconds * share_left))?;
         let clock = session.run(Clock::start(speed.as_ref().map(|speed| speed.speed.peak), flops))?;
@@ -121,19 +126,6 @@ fn in_about(seconds: f64) -> String {
     format!(" in about {}", humantime::format_duration(Duration::from_secs(seconds.ceil() as u64)))
 }
 
-/// Returns the adapter that the first step changes: a new one, or the pinned one.
-fn first_adapter(
-    run: &Run<'_>,
-    config: &ModelConfig,
-    settings: &Settings,
-    (model, warm): (&Transformer, Option<&Warm>),
-) -> Result<Adapter, NodeError> {
-    let fresh = new_adapter(config, settings, model)?;
-    let Some(warm) = warm else { return Ok(fresh) };
-    warm.check(run, &fresh)?;
-    Ok(warm.adapter.clone())
-}
-
 impl<'a> Session<'a> {
     /// Begins a training.
     fn new(
@@ -141,8 +133,7 @@ impl<'a> Session<'a> {
         settings: &'a Settings,
         reader: &'a Reader<'a>,
         rows: &'a [Row],
-        model: Backend,
-        adapter: Adapter,
+        (learner, parameters): (Learner, usize),
     ) -> Result<Self, NodeError> {
         let epochs = 0..settings.training.epochs;
         let steps = epochs.map(|number| Epoch::new(rows, &settings.training, number).steps()).sum();
@@ -153,11 +144,12 @@ impl<'a> Session<'a> {
             rows,
             held_out: HeldOut::new(&[], &settings.training),
             questions: Vec::new(),
-            model,
+            parameters,
             activations: Activations::Kept,
+            gradient: vec![0.0; learner.len()],
             best: None,
-            optimizer: AdamW::new(adapter.parameters().len(), settings.optimizer.weight_decay),
-            adapter,
+            optimizer: AdamW::new(learner.len(), settings.optimizer.weight_decay),
+            learner,
             cursor: Cursor::default(),
             trail: Trail::of(run, settings)?,
             steps,
@@ -168,14 +160,14 @@ impl<'a> Session<'a> {
     fn resume(&mut self) {
         let Some(State { cursor, mut numbers }) = self.trail.last(self.steps) else { return };
         let keeps_best = self.settings.training.keep == Keep::Best;
-        let parameters = self.adapter.parameters().len();
-        if numbers.len() != 3 + usize::from(keeps_best) || numbers.iter().any(|numbers| numbers.len() != parameters) {
+        let length = self.learner.len();
+        if numbers.len() != 3 + usize::from(keeps_best) || numbers.iter().any(|numbers| numbers.len() != length) {
             return;
         }
         self.run.note(format!("goes on after step {} of {}", cursor.step, self.steps));
         self.best = numbers.drain(3..).next();
         let (Some(second), Some(first)) = (numbers.pop(), numbers.pop()) else { return };
-        self.adapter.parameters_mut().copy_from_slice(&numbers[0]);
+        self.learner.set(&numbers[0]);
         let weight_decay = self.settings.optimizer.weight_decay;
         self.optimizer = AdamW { first, second, steps: cursor.step, weight_decay };
         self.cursor = cursor;
@@ -190,11 +182,10 @@ impl<'a> Session<'a> {
         }
         let batch = Batch::new(rows.iter().map(|row| (0, &row.tokens)));
         self.run.progress(0, Some(self.steps), "steps", "rehearsing the longest micro-batch");
-        let mut gradient = vec![0.0; self.adapter.parameters().len()];
         let plain = GradientStep::new(1.0, self.activations);
         let step = GradientStep { dropout: self.dropout(), noise: self.noise(), ..plain };
         let begun = Instant::now();
-        self.model.loss_and_gradient(&self.adapter, &batch, &step, &mut gradient)?;
+        self.learner.loss_and_gradient(&batch, &step, &mut self.gradient)?;
         let took = begun.elapsed().as_secs_f64();
         let peak = clock::peak_memory().unwrap_or_default();
         self.run.note(format!(
@@ -267,23 +258,22 @@ impl<'a> Session<'a> {
             .map(|part| Batch::new(part.into_iter().map(|(identity, row)| (identity, &row.tokens))))
             .collect();
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
-        let mut gradient = vec![0.0; self.adapter.parameters().len()];
+        self.gradient.par_chunks_mut(CLEARED).for_each(|part| part.fill(0.0));
         let plain = GradientStep::new(1.0 / trained as f32, self.activations);
         let label_smoothing = self.settings.optimizer.label_smoothing as f32;
         let step = GradientStep { dropout: self.dropout(), noise: self.noise(), label_smoothing, ..plain };
         let mut loss = 0.0;
         for batch in &batches {
-            loss += self.model.loss_and_gradient(&self.adapter, batch, &step, &mut gradient)?;
+            loss += self.learner.loss_and_gradient(batch, &step, &mut self.gradient)?;
         }
         let rate = self.settings.optimizer.rate(self.cursor.step, self.steps);
-        let norm = clip(&mut gradient, self.settings.optimizer.max_grad_norm);
+        let norm = clip(&mut self.gradient, self.settings.optimizer.max_grad_norm);
         let mean = loss / trained as f64;
         let all = self.rows;
         let ids = indices.iter().map(|(_, row)| all[*row].id.as_str()).collect();
         let watched = Watched { step: self.cursor.step + 1, loss: mean, norm, rate, rows: ids };
         self.cursor.watch.check(&watched, self.settings.training.divergence)?;
-        let groups = self.adapter.rate_groups(self.settings.optimizer.loraplus_ratio);
-        self.optimizer.step(self.adapter.parameters_mut(), &gradient, rate, &groups);
+        self.optimizer.step(self.learner.parts(self.settings), &self.gradient, rate);
         self.record(loss, trained as u64, norm, rate);
         Ok((mean, batches.iter().map(Batch::tokens).sum()))
     }
@@ -295,15 +285,17 @@ impl<'a> Session<'a> {
         }
         let step = self.cursor.step;
         self.run.progress(step, Some(self.steps), "steps", &format!("evaluating {} tokens", self.held_out.tokens()));
-        let loss = self.held_out.loss(self.run, &self.model, Some(&self.adapter))?;
+        let loss = self.held_out.loss(self.run, |batch| self.learner.loss(batch))?;
         let is_best = self.cursor.standing.take(step, loss, self.settings.training.patience);
         if is_best && self.settings.training.keep == Keep::Best {
-            self.best = Some(self.adapter.parameters().to_vec());
+            // Never two of them: all weights may be what is kept.
+            drop(self.best.take());
+            self.best = Some(self.learner.numbers().concat());
         }
         self.line(&json!({"step": step, "eval-loss": loss}));
         for question in &self.questions {
             let limit = self.settings.training.sample_tokens;
-            let answer = samples::answer(self.run, self.reader, &self.model, &self.adapter, question, limit)?;
+            let answer = samples::answer(self.run, self.reader, &self.learner, question, limit)?;
             let (row, text) = (&question.row, &question.text);
             let line = json!({"step": step, "row": row, "question": text, "answer": answer});
             self.cursor.metrics.push_str(&line.to_string());
@@ -342,21 +334,21 @@ impl<'a> Session<'a> {
     /// Returns the dropout of the next step.
     fn dropout(&self) -> Option<Dropout> {
         let seed = random::mix(&[self.settings.training.seed, random::name("dropout")]);
-        let rate = self.settings.adapter.dropout as f32;
+        let rate = self.settings.adapter.as_ref().map_or(0.0, |adapter| adapter.dropout) as f32;
         (rate > 0.0).then_some(Dropout { rate, seed })
     }
 
     /// Returns the noise on the embeddings.
     fn noise(&self) -> Option<Noise> {
         let seed = random::mix(&[self.settings.training.seed, random::name("noise")]);
-        let alpha = self.settings.adapter.neftune_alpha as f32;
+        let alpha = self.settings.training.neftune_alpha as f32;
         (alpha > 0.0).then_some(Noise { alpha, seed })
     }
 
     /// Keeps the state.
     pub(super) fn save(&mut self) -> Result<(), NodeError> {
-        let mut numbers = vec![self.adapter.parameters(), &self.optimizer.first, &self.optimizer.second];
-        numbers.extend(self.best.as_deref());
+        let mut numbers = vec![self.learner.numbers(), vec![&self.optimizer.first], vec![&self.optimizer.second]];
+        numbers.extend(self.best.as_deref().map(|best| vec![best]));
         self.trail.save(&self.cursor, &numbers)
     }
 }

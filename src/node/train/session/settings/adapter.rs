@@ -1,10 +1,9 @@
-//! The adapter's settings: its kind and shape, what it starts from, what is left out of its inputs.
+//! The adapter's settings: its kind and shape, what it starts from, what is left out of its inputs, how its halves learn.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::super::adapter::Start;
 use super::Check;
@@ -45,8 +44,12 @@ pub(in super::super) struct AdapterSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
     pub(in super::super) pissa_niter: Option<u32>,
-    /// Noise on the embeddings in training, between ± this over √(tokens · features) (NEFTune); 5 is usual with it.
-    pub(in super::super) neftune_alpha: f64,
+    /// How much greater the learning rate of `B` is than that of `A` (LoRA+); 16 is usual with it.
+    #[schemars(range(min = 1))]
+    pub(in super::super) loraplus_ratio: f64,
+    /// With a warm start: the share of the rows that were trained before which each epoch trains again.
+    #[schemars(range(min = 0, max = 1))]
+    pub(in super::super) replay: f64,
 }
 
 impl Default for AdapterSettings {
@@ -64,16 +67,13 @@ impl Default for AdapterSettings {
             dora: false,
             init: Start::Kaiming,
             pissa_niter: None,
-            neftune_alpha: 0.0,
+            loraplus_ratio: 1.0,
+            replay: 0.1,
         }
     }
 }
 
 impl AdapterSettings {
-    pub(super) fn schema() -> Value {
-        schemars::schema_for!(Self).to_value()
-    }
-
     pub(super) fn checks(&self) -> Vec<Check> {
         vec![
             ("rank", (1..=1024).contains(&self.rank), "a whole number from 1 to 1024"),
@@ -84,7 +84,8 @@ impl AdapterSettings {
                 self.pissa_niter.is_none_or(|niter| niter <= 1000),
                 "a whole number from 0 to 1000, often 16",
             ),
-            ("neftune-alpha", (0.0..=1e6).contains(&self.neftune_alpha), "a number from 0, often 5"),
+            ("loraplus-ratio", (1.0..=1e6).contains(&self.loraplus_ratio), "a number from 1, often 16"),
+            ("replay", (0.0..=1.0).contains(&self.replay), "a number from 0 to 1"),
         ]
     }
 }

@@ -2,6 +2,8 @@
 
 use miette::Diagnostic;
 
+use crate::node::Device;
+
 /// What can go wrong in training.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum TrainError {
@@ -81,6 +83,25 @@ pub(super) enum TrainError {
     #[error("training needs {needed} of memory, {has} may be used ({parts})")]
     #[diagnostic(code(train::memory), help("{ways}"))]
     Memory { needed: String, has: String, parts: String, ways: String },
+
+    /// All weights of a base that is a GGUF.
+    #[error("all weights are trained of a base in safetensors, and this one is a GGUF")]
+    #[diagnostic(
+        code(train::whole_gguf),
+        help(
+            "set `model.base` to the model as its publisher has it, such as `hf:ORG/REPO`, or train an adapter, for which a \
+             GGUF will do: `type = \"lora\"`"
+        )
+    )]
+    WholeGguf,
+
+    /// All weights on a GPU.
+    #[error("`device` is `{device}`, and all weights are trained on the CPU alone")]
+    #[diagnostic(
+        code(train::whole_on_device),
+        help("take `device` out of `[run.node.NAME]`, or train an adapter on the GPU: `type = \"lora\"`")
+    )]
+    WholeOnDevice { device: Device },
 
     /// The pinned adapter is of another shape or of another base.
     #[error("the adapter that the lock pins for the warm start does not fit: {what}")]
