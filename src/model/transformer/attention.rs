@@ -16,6 +16,10 @@ use super::Batch;
 /// Panels that are computed together: what a micro-kernel takes.
 const TOGETHER: usize = 2;
 
+/// The least score above the greatest that counts: what is less has no place in a sum of 32 bits, and times a gradient it
+/// would be a number so small that a processor computes with it many times as slowly.
+const LEAST: f32 = -50.0;
+
 /// How heads are laid out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heads {
@@ -350,10 +354,11 @@ struct Known<'a> {
     dots: &'a [[f32; LANES]],
 }
 
-/// Returns e to the score above the greatest; 0 for a score of minus infinity.
+/// Returns e to the score above the greatest; 0 for less than [`LEAST`], and so for a score of minus infinity.
 #[inline]
 fn probability(score: f32, greatest: f32) -> f32 {
-    if score == f32::NEG_INFINITY { 0.0 } else { exp(score - greatest) }
+    let above = score - greatest;
+    if above < LEAST { 0.0 } else { exp(above) }
 }
 
 /// Returns for each token the product over the features.
@@ -365,4 +370,18 @@ fn dot(left: &[f32], right: &[f32]) -> [f32; LANES] {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_far_below_the_greatest_score_has_no_share_and_a_score_that_is_no_number_stays_none() {
+        assert!(probability(-40.0, 9.0) > 0.0);
+        for score in [-42.0, -1e9, f32::NEG_INFINITY] {
+            assert_eq!(probability(score, 9.0).to_bits(), 0);
+        }
+        assert!(probability(f32::NAN, 9.0).is_nan());
+    }
 }
