@@ -33,10 +33,10 @@ pub(super) fn write(path: &Path, layers: u64) {
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
     let tensors = tensors(layers);
     let mut writer = Writer::create(path, &metadata, tensors.clone()).unwrap();
-    for tensor in &tensors {
+    for (seed, tensor) in (1..).zip(&tensors) {
         let numbers: u64 = tensor.dimensions.iter().product();
         let mut left = tensor.tensor_type.bytes(numbers).unwrap() as usize;
-        let part = part(tensor.tensor_type);
+        let part = part(tensor.tensor_type, seed);
         while left > 0 {
             writer.write(&part[..left.min(part.len())]).unwrap();
             left -= left.min(part.len());
@@ -78,18 +78,21 @@ fn tensors(layers: u64) -> Vec<PlannedTensor> {
     tensors
 }
 
-/// Returns about a megabyte of whole blocks of a type: random numbers of sane sizes.
-fn part(tensor_type: TensorType) -> Vec<u8> {
-    let mut state = 1_u64;
+/// Returns about a megabyte of whole blocks of a type: random numbers of sane sizes. Were all blocks the same, all features
+/// would be, and gradients cancel to numbers so small that a processor computes with them many times as slowly.
+fn part(tensor_type: TensorType, seed: u64) -> Vec<u8> {
+    let mut state = seed;
     let mut byte = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
-    // Halves: 2^-14 for the scales of Q4_K and half of it for its minima, 2^-15 for those of Q6_K.
-    let block: Vec<u8> = match tensor_type.id() {
-        F32 => return 1.0_f32.to_le_bytes().repeat(1 << 12),
-        Q4_K => [0x00, 0x04, 0x00, 0x02].into_iter().chain((4..144).map(|_| byte())).collect(),
-        _ => (0..208).map(|_| byte()).chain([0x00, 0x02]).collect(),
+    // Halves: 2^-14 for the scales of Q4_K and 7.5 times that for its minima, so that their mean is 0; 2^-15 for those of Q6_K.
+    let mut block = || -> Vec<u8> {
+        match tensor_type.id() {
+            F32 => 1.0_f32.to_le_bytes().into(),
+            Q4_K => [0x00, 0x04, 0x80, 0x0f].into_iter().chain((4..144).map(|_| byte())).collect(),
+            _ => (0..208).map(|_| byte()).chain([0x00, 0x02]).collect(),
+        }
     };
-    block.repeat(1 << 12)
+    (0..1 << 12).flat_map(|_| block()).collect()
 }
