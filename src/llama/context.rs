@@ -56,7 +56,8 @@ impl<'a> Context<'a> {
         unsafe { Self::watched(model, options, Watch { callback: None, data: std::ptr::null_mut() }) }
     }
 
-    /// Makes an empty context that shows each intermediate result to `watch`.
+    /// Makes an empty context that shows each intermediate result to `watch`. Where something watches, keys and values are
+    /// kept in 32 bits: their rounding to 16 would be in every result after them.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -82,6 +83,9 @@ impl<'a> Context<'a> {
             parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
             parameters.no_perf = true;
             parameters.abort_callback = Some(interrupted);
+            if watch.callback.is_some() {
+                (parameters.type_k, parameters.type_v) = (sys::GGML_TYPE_F32, sys::GGML_TYPE_F32);
+            }
             parameters.cb_eval = watch.callback;
             parameters.cb_eval_user_data = watch.data;
             parameters.abort_callback_data = std::ptr::from_ref(&*interrupt).cast_mut().cast();

@@ -1,15 +1,20 @@
 //! Holds the importance matrix against that of `llama-imatrix`, on the same text:
 //! `cargo bench --bench importance -- MODEL.gguf TEXT LLAMA_IMATRIX [CHUNKS]`.
 //!
-//! The model is written in plain floats first, so that both compute with the same weights. Of each tensor the largest
-//! difference of a column is told, as a share of the tensor's mean, and of the column itself. Prints one JSON object a type
-//! of floats, and the largest of all as the last line.
+//! The model is written in plain floats first, so that both compute with the same weights; keys and values are kept in 32
+//! bits on both sides, without flash attention. The largest difference of a column is told, as a share of the column itself
+//! and of its tensor's mean, and how many columns differ by more than 1e-4 of themselves. Prints one JSON object a type of
+//! floats and set of instructions, and the largest shares of columns as the last line.
+//!
+//! `llama-imatrix` takes the widest instructions of the machine, we are compiled for AVX2. A model in 32 bits gives the same
+//! with both. What is multiplied with matrices in 16 bits is rounded with AVX2 and not with AMX, and then the last bits of sums
+//! decide which way; so the tool is run a second time with its kernels for AVX2 alone, where its folder has them.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -44,6 +49,36 @@ fn ours(path: &Path, text: &str, chunks: usize) -> Importance {
     importance(&model, &options, &sequences(path, &model, text, chunks), || ()).unwrap()
 }
 
+/// Returns the tool as it is, and a copy of it in `space` that has no kernels but those for AVX2, if there are any.
+fn tools(tool: &Path, space: &Path) -> Vec<(&'static str, PathBuf)> {
+    const KERNELS: &str = "libggml-cpu-";
+    let mut tools = vec![("widest", tool.to_owned())];
+    let folder = fs_err::canonicalize(tool).unwrap().parent().unwrap().to_owned();
+    if folder.join(format!("{KERNELS}haswell.so")).exists() {
+        for entry in fs_err::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let is_wanted = name.starts_with("lib") && (!name.starts_with(KERNELS) || name.contains("haswell"));
+            if is_wanted || Some(&*entry.file_name()) == tool.file_name() {
+                fs_err::copy(entry.path(), space.join(name)).unwrap();
+            }
+        }
+        tools.push(("AVX2", space.join(tool.file_name().unwrap())));
+    }
+    tools
+}
+
+/// Has the tool measure, and returns what it wrote.
+fn measured(tool: &Path, model: &Path, text: &str, chunks: usize) -> Importance {
+    let written = model.with_extension("imatrix.gguf");
+    let mut command = Command::new(tool);
+    command.arg("-m").arg(model).arg("-f").arg(text).arg("-o").arg(&written).arg("--chunks").arg(chunks.to_string());
+    command.args(["-c", "512", "-b", "512", "-ub", "512", "-t", "2", "--no-ppl"]);
+    command.args(["-fa", "off", "-ctk", "f32", "-ctv", "f32"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}: {}", tool.display(), String::from_utf8_lossy(&output.stderr));
+    theirs(&written)
+}
+
 /// Reads sums and counts of a file that `llama-imatrix` wrote.
 fn theirs(path: &Path) -> Importance {
     let source = Header::read(path).unwrap();
@@ -62,14 +97,29 @@ fn theirs(path: &Path) -> Importance {
     names.map(|name| (name.to_owned(), means(name))).collect()
 }
 
-/// Returns the largest difference of a column as shares of its tensor's mean and of itself.
-fn largest(ours: &[f32], theirs: &[f32]) -> (f64, f64) {
-    assert_eq!(ours.len(), theirs.len());
-    let mean = theirs.iter().map(|number| f64::from(*number)).sum::<f64>() / theirs.len() as f64;
-    let pairs = ours.iter().zip(theirs).map(|(ours, theirs)| (f64::from(ours - theirs).abs(), f64::from(*theirs)));
-    pairs.fold((0.0, 0.0), |(of_mean, of_own), (difference, own)| {
-        (f64::max(of_mean, difference / mean), f64::max(of_own, difference / own.abs().max(f64::MIN_POSITIVE)))
-    })
+/// How far columns are from each other.
+#[derive(Default)]
+struct Difference {
+    /// The largest, as a share of the column.
+    of_column: f64,
+    /// The largest, as a share of the tensor's mean.
+    of_mean: f64,
+    /// Columns that differ by more than 1e-4 of themselves.
+    far: usize,
+}
+
+impl Difference {
+    fn add(&mut self, ours: &[f32], theirs: &[f32]) {
+        assert_eq!(ours.len(), theirs.len());
+        let mean = theirs.iter().map(|number| f64::from(*number)).sum::<f64>() / theirs.len() as f64;
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            let difference = f64::from(ours - theirs).abs();
+            let share = difference / f64::from(theirs.abs()).max(f64::MIN_POSITIVE);
+            self.of_column = self.of_column.max(share);
+            self.of_mean = self.of_mean.max(difference / mean);
+            self.far += usize::from(share > 1e-4);
+        }
+    }
 }
 
 fn main() {
@@ -81,10 +131,12 @@ fn main() {
     };
     let chunks: usize = rest.first().map_or(8, |chunks| chunks.parse().unwrap());
     let space = tempfile::tempdir().unwrap();
+    fs_err::create_dir(space.path().join("tool")).unwrap();
+    let tools = tools(Path::new(tool), &space.path().join("tool"));
     let content = fs_err::read_to_string(text).unwrap();
     let mut worst = BTreeMap::new();
     for kind in ["F32", "F16"] {
-        let (path, written) = (space.path().join("model.gguf"), space.path().join("imatrix.gguf"));
+        let path = space.path().join("model.gguf");
         let float = FileType::from_name(kind).unwrap();
         let how = &mut Merge { adapter: None, float, threads: THREADS, earlier: None, progress: &mut |_, _| true };
         let source = GgufSource::open(Path::new(base)).unwrap();
@@ -93,26 +145,25 @@ fn main() {
         let start = Instant::now();
         let ours = ours(&path, &content, chunks);
         let seconds = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        // Without flash attention, which is off on our side, since it depends on the number of threads.
-        let sizes = ["-c", "512", "-b", "512", "-ub", "512", "-t", "2", "-fa", "off", "--no-ppl", "--chunks"];
-        let mut command = Command::new(tool);
-        command.arg("-m").arg(&path).arg("-f").arg(text).arg("-o").arg(&written).args(sizes).arg(chunks.to_string());
-        let output = command.output().unwrap();
-        let peer_seconds = start.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
-        let theirs = theirs(&written);
-        assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
-        let all = ours.iter().map(|(name, ours)| largest(ours, &theirs[name]));
-        let (of_mean, of_own) = all.fold((0.0, 0.0), |a: (f64, f64), b| (a.0.max(b.0), a.1.max(b.1)));
-        println!(
-            "{}",
-            json!({
-                "type": kind, "tensors": ours.len(), "tokens": chunks * LENGTH, "largest_of_mean": of_mean,
-                "largest_of_column": of_own, "seconds": seconds, "peer_seconds": peer_seconds,
-            })
-        );
-        worst.insert(kind, of_mean);
+        for (instructions, tool) in &tools {
+            let start = Instant::now();
+            let theirs = measured(tool, &path, text, chunks);
+            let peer_seconds = start.elapsed().as_secs_f64();
+            assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+            let mut difference = Difference::default();
+            for (name, ours) in &ours {
+                difference.add(ours, &theirs[name]);
+            }
+            println!(
+                "{}",
+                json!({
+                    "type": kind, "instructions": instructions, "tensors": ours.len(), "tokens": chunks * LENGTH,
+                    "largest_of_column": difference.of_column, "largest_of_mean": difference.of_mean,
+                    "columns_beyond_1e-4": difference.far, "seconds": seconds, "peer_seconds": peer_seconds,
+                })
+            );
+            worst.insert(format!("{kind} {instructions}"), difference.of_column);
+        }
     }
     println!("{}", json!(worst));
 }

@@ -1,6 +1,7 @@
 //! Merging into a tiny model, held against dense arithmetic and against llama.cpp.
 
 mod architectures;
+mod importance;
 
 use std::collections::BTreeMap;
 use std::path::Path;
