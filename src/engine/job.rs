@@ -24,6 +24,7 @@ impl Resolver<'_> {
             store: self.store.root().to_owned(),
             remote: self.store.lender().unwrap_or(self.store).remote_root().map(Path::to_owned),
             rehearsal: self.store.lender().map(|lender| lender.root().to_owned()),
+            offline: self.mode.offline,
             scratch: scratch.to_owned(),
             previous: prepared.previous.clone(),
             grant: Grant {

@@ -72,6 +72,7 @@ pub fn roll_back(
         store: resolver.store.root().to_owned(),
         remote: None,
         rehearsal: None,
+        offline: resolver.mode.offline,
         scratch: scratch.path().to_owned(),
         previous: BTreeMap::new(),
         grant: Grant { threads: 1, memory: None, device: Device::Cpu },

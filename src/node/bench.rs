@@ -163,6 +163,7 @@ impl Bench {
             store: self.store.root().to_owned(),
             remote: None,
             rehearsal: None,
+            offline: false,
             scratch,
             previous: BTreeMap::new(),
             // One thread: llama.cpp spins where threads wait, which starves tests that run beside it.

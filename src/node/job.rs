@@ -42,6 +42,10 @@ pub struct Job {
     /// Of a rehearsal: the root of the store that what `store` lacks is read from; the shared one is that store's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<PathBuf>,
+    /// Whether the run opens no socket, and fails where it would have to. Kinds that are there to change something outside,
+    /// and those that fetch what the lock pins, are held back before they run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
     /// An empty folder that the run may write in; it is dropped afterwards.
     pub scratch: PathBuf,
     /// The output of the last run of this node, for kinds that go on from it (sources that ask only what is new).

@@ -19,6 +19,7 @@ mod command;
 mod endpoint;
 mod error;
 mod forecast;
+mod groups;
 mod job;
 mod kind;
 mod ledger;

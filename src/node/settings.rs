@@ -187,6 +187,12 @@ fn missing_problem(path: Vec<String>, key: &str) -> SettingProblem {
     }
 }
 
+/// Returns whether a problem is of a missing setting of which one of `others` says that its name is misspelt.
+pub(super) fn is_misspelt(problem: &SettingProblem, others: &[SettingProblem]) -> bool {
+    let key = between(&problem.message, "setting `", '`').filter(|_| problem.code == "settings::missing");
+    key.is_some_and(|key| others.iter().any(|other| suggests(other, key)))
+}
+
 /// Returns whether a problem says already that `key` was meant.
 fn suggests(problem: &SettingProblem, key: &str) -> bool {
     problem.help.as_deref() == Some(&format!("did you mean `{key}`?"))

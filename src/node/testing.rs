@@ -77,6 +77,7 @@ impl Bench {
             store: self.store.root().to_owned(),
             remote: None,
             rehearsal: None,
+            offline: false,
             scratch: self.folder.path().join("scratch"),
             previous: std::collections::BTreeMap::new(),
             grant: Grant { threads: 2, memory: None, device: Device::Cpu },

@@ -98,6 +98,7 @@ fn fetch(
         store: store.root().to_owned(),
         remote: None,
         rehearsal: None,
+        offline: false,
         scratch: store.root().join("scratch"),
         previous,
         grant: Grant { threads: 2, memory: None, device: Device::Cpu },

@@ -82,6 +82,7 @@ fn run(
         store: store.root().to_owned(),
         remote: None,
         rehearsal: None,
+        offline: false,
         scratch: store.root().join("scratch"),
         previous: BTreeMap::new(),
         grant: Grant { threads: 2, memory: None, device: Device::Cpu },

@@ -194,6 +194,40 @@ fn wrong_settings_of_a_judge_are_all_told_at_once() {
 }
 
 #[test]
+fn a_judge_is_held_back_offline_unless_its_verdicts_are_kept() {
+    let mut project = Project::new();
+    project.endpoint.habit(RUBRIC, &[verdict("A")]);
+    project.bench.offline = true;
+    assert_eq!(project.try_run(&json!({})).unwrap_err().code.as_deref(), Some("endpoint::offline"));
+    assert!(project.endpoint.requests().is_empty());
+    project.bench.offline = false;
+    let outcome = project.try_run(&json!({})).unwrap();
+    assert!(!project.endpoint.requests().is_empty());
+    project.bench.offline = true;
+    assert_eq!(project.try_run(&json!({})).unwrap(), outcome);
+    assert!(project.endpoint.requests().is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_the_form_of_a_judge_is_told_at_its_place() {
+    let kind = tunesmith::node::find(Family::Eval, "compare").unwrap();
+    let said = |settings: Value| {
+        let problems = kind.canonical(&settings).unwrap_err();
+        problems.into_iter().map(|problem| (problem.path.join("."), problem.message)).collect::<Vec<_>>()
+    };
+    let judge = json!({"endpoint": "http://127.0.0.1:1/v1", "modell": "judge", "temperature": "1"});
+    let expected = [
+        ("seed", "`seed` must be a whole number from 0, not the string \"5\""),
+        ("judge.modell", "unknown setting `modell`"),
+        ("judge.temperature", "`temperature` must be a number, not the string \"1\""),
+    ];
+    let expected = expected.map(|(path, message)| (path.to_owned(), message.to_owned()));
+    assert_eq!(said(json!({"questions": "q.toml", "judge": judge, "seed": "5"})), expected);
+    let whole = said(json!({"questions": "q.toml", "judge": 5}));
+    assert_eq!(whole, [("judge".to_owned(), "`judge` must be a table, not the number `5`".to_owned())]);
+}
+
+#[test]
 fn a_real_llama_cpp_server_judges() {
     let Some(server) = LlamaServer::start() else {
         println!("{ABSENT}");

@@ -10,6 +10,7 @@ use tunesmith::store::Artifact;
 use crate::support::fake_endpoint::{FakeEndpoint, Habit};
 use crate::support::llama_server::{ABSENT, LlamaServer};
 use crate::support::node_run::Bench;
+use crate::support::program::{tunesmith, write as write_files};
 
 struct Project {
     bench: Bench,
@@ -265,6 +266,41 @@ fn requests_at_a_time_are_bounded_and_carry_the_token_and_it_is_kept_nowhere() {
     let unset = Project::of(vec![document("alpha")]);
     unset.try_run(&json!({"token": "env:NO_KEY"})).unwrap();
     assert!(unset.bench.said()[0].starts_with("warning: environment variable `NO_KEY` is not set"));
+}
+
+#[test]
+fn offline_gives_what_is_kept_and_asks_for_nothing() {
+    let mut project = Project::of(vec![document("alpha")]);
+    project.bench.offline = true;
+    let held = project.try_run(&json!({})).unwrap_err();
+    assert_eq!((held.class, held.code.as_deref()), (FailureClass::Permanent, Some("endpoint::offline")), "{held:?}");
+    assert!(held.message.contains(&project.endpoint.address) && held.help.is_some(), "{held:?}");
+    assert!(project.endpoint.requests().is_empty());
+    project.bench.offline = false;
+    let outcome = project.run();
+    assert_eq!(project.endpoint.requests().len(), 1);
+    project.bench.offline = true;
+    assert_eq!(project.run(), outcome);
+    assert!(project.endpoint.requests().is_empty());
+}
+
+#[test]
+fn a_build_offline_fails_at_the_node_and_gives_what_is_kept() {
+    let (folder, endpoint) = (tempfile::tempdir().unwrap(), FakeEndpoint::start());
+    let manifest = format!(
+        "schema = 1\n[source.docs]\ntype = \"markdown\"\npath = \"docs\"\n[filter.pairs]\ntype = \"synthesize\"\n\
+         from = [\"docs\"]\nendpoint = \"{}\"\nmodel = \"small\"\nout = \"pairs.jsonl\"\n",
+        endpoint.address
+    );
+    let text = format!("# Alpha\n\n{}", "It has a text that is long enough for a question. ".repeat(6));
+    write_files(folder.path(), &[("pipeline.toml", &manifest), ("docs/alpha.md", &text)]);
+    let held = tunesmith(folder.path(), &["build", "--offline"]).expect(1).err;
+    assert!(held.contains("endpoint::offline") || held.contains("run without `--offline`"), "{held}");
+    assert!(endpoint.requests().is_empty() && !folder.path().join("pairs.jsonl").exists());
+    tunesmith(folder.path(), &["build"]).expect(0);
+    assert_eq!(endpoint.requests().len(), 1);
+    tunesmith(folder.path(), &["build", "--offline", "--force", "pairs"]).expect(0);
+    assert!(endpoint.requests().is_empty());
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub fn contribution(
         store: store.root().to_owned(),
         remote: None,
         rehearsal: None,
+        offline: true,
         scratch: scratch.path().to_owned(),
         previous: prepared.previous.clone(),
         grant: Grant { threads: 1, memory: None, device: Device::Cpu },

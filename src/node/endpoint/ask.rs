@@ -7,25 +7,11 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::EndpointSettings;
 use super::error::EndpointError;
 use crate::net::{Client, NetError, Policy, Request as Message, Secret, Url};
 use crate::node::{Run, settings};
 use crate::store::{Digest, FileRef};
-
-/// Which endpoint is asked, and how.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Access<'s> {
-    /// The base address, with `/v1`.
-    pub(crate) endpoint: &'s str,
-    /// The model's name there.
-    pub(crate) model: &'s str,
-    /// Where its token is, as `env:NAME`.
-    pub(crate) token: Option<&'s str>,
-    /// How long one answer may take, such as `10m`.
-    pub(crate) timeout: &'s str,
-    /// What the states are named by that keep answers, such as `synthesize`.
-    pub(crate) memo: &'static str,
-}
 
 /// A request.
 pub(crate) struct Request {
@@ -98,13 +84,13 @@ struct Written {
 }
 
 impl<'a, 'r> Endpoint<'a, 'r> {
-    /// Makes the endpoint of a run.
-    pub(crate) fn new(run: &'a Run<'r>, access: &Access<'_>) -> Result<Self, EndpointError> {
-        let base = access.endpoint.trim_end_matches('/');
+    /// Makes the endpoint of a run; `memo` is what the states are named by that keep answers, such as `synthesize`.
+    pub(crate) fn new(run: &'a Run<'r>, reached: &EndpointSettings, memo: &'static str) -> Result<Self, EndpointError> {
+        let base = reached.address.trim_end_matches('/');
         let url = Url::parse(&format!("{base}/chat/completions"))?;
-        let deadline = humantime::parse_duration(access.timeout).unwrap_or(Duration::from_mins(10));
+        let deadline = humantime::parse_duration(&reached.timeout).unwrap_or(Duration::from_mins(10));
         let mut client = Client::new(Policy { deadline, ..Policy::default() });
-        if let Some(name) = access.token.and_then(settings::environment_name) {
+        if let Some(name) = reached.token.as_deref().and_then(settings::environment_name) {
             match run.secrets.environment(name) {
                 Some(token) => client = client.with_token(&url, Secret::new(&token)?),
                 None => {
@@ -114,7 +100,7 @@ impl<'a, 'r> Endpoint<'a, 'r> {
                 }
             }
         }
-        let (memo, answered) = (access.memo, Digest::of(format!("{url} {}", access.model).as_bytes()));
+        let answered = Digest::of(format!("{url} {}", reached.model).as_bytes());
         Ok(Self { run, client, url, memo, answered: format!("{memo}-answered/{answered}") })
     }
 
@@ -173,6 +159,9 @@ impl<'a, 'r> Endpoint<'a, 'r> {
     }
 
     fn ask(&self, request: &Request) -> Result<Kept, EndpointError> {
+        if self.run.job.offline {
+            return Err(EndpointError::Offline { url: self.url.to_string() });
+        }
         let message = Message::post_json(self.url.clone(), &request.body).json();
         let response = self.client.send(&message, self.run)?;
         let completion: Completion = response.json()?;

@@ -13,6 +13,16 @@ pub(crate) enum EndpointError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Net(#[from] NetError),
+    /// `--offline` and an answer that is not kept.
+    #[error("`{url}` would be asked, which opens a socket: the store has no answer to a request")]
+    #[diagnostic(
+        code(endpoint::offline),
+        help("run without `--offline`; answers are kept, so what has one is not asked again")
+    )]
+    Offline {
+        /// The address.
+        url: String,
+    },
     /// An answer without a choice, such as an error that came as a success.
     #[error("`{url}` answered without a choice: {excerpt}")]
     #[diagnostic(

@@ -6,9 +6,9 @@
 mod ask;
 mod error;
 mod prompt;
-mod setup;
+mod settings;
 
-pub(crate) use ask::{Access, Endpoint, Kept, Request};
+pub(crate) use ask::{Endpoint, Kept, Request};
 pub(crate) use error::{EndpointError, failure};
 pub(crate) use prompt::{fenced, filled};
-pub(crate) use setup::{Reach, ResponseFormat, default_parallel, default_timeout, problems};
+pub(crate) use settings::EndpointSettings;

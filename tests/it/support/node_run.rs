@@ -18,6 +18,7 @@ pub(crate) struct Bench {
     pub(crate) inputs: Vec<JobInput>,
     pub(crate) files: Vec<JobFile>,
     pub(crate) previous: BTreeMap<String, Artifact>,
+    pub(crate) offline: bool,
     events: Mutex<Vec<Event>>,
     folder: tempfile::TempDir,
 }
@@ -32,6 +33,7 @@ impl Bench {
             inputs: Vec::new(),
             files: Vec::new(),
             previous: BTreeMap::new(),
+            offline: false,
             events: Mutex::default(),
             folder,
         }
@@ -53,6 +55,7 @@ impl Bench {
             store: self.store.root().to_owned(),
             remote: None,
             rehearsal: None,
+            offline: self.offline,
             scratch: scratch.path().to_owned(),
             previous: self.previous.clone(),
             grant: Grant { threads: 1, memory: None, device: Device::Cpu },

@@ -71,6 +71,23 @@ const fn default_length() -> u32 {
     2048
 }
 
+/// Returns the settings with every default filled in. A judge's table is read in groups.
+fn filled(settings: &Value) -> Result<Value, Vec<SettingProblem>> {
+    let mut rest = settings.clone();
+    let written = rest.as_object_mut().filter(|rest| rest.get("judge").is_some_and(Value::is_object));
+    let judge = written.and_then(|rest| rest.remove("judge")).map(|judge| Judge::canonical(&judge)).transpose();
+    match (canonical::<Settings>(&rest), judge) {
+        (Ok(mut whole), Ok(judge)) => {
+            if let Some(judge) = judge {
+                whole["judge"] = judge;
+            }
+            Ok(whole)
+        }
+        (Err(wrong), Ok(_)) | (Ok(_), Err(wrong)) => Err(wrong),
+        (Err(wrong), Err(of_judge)) => Err([wrong, of_judge].concat()),
+    }
+}
+
 /// Returns what is wrong with the settings beyond the form of each.
 fn problems(settings: &Settings) -> Vec<SettingProblem> {
     let mut problems = settings.judge.as_ref().map(Judge::problems).unwrap_or_default();
@@ -162,7 +179,7 @@ impl Kind for Compare {
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        let value = canonical::<Settings>(settings)?;
+        let value = filled(settings)?;
         let mut found = asking::problems(&value, default_answer());
         if let Ok(settings) = Settings::deserialize(&value) {
             found.extend(problems(&settings));

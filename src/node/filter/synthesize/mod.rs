@@ -19,7 +19,7 @@ use error::{SynthesizeError, failure};
 use setup::Settings;
 
 use super::rows;
-use crate::node::endpoint::{Endpoint, EndpointError, Request};
+use crate::node::endpoint::{Endpoint, EndpointError, EndpointSettings, Request};
 use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
 };
@@ -67,13 +67,13 @@ impl Kind for Synthesize {
 
     /// Where the endpoint is says nothing of what answers there: `model` does.
     fn outside_key(&self) -> &'static [&'static str] {
-        &["endpoint", "token", "parallel", "timeout"]
+        EndpointSettings::OUTSIDE_KEY
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let records = rows::merged(run, run.inputs())?;
-        let endpoint = Endpoint::new(run, &settings.access()).map_err(|error| failure(error.into()))?;
+        let endpoint = Endpoint::new(run, &settings.endpoint, "synthesize").map_err(|error| failure(error.into()))?;
         let work = Work { run, endpoint, settings: &settings };
         work.ask_all(&records).map_err(failure)?;
         let scope = Digest::of(format!("filter.synthesize {VERSION} {}", settings.key()).as_bytes());
@@ -101,7 +101,7 @@ struct Work<'a, 'r> {
 impl Work<'_, '_> {
     /// Asks for every record that has no kept answer, as many at a time as `parallel` says.
     fn ask_all(&self, records: &RecordsRef) -> Result<(), SynthesizeError> {
-        let threads = self.settings.parallel;
+        let threads = self.settings.endpoint.parallel;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(EndpointError::Threads)?;
         let (done, mut asked) = (AtomicU64::new(0), 0);
         let set = RecordSet::open(self.run.store, records)?;
@@ -138,10 +138,10 @@ impl Work<'_, '_> {
         };
         mapped.counts.add("text cut between lines: longer than max-text-characters", u64::from(is_cut));
         let kept = self.endpoint.get(&request)?;
-        let pairs = answer::pairs(&kept, self.settings.per_record, &mut mapped.counts);
+        let pairs = answer::pairs(&kept, self.settings.pairs.per_record, &mut mapped.counts);
         let source = SourceRef { id: line.id().to_owned(), digest: line.digest(), comments: Vec::new() };
         for (number, pair) in pairs.into_iter().enumerate() {
-            let system = self.settings.system.iter().map(|text| Turn { role: Role::System, text: text.clone() });
+            let system = self.settings.pairs.system.iter().map(|text| Turn { role: Role::System, text: text.clone() });
             let spoken = [(Role::User, pair.question), (Role::Assistant, pair.answer)];
             let turns = system.chain(spoken.map(|(role, text)| Turn { role, text })).collect();
             let row = Conversation {

@@ -16,24 +16,16 @@ pub(super) fn request(record: &Record, settings: &Settings) -> Result<(Request, 
         Record::Row(_) => return Err("row: it is a question with its answer already"),
         Record::Correction(_) => return Err("correction: a person wrote it"),
     };
-    if text.chars().count() < settings.min_text_characters {
+    let Settings { endpoint, pairs } = settings;
+    if text.chars().count() < pairs.min_text_characters {
         return Err("record: too short");
     }
-    let (text, is_cut) = cut(&text, settings.max_text_characters);
+    let (text, is_cut) = cut(&text, pairs.max_text_characters);
     // Text that an endpoint's template could take for the end of a turn has no power in a question either.
     let (text, title) = (fenced(&neutralised(text, &[]).0), one_line(&neutralised(&title, &[]).0));
-    let count = settings.per_record.to_string();
-    let prompt = filled(&settings.prompt, &[("{count}", &count), ("{title}", &title), ("{text}", &text)]);
-    let mut body = json!({
-        "model": settings.model,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "seed": settings.seed,
-        "stream": false,
-    });
-    settings.response_format.ask_for(&mut body, "pairs", || schema(settings.per_record));
-    Ok((Request::new(body), is_cut))
+    let count = pairs.per_record.to_string();
+    let prompt = filled(&pairs.prompt, &[("{count}", &count), ("{title}", &title), ("{text}", &text)]);
+    Ok((endpoint.request(&prompt, "pairs", || schema(pairs.per_record)), is_cut))
 }
 
 fn schema(per_record: usize) -> Value {

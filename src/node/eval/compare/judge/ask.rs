@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Judge;
 use super::verdict::{Verdict, read};
-use crate::node::endpoint::{Access, Endpoint, EndpointError, Kept, Request, failure, fenced, filled};
+use crate::node::endpoint::{Endpoint, EndpointError, Kept, Request, failure, fenced, filled};
 use crate::node::questions::Question;
 use crate::node::{NodeError, Run};
 use crate::record::neutralised;
@@ -65,20 +65,14 @@ enum JudgeError {
 /// # Errors
 /// What can go wrong at the endpoint; a judge of whose verdicts none can be read.
 pub(in super::super) fn judge(run: &Run<'_>, judge: &Judge, pairs: &[Pair<'_>]) -> Result<Ruling, NodeError> {
-    let access = Access {
-        endpoint: &judge.endpoint,
-        model: &judge.model,
-        token: judge.token.as_deref(),
-        timeout: &judge.timeout,
-        memo: "judge",
-    };
-    let endpoint = Endpoint::new(run, &access).map_err(failure)?;
+    let reached = &judge.endpoint;
+    let endpoint = Endpoint::new(run, reached, "judge").map_err(failure)?;
     let differ = |pair: &&Pair<'_>| pair.base != pair.tuned;
     let requests: Vec<Request> = pairs.iter().filter(differ).flat_map(|pair| requests(judge, pair)).collect();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(judge.parallel).build().map_err(EndpointError::Threads);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(reached.parallel).build().map_err(EndpointError::Threads);
     let (done, total) = (AtomicU64::new(0), requests.len() as u64);
     let asked = endpoint.ask_all(&pool.map_err(failure)?, &requests, |_| {
-        run.progress(done.fetch_add(1, Ordering::Relaxed) + 1, Some(total), "verdicts", &judge.model);
+        run.progress(done.fetch_add(1, Ordering::Relaxed) + 1, Some(total), "verdicts", &reached.model);
     });
     run.note(format!("{} of {total} verdicts asked for", asked.map_err(failure)?));
     let mut ruling = Ruling::default();
@@ -95,7 +89,7 @@ pub(in super::super) fn judge(run: &Run<'_>, judge: &Judge, pairs: &[Pair<'_>]) 
     let most = ruling.unreadable.iter().max_by_key(|(_, count)| **count);
     match most.filter(|_| ruling.winners.iter().all(|winner| *winner == Winner::Unreadable)) {
         Some((reason, count)) => {
-            Err(JudgeError::NoVerdict { model: judge.model.clone(), reason, count: *count, total }.into())
+            Err(JudgeError::NoVerdict { model: reached.model.clone(), reason, count: *count, total }.into())
         }
         None => Ok(ruling),
     }
@@ -133,21 +127,12 @@ fn request(judge: &Judge, question: &Question, (a, b): (&str, &str)) -> Request 
     let reference = reference.map(|text| format!("# Reference\n\n{}\n\n", quoted(text))).unwrap_or_default();
     let (asked, a, b) = (quoted(&question.ask), quoted(a), quoted(b));
     let values = [("{question}", &*asked), ("{reference}", &reference), ("{a}", &a), ("{b}", &b)];
-    let mut body = json!({
-        "model": judge.model,
-        "messages": [{"role": "user", "content": filled(&judge.prompt, &values)}],
-        "max_tokens": judge.max_tokens,
-        "temperature": judge.temperature,
-        "seed": judge.seed,
-        "stream": false,
-    });
-    judge.response_format.ask_for(&mut body, "verdict", || {
+    judge.endpoint.request(&filled(&judge.rubric.prompt, &values), "verdict", || {
         json!({
             "type": "object",
             "properties": {"verdict": {"type": "string", "enum": ["A", "B", "tie"]}},
             "required": ["verdict"],
             "additionalProperties": false,
         })
-    });
-    Request::new(body)
+    })
 }

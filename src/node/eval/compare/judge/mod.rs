@@ -9,15 +9,21 @@ mod ask;
 #[cfg(feature = "llama")]
 mod verdict;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 #[cfg(feature = "llama")]
 pub(super) use self::ask::{Pair, Ruling, Winner, judge};
 use crate::node::SettingProblem;
-use crate::node::endpoint::{self, Reach, ResponseFormat, default_parallel, default_timeout};
+use crate::node::endpoint::EndpointSettings;
+use crate::node::groups::{self, Group};
 
-/// The settings of a judge that say nothing of what it answers.
+/// The settings of a judge that say nothing of what it answers: those of its endpoint.
 pub(super) const OUTSIDE_KEY: &[&str] = &["judge.endpoint", "judge.token", "judge.parallel", "judge.timeout"];
 
 /// The rubric where the manifest has none.
@@ -32,77 +38,88 @@ neither is better.\n\n\
 # Question\n\n{question}\n\n{reference}# Answer A\n\n{a}\n\n# Answer B\n\n{b}";
 
 /// Settings of a judge.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    /// Where the judge is, and how it is asked.
+    pub(super) endpoint: EndpointSettings,
+    /// What it is asked.
+    pub(super) rubric: Rubric,
+}
+
+/// What a judge is asked.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Judge {
-    /// The base address of an API like `OpenAI`'s, with `/v1`: `http://127.0.0.1:8080/v1`. Another address is no other
-    /// result: who judges is told by `model`.
-    pub(super) endpoint: String,
-    /// The model's name at the endpoint.
-    pub(super) model: String,
-    /// Where the endpoint's token is, as `env:NAME`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) token: Option<String>,
+pub(super) struct Rubric {
     /// What the judge is asked, with `{question}`, `{a}` and `{b}`, and `{reference}`, which is empty where a question has
     /// none. Each comes between two fences of backticks, longer than any in it. It must ask for `{"verdict": "A"}`, `"B"` or
     /// `"tie"`.
     #[serde(default = "default_prompt")]
     pub(super) prompt: String,
-    /// Tokens of a verdict with the thoughts before it; one that needs more is not read.
-    #[serde(default = "default_max_tokens")]
-    #[schemars(range(min = 16))]
-    pub(super) max_tokens: u32,
-    /// From 0, always the likeliest word, to 2.
-    #[serde(default)]
-    #[schemars(range(min = 0.0, max = 2.0))]
-    pub(super) temperature: f64,
-    /// Another number gives other verdicts where the temperature is above 0.
-    #[serde(default)]
-    pub(super) seed: u32,
-    /// How the endpoint is told to answer in JSON.
-    #[serde(default)]
-    pub(super) response_format: ResponseFormat,
-    /// Requests at a time, from 1 to 256.
-    #[serde(default = "default_parallel")]
-    #[schemars(range(min = 1, max = 256))]
-    pub(super) parallel: usize,
-    /// How long one verdict may take, such as `10m`.
-    #[serde(default = "default_timeout")]
-    pub(super) timeout: String,
 }
 
 fn default_prompt() -> String {
     PROMPT.into()
 }
 
-const fn default_max_tokens() -> u32 {
-    1024
+impl Serialize for Judge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut whole = Map::new();
+        for part in [serde_json::to_value(&self.endpoint), serde_json::to_value(&self.rubric)] {
+            whole.extend(part.map_err(S::Error::custom)?.as_object().cloned().unwrap_or_default());
+        }
+        whole.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Judge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let whole = Value::Object(Map::deserialize(deserializer)?);
+        let endpoint = groups::read(&whole).map_err(D::Error::custom)?;
+        Ok(Self { endpoint, rubric: groups::read(&whole).map_err(D::Error::custom)? })
+    }
+}
+
+impl JsonSchema for Judge {
+    fn schema_name() -> Cow<'static, str> {
+        "Judge".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let parts = [EndpointSettings::json_schema(generator), Rubric::json_schema(generator)];
+        groups::schema("Settings of a judge.", parts)
+    }
 }
 
 impl Judge {
-    /// Returns what is wrong with the settings.
+    /// Returns a judge's table as written in the manifest with every default filled in.
+    ///
+    /// # Errors
+    /// What is wrong with its form.
+    pub(super) fn canonical(written: &Value) -> Result<Value, Vec<SettingProblem>> {
+        let groups = [Group::of::<EndpointSettings>(), Group::of::<Rubric>()];
+        groups::canonical(written, &groups).map_err(of_judge)
+    }
+
+    /// Returns what is wrong with the settings beyond their form.
     pub(super) fn problems(&self) -> Vec<SettingProblem> {
-        let mut problems = endpoint::problems(&Reach {
-            endpoint: &self.endpoint,
-            model: &self.model,
-            token: self.token.as_deref(),
-            max_tokens: self.max_tokens,
-            temperature: self.temperature,
-            parallel: self.parallel,
-            timeout: &self.timeout,
-        });
+        let mut problems = self.endpoint.problems();
         for placeholder in ["{question}", "{a}", "{b}"] {
-            if !self.prompt.contains(placeholder) {
+            if !self.rubric.prompt.contains(placeholder) {
                 let message = format!("`prompt` has no `{placeholder}`, so the judge would not see all of it");
                 let help = "put `{question}`, `{a}` and `{b}` where the question and the two answers belong";
                 problems.push(SettingProblem::new(&["prompt"], "settings::wrong_value", message, help));
             }
         }
-        for problem in &mut problems {
-            problem.path.insert(0, "judge".into());
-        }
-        problems
+        of_judge(problems)
     }
+}
+
+/// Returns problems of the table as those of the node that it is part of.
+fn of_judge(mut problems: Vec<SettingProblem>) -> Vec<SettingProblem> {
+    for problem in &mut problems {
+        problem.path.insert(0, "judge".into());
+    }
+    problems
 }
 
 #[cfg(test)]
