@@ -222,7 +222,7 @@ impl Database {
     pub(super) fn put_memo(&self, scope: Digest, entry: MemoEntry) -> Result<()> {
         self.put(|pending| {
             pending.bytes += entry.value.len();
-            pending.entries.memos.insert((scope, entry.input), entry);
+            pending.entries.memos.insert((scope, entry.input), Arc::new(entry));
         })
     }
 

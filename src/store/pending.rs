@@ -26,7 +26,7 @@ pub(super) struct Entries {
     pub(super) actions: BTreeMap<Digest, String>,
     pub(super) states: BTreeMap<String, String>,
     pub(super) stats: BTreeMap<String, StatRow>,
-    pub(super) memos: BTreeMap<(Digest, Digest), MemoEntry>,
+    pub(super) memos: BTreeMap<(Digest, Digest), Arc<MemoEntry>>,
 }
 
 /// What is written in one transaction.
