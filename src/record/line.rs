@@ -8,14 +8,16 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Range;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::canonical;
 use super::error::{RecordError, Result};
 use super::glance;
 use super::quoted;
 use super::room::room;
+use super::summary::Summary;
 use super::types::Record;
 use crate::store::Digest;
 
@@ -32,6 +34,8 @@ thread_local! {
 pub struct Line<'a> {
     id: Cow<'a, str>,
     text: Cow<'a, str>,
+    /// What was computed of the record while it was at hand.
+    summary: Option<Box<Summary>>,
 }
 
 impl Line<'static> {
@@ -41,18 +45,34 @@ impl Line<'static> {
     /// [`RecordError::Unwritable`] when JSON has no form for it.
     pub fn of(record: &Record) -> Result<Self> {
         let id = record.id();
-        let unwritable = |cause| RecordError::Unwritable { id: id.to_owned(), cause };
         let mut text = Vec::with_capacity(id.len() + 4 + room(record));
-        quoted::write(id, &mut text).map_err(unwritable)?;
-        text.push(b'\t');
-        canonical::write(record, &mut text).map_err(unwritable)?;
-        text.push(b'\n');
-        let text = String::from_utf8(text).map_err(|error| unwritable(serde::ser::Error::custom(error)))?;
-        Ok(Self { id: Cow::Owned(id.to_owned()), text: Cow::Owned(text) })
+        record.write_line(&mut text)?;
+        let text = String::from_utf8(text)
+            .map_err(|error| RecordError::Unwritable { id: id.to_owned(), cause: serde::ser::Error::custom(error) })?;
+        Ok(Self { id: Cow::Owned(id.to_owned()), text: Cow::Owned(text), summary: None })
+    }
+
+    /// Returns the line with the value of its record.
+    pub(super) fn summarized(self, summary: Option<Summary>) -> Self {
+        Self { summary: summary.map(Box::new), ..self }
     }
 }
 
 impl Record {
+    /// Writes the record's line behind others.
+    ///
+    /// # Errors
+    /// [`RecordError::Unwritable`] when JSON has no form for it.
+    pub(crate) fn write_line(&self, out: &mut Vec<u8>) -> Result<()> {
+        let id = self.id();
+        let unwritable = |cause| RecordError::Unwritable { id: id.to_owned(), cause };
+        quoted::write(id, out).map_err(unwritable)?;
+        out.push(b'\t');
+        canonical::write(self, out).map_err(unwritable)?;
+        out.push(b'\n');
+        Ok(())
+    }
+
     /// Returns the digest of the record's canonical JSON, as its line has it.
     ///
     /// # Errors
@@ -78,7 +98,12 @@ impl<'a> Line<'a> {
         let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
         let id =
             if inner.contains('\\') { Cow::Owned(serde_json::from_str(quoted).ok()?) } else { Cow::Borrowed(inner) };
-        json.ends_with('\n').then_some(Self { id, text: Cow::Borrowed(text) })
+        json.ends_with('\n').then_some(Self { id, text: Cow::Borrowed(text), summary: None })
+    }
+
+    /// Reads the lines of a text one after the other; for what has another form there is none.
+    pub fn all(text: &'a str) -> impl Iterator<Item = Option<Self>> {
+        line_ranges(text.as_bytes()).map(|line| Self::parse(&text[line]))
     }
 
     /// Returns the record's id.
@@ -117,7 +142,13 @@ impl<'a> Line<'a> {
 
     /// Returns the line with its own memory.
     pub fn into_owned(self) -> Line<'static> {
-        Line { id: Cow::Owned(self.id.into_owned()), text: Cow::Owned(self.text.into_owned()) }
+        let Self { id, text, summary } = self;
+        Line { id: Cow::Owned(id.into_owned()), text: Cow::Owned(text.into_owned()), summary }
+    }
+
+    /// Returns the value of the record that came with the line.
+    pub(super) fn summary(&self) -> Option<&Summary> {
+        self.summary.as_deref()
     }
 
     /// Returns whether a chunk ends after this line: a function of its id and its size alone, so that equal sets have
@@ -128,6 +159,14 @@ impl<'a> Line<'a> {
         head.copy_from_slice(&hash.as_bytes()[..8]);
         u128::from(u64::from_le_bytes(head)) * CHUNK < (self.text.len() as u128) << 64
     }
+}
+
+/// Returns where the lines of a text are, each with its line feed; the last one may have none.
+pub(crate) fn line_ranges(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    let feeds = memchr_iter(b'\n', text).map(|feed| feed + 1);
+    let rest = (!text.is_empty() && !text.ends_with(b"\n")).then_some(text.len());
+    feeds.chain(rest).map(move |end| std::mem::replace(&mut start, end)..end)
 }
 
 #[cfg(test)]
@@ -148,6 +187,14 @@ mod tests {
             back.json(),
             "{\"content\":\"\",\"id\":\"a \\\"quoted\\\"\\tid\\n\u{e9}\",\"path\":\"p\",\"repo\":\"\",\"title\":\"\",\"type\":\"document\"}"
         );
+    }
+
+    #[test]
+    fn lines_are_the_text_and_end_with_their_feeds() {
+        for (text, expected) in [("", [].as_slice()), ("a\n\nb\n", &["a\n", "\n", "b\n"]), ("a\nb", &["a\n", "b"])] {
+            let lines: Vec<&str> = line_ranges(text.as_bytes()).map(|line| &text[line]).collect();
+            assert_eq!(lines, expected);
+        }
     }
 
     #[test]

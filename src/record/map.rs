@@ -18,6 +18,7 @@ use super::error::{RecordError, Result};
 use super::line::Line;
 use super::recall::{are_complete, is_gone, nearest, recall, remember};
 use super::set::RecordSet;
+use super::summary::Summary;
 use super::tree::ChunkRef;
 use super::turns::in_turns;
 use super::types::Record;
@@ -48,6 +49,21 @@ impl<const N: usize> Mapped<N> {
     /// [`RecordError::Unwritable`].
     pub fn push(&mut self, output: usize, row: &Record) -> Result<()> {
         self.rows[output].push(Line::of(row)?);
+        Ok(())
+    }
+
+    /// Adds a row with the value that [`super::summarize()`] would find for it under `scope`.
+    ///
+    /// # Errors
+    /// [`RecordError::Unwritable`].
+    pub fn push_summarized(
+        &mut self,
+        output: usize,
+        row: &Record,
+        scope: Digest,
+        value: &impl Serialize,
+    ) -> Result<()> {
+        self.rows[output].push(Line::of(row)?.summarized(Summary::of(scope, value)));
         Ok(())
     }
 }
@@ -183,9 +199,8 @@ where
             for (writer, held) in writers.iter_mut().zip(&mut held) {
                 held.sort_by(|a, b| a.id().cmp(b.id()));
                 let ready = next.map_or(held.len(), |next| held.partition_point(|line| line.id() < next));
-                for line in held.drain(..ready) {
-                    writer.push(&line)?;
-                }
+                writer.extend(&held[..ready])?;
+                held.drain(..ready);
             }
             Ok(())
         },

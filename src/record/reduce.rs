@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Chunk, SetWriter};
@@ -16,7 +15,6 @@ use super::error::{RecordError, Result};
 use super::line::Line;
 use super::recall::{is_whole, near_diff, recall, remember};
 use super::set::RecordSet;
-use super::tree::ChunkRef;
 use super::types::Record;
 use crate::store::{Digest, MemoEntry, RecordsRef, Store};
 
@@ -48,42 +46,6 @@ struct Past {
     outputs: Vec<RecordsRef>,
     /// The digest of the memoised [`Changes`].
     changes: Digest,
-}
-
-/// Returns a value for each record, by chunk and in order. `scope` is the digest of all that shapes a value beside the
-/// record: only chunks that are new under it are read.
-///
-/// # Errors
-/// Those of `f`; errors of the store.
-pub fn summarize<T, E, F>(
-    store: &Store,
-    scope: Digest,
-    set: &RecordSet<'_>,
-    f: F,
-) -> std::result::Result<Vec<Vec<T>>, E>
-where
-    T: Serialize + DeserializeOwned + Send,
-    E: From<RecordError> + Send,
-    F: Fn(&Line<'_>) -> std::result::Result<T, E> + Sync,
-{
-    let of_chunk = |chunk: &ChunkRef| {
-        let known = store.memo(&scope, &chunk.digest).map_err(RecordError::from)?;
-        // A memo of another form is no error, only no help.
-        if let Some(known) = known.and_then(|bytes| postcard::from_bytes::<Vec<T>>(&bytes).ok())
-            && known.len() as u64 == chunk.count
-        {
-            return Ok(known);
-        }
-        let text = Chunk::read(store, chunk)?;
-        let values = text.lines()?.iter().map(&f).collect::<std::result::Result<Vec<T>, E>>()?;
-        if let Ok(value) = postcard::to_stdvec(&values) {
-            let (first, last) = (chunk.first.clone(), chunk.last.clone());
-            let entry = MemoEntry { input: chunk.digest, first, last, value };
-            store.put_memo(scope, entry).map_err(RecordError::from)?;
-        }
-        Ok(values)
-    };
-    set.chunks().par_iter().map(of_chunk).collect()
 }
 
 /// Puts verdicts, by chunk and in order, into effect. The first output has what stays, the second, where `N` is 2, what

@@ -169,8 +169,6 @@ pub fn write(store: &Store, records: impl IntoIterator<Item = Record>) -> Result
 pub fn write_lines(store: &Store, mut lines: Vec<Line<'_>>) -> Result<RecordsRef> {
     lines.par_sort_by(|a, b| a.id().cmp(b.id()));
     let mut writer = SetWriter::new(store);
-    for line in &lines {
-        writer.push(line)?;
-    }
+    writer.extend(&lines)?;
     writer.finish()
 }

@@ -159,7 +159,7 @@ fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> 
         convert(line.id(), Cow::Owned(record), rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
     let mut mapped = Mapped { counts, ..Mapped::default() };
     for row in &rows {
-        mapped.push(0, row)?;
+        mapped.push_summarized(0, row, *reduce::SUMMARIES, &reduce::summary(row))?;
     }
     Ok(mapped)
 }

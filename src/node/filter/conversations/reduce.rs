@@ -1,9 +1,10 @@
 //! What can only be decided over all rows: corrections supersede, equal rows count once.
 //!
-//! Each chunk of candidate rows has a summary of a few hashes a row, memoised by the chunk's digest, so that deciding reads
-//! no row that did not change.
+//! Each chunk of candidate rows has a summary of a few hashes a row, memoised by the chunk's digest. It comes with the rows
+//! where they are made, so that deciding reads next to none of them.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use rayon::slice::ParallelSliceMut as _;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,12 @@ use crate::record::{
 };
 use crate::store::{Digest, RecordsRef, Store};
 
-/// Raised when [`Summary`] is made or written in another way.
-const SUMMARY: &[u8] = b"filter.conversations summary 2";
+/// What names the summaries of rows. Its number is raised when [`Summary`] is made or written in another way.
+pub(super) static SUMMARIES: LazyLock<Digest> = LazyLock::new(|| Digest::of(b"filter.conversations summary 2"));
 
 /// A row by hashes.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Summary {
+pub(super) struct Summary {
     /// Of all turns but the system prompt.
     content: u64,
     /// Of the first question, without case, punctuation and spacing.
@@ -39,7 +40,7 @@ type Dropped = (u32, u32, &'static str);
 pub(super) fn reduce(store: &Store, sources: &mut [Source<'_>]) -> Result<RecordsRef, RecordError> {
     let named: Vec<(&str, RecordsRef)> = sources.iter().map(|source| (source.node, source.rows)).collect();
     let set = RecordSet::open(store, &merge(store, &named)?)?;
-    let summaries = summarize(store, Digest::of(SUMMARY), &set, |line| Ok::<_, RecordError>(summary(&line.record()?)))?;
+    let summaries = summarize(store, *SUMMARIES, &set, |line| Ok::<_, RecordError>(summary(&line.record()?)))?;
     let dropped = dropped(&summaries);
     let verdicts = verdicts(&summaries, &dropped);
     // Their memory is the rows', several times that of the verdicts.
@@ -128,7 +129,8 @@ fn dropped(summaries: &[Vec<Summary>]) -> Vec<Dropped> {
     dropped
 }
 
-fn summary(record: &Record) -> Summary {
+/// Returns the summary of a candidate row.
+pub(super) fn summary(record: &Record) -> Summary {
     let (row, supersedes) = match record {
         Record::Row(row) => (row, None),
         Record::Correction(correction) => (&correction.conversation, Some(&correction.supersedes)),
