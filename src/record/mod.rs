@@ -41,6 +41,7 @@ pub use edit::{edit, upsert};
 pub use error::{RecordError, Result};
 pub use jsonl::{FieldMap, Form, ImportError, Imported, export_jsonl, import, import_correction, import_mapped};
 pub use line::Line;
+pub(crate) use line::line_ranges;
 pub use map::{MapOutput, Mapped, map_records};
 pub use merge::merge;
 pub use naming::Naming;

@@ -11,27 +11,28 @@ mod resolve;
 mod run;
 mod spool;
 mod text;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
-use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use error::JsonlError;
-use read::{Facts, Reader, content_hash};
+use read::{Facts, Reader, content_hash, lines};
 use resolve::{Fate, Resolved, Tally, resolve};
-use run::{Span, cut};
+use run::{Span, each_run};
 use spool::{Place, Spool};
 use text::Text;
+use write::anew;
 
 use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,
 };
-use crate::record::{FieldMap, Form, Line, Record, SetWriter, edit, in_turns, is_whole, recall, remember, write_lines};
+use crate::record::{FieldMap, Form, Line, Record, edit, is_whole, recall, remember, write_lines};
 use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// The kind.
@@ -171,10 +172,9 @@ fn read_file(run: &Run<'_>, path: &Path, settings: &Settings) -> Result<(Records
     let skips_bad_lines = *on_bad_line == OnBadLine::Skip;
     let reader = Reader { store, scope, path, text, spool, form: *form, map, repo: repo.as_deref(), skips_bad_lines };
 
-    let spans = cut(text)?;
-    let read = spans.par_iter().map(|span| reader.facts(*span)).collect::<Result<Vec<_>, JsonlError>>()?;
-    let (mut digests, mut facts, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    for (digest, of_run, lines) in read {
+    let (mut spans, mut digests, mut facts, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (span, (digest, of_run, lines)) in each_run(text, |run| reader.facts(run))? {
+        spans.push(span);
         digests.push(digest);
         facts.push(of_run);
         places.push(lines);
@@ -300,71 +300,12 @@ impl Change {
     }
 }
 
-/// Writes the set of all runs: their lines are on disk, and are taken from there in order of their ids.
-fn anew(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<RecordsRef, JsonlError> {
-    let taken = pieces.into_par_iter().map(|Piece { span, resolved, places }| {
-        let places = match places {
-            Some(places) => places,
-            None => reader.spool.put(&reader.lines_again(span, &resolved.run)?)?,
-        };
-        let taken = places.into_iter().enumerate().filter_map(|(at, place)| match resolved.fate(at) {
-            None => Some((place, None)),
-            Some(Fate::Dropped) => None,
-            Some(Fate::Numbered(n)) => {
-                let id = numbered_id(&place.id, n);
-                Some((place.named(id), Some(n)))
-            }
-        });
-        Ok(taken.collect())
-    });
-    let taken = taken.collect::<Result<Vec<Vec<(Place, Option<u32>)>>, JsonlError>>()?;
-    let mut taken: Vec<(Place, Option<u32>)> = taken.into_iter().flatten().collect();
-    taken.par_sort_unstable_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-    let mut writer = SetWriter::new(reader.store);
-    let read = |batch: &[(Place, Option<u32>)]| {
-        let pieces = batch.par_chunks(PIECE).map(|piece| {
-            let mut lines = reader.spool.reader();
-            let line = |(place, number): &(Place, Option<u32>)| {
-                let line = lines.line(place)?;
-                Ok(match number {
-                    Some(n) => numbered(&line, *n)?,
-                    None => line.into_owned(),
-                })
-            };
-            piece.iter().map(line).collect()
-        });
-        pieces.collect::<Result<Vec<Vec<Line<'static>>>, JsonlError>>()
-    };
-    let write = |lines: Vec<Vec<Line<'static>>>| Ok(lines.iter().flatten().try_for_each(|line| writer.push(line))?);
-    in_turns(batches(&taken), read, write)?;
-    Ok(writer.finish()?)
-}
-
-/// Bytes of lines that are in memory at a time while a set is written.
-const BATCH: u64 = 4 << 20;
-/// Lines of a batch that a thread reads at a time.
-const PIECE: usize = 512;
-
-/// Cuts places between lines so that those of a batch have about [`BATCH`] bytes.
-fn batches(places: &[(Place, Option<u32>)]) -> Vec<&[(Place, Option<u32>)]> {
-    let mut batches = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (n, (place, _)) in places.iter().enumerate() {
-        bytes += place.length();
-        if bytes >= BATCH || n + 1 == places.len() {
-            batches.push(&places[start..=n]);
-            (start, bytes) = (n + 1, 0);
-        }
-    }
-    batches
-}
-
 /// Returns the lines that are taken from a few runs, in order of the file.
 fn lines_of(reader: &Reader<'_>, pieces: Vec<Piece>) -> Result<Vec<Line<'static>>, JsonlError> {
     let lines = pieces.into_par_iter().map(|Piece { span, resolved, .. }| {
-        let lines = reader.lines_again(span, &resolved.run)?;
-        let taken = lines.into_iter().enumerate().filter_map(|(at, line)| match resolved.fate(at) {
-            None => Some(Ok(line)),
+        let text = reader.read_again(span, &resolved.run)?;
+        let taken = lines(&text)?.into_iter().enumerate().filter_map(|(at, line)| match resolved.fate(at) {
+            None => Some(Ok(line.into_owned())),
             Some(Fate::Dropped) => None,
             Some(Fate::Numbered(n)) => Some(numbered(&line, n)),
         });

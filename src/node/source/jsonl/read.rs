@@ -1,18 +1,20 @@
 //! What a run of lines holds, memoised by the run's digest.
 
+use std::io;
 use std::path::Path;
 
 use memchr::memchr_iter;
+use twox_hash::XxHash64;
 
 use super::error::JsonlError;
 use super::run::{RawRun, Span};
 use super::spool::{Place, Spool};
 use super::text::Text;
-use crate::record::{FieldMap, Form, ImportError, Imported, Line, import_mapped};
+use crate::record::{FieldMap, Form, ImportError, Imported, Line, import_mapped, line_ranges};
 use crate::store::{Digest, MemoEntry, Store};
 
 /// The name of a run's memoised facts; another one for another form of them.
-const FACTS: &str = "counted facts";
+const FACTS: &str = "facts by XXH64";
 
 /// How the lines of one file are read.
 pub(super) struct Reader<'a> {
@@ -52,22 +54,22 @@ pub(super) struct Facts {
 }
 
 impl Reader<'_> {
-    /// Reads every line of a run.
-    pub(super) fn lines(&self, run: &RawRun<'_>) -> Result<(Vec<Line<'static>>, Facts), JsonlError> {
-        let mut lines = Vec::new();
+    /// Reads every line of a run, and returns those of its records as one text.
+    fn read(&self, run: &RawRun<'_>) -> Result<(String, Facts), JsonlError> {
+        let mut text = Vec::with_capacity(run.bytes.len() + run.bytes.len() / 8);
         let mut facts = Facts::default();
-        for (number, line) in split(run.bytes).enumerate() {
-            let text = line.trim_ascii();
-            if text.is_empty() {
+        for (number, line) in line_ranges(run.bytes).enumerate() {
+            let line = run.bytes[line].trim_ascii();
+            if line.is_empty() {
                 continue;
             }
-            let imported = match self.import(text) {
+            let imported = match self.import(line) {
                 Ok(imported) => imported,
                 Err(cause) if cause.is_torn() && self.is_last(run, number) => {
                     facts.torn += 1;
                     continue;
                 }
-                Err(cause) => match self.glued(text) {
+                Err(cause) => match self.glued(line) {
                     Some(imported) => {
                         facts.torn += 1;
                         imported
@@ -80,11 +82,11 @@ impl Reader<'_> {
                 },
             };
             facts.tool_turns += imported.tool_turns;
-            let line = Line::of(&imported.record)?;
-            facts.records.push(Fact::of(&line));
-            lines.push(line);
+            imported.record.write_line(&mut text)?;
         }
-        Ok((lines, facts))
+        let text = String::from_utf8(text).map_err(io::Error::other)?;
+        facts.records = lines(&text)?.iter().map(Fact::of).collect();
+        Ok((text, facts))
     }
 
     fn import(&self, text: &[u8]) -> Result<Imported, ImportError> {
@@ -120,28 +122,27 @@ impl Reader<'_> {
 
     /// Returns the digest and the facts of a run; the places of its lines too when it had to be read, which is so only the
     /// first time.
-    pub(super) fn facts(&self, span: Span) -> Result<(Digest, Facts, Option<Vec<Place>>), JsonlError> {
-        let bytes = span.read(self.text)?;
-        let run = span.run(&bytes);
+    pub(super) fn facts(&self, run: &RawRun<'_>) -> Result<(Digest, Facts, Option<Vec<Place>>), JsonlError> {
         let known = self.store.memo(&self.part(FACTS), &run.digest)?;
         if let Some(facts) = known.and_then(|bytes| Facts::from_bytes(&bytes)) {
             return Ok((run.digest, facts, None));
         }
-        let (lines, facts) = self.lines(&run)?;
+        let (text, facts) = self.read(run)?;
+        let lines = lines(&text)?;
         let ids: Vec<&str> = lines.iter().map(Line::id).collect();
         self.keep(FACTS, run.digest, facts.to_bytes())?;
         self.keep("ids", run.digest, serde_json::to_vec(&ids)?)?;
-        Ok((run.digest, facts, Some(self.spool.put(&lines)?)))
+        Ok((run.digest, facts, Some(self.spool.put(&text, &lines)?)))
     }
 
-    /// Reads the lines of a run whose digest is known.
-    pub(super) fn lines_again(&self, span: Span, digest: &Digest) -> Result<Vec<Line<'static>>, JsonlError> {
+    /// Reads the lines of a run whose digest is known, as one text.
+    pub(super) fn read_again(&self, span: Span, digest: &Digest) -> Result<String, JsonlError> {
         let bytes = span.read(self.text)?;
         let run = span.run(&bytes);
         if run.digest != *digest {
             return Err(JsonlError::Changed { path: self.path.to_owned() });
         }
-        Ok(self.lines(&run)?.0)
+        Ok(self.read(&run)?.0)
     }
 
     /// Returns the ids and facts of a run that was read before and may no longer be in the file.
@@ -164,11 +165,16 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the hash of a record's canonical JSON.
+/// Returns the lines of a text.
+pub(super) fn lines(text: &str) -> io::Result<Vec<Line<'_>>> {
+    let no_line = || io::Error::new(io::ErrorKind::InvalidData, "what was read or put aside is no line");
+    Line::all(text).map(|line| line.ok_or_else(no_line)).collect()
+}
+
+/// Returns the hash of a record's canonical JSON. It tells versions of one record apart and names nothing, so it need not
+/// withstand malice: who may write the record may have it say anything.
 pub(super) fn content_hash(line: &Line<'_>) -> u64 {
-    let mut head = [0; 8];
-    head.copy_from_slice(&line.digest().as_bytes()[..8]);
-    u64::from_le_bytes(head)
+    XxHash64::oneshot(0, line.json().as_bytes())
 }
 
 impl Fact {
@@ -209,13 +215,6 @@ impl Facts {
             tool_turns: u64::from_le_bytes(*tool_turns),
         })
     }
-}
-
-/// Returns the lines of a run, the last of which is empty where a line feed ends the run.
-fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut start = 0;
-    let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
-    ends.map(move |end| &bytes[std::mem::replace(&mut start, end + 1)..end])
 }
 
 fn newlines(bytes: &[u8]) -> usize {

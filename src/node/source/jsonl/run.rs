@@ -1,10 +1,12 @@
 //! Runs of raw lines: pieces of a file that are read once, whatever changes around them.
 
-use std::io::{self, BufRead as _};
+use std::io;
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSlice as _;
 
 use super::text::Text;
+use crate::record::line_ranges;
 use crate::store::Digest;
 
 /// Bytes that a run is expected to have.
@@ -42,22 +44,63 @@ impl Span {
     }
 }
 
-/// Cuts a text into runs. A run ends after a line by that line's content alone, so that an edit changes one or two runs.
-pub(super) fn cut(text: &Text) -> io::Result<Vec<Span>> {
-    let ends = segments(text)?.into_par_iter().map(|segment| {
-        let ends = ends(&segment.read(text)?);
-        Ok(ends.into_iter().map(|end| segment.start + end as u64).collect())
-    });
-    let ends = ends.collect::<io::Result<Vec<Vec<u64>>>>()?;
+/// Cuts a text into runs and makes something of each, in order. A run ends after a line by that line's content alone, so that
+/// an edit changes one or two runs.
+pub(super) fn each_run<T, E>(
+    text: &Text,
+    make: impl Fn(&RawRun<'_>) -> Result<T, E> + Sync,
+) -> Result<Vec<(Span, T)>, E>
+where
+    T: Send,
+    E: From<io::Error> + Send,
+{
+    let segments = segments(text)?.into_par_iter().map(|segment| of_segment(text, segment, &make));
     let mut runs = Vec::new();
     let mut start = 0;
-    for end in ends.into_iter().flatten().chain([text.length()]) {
-        if end > start {
-            runs.push(Span { start, end });
-            start = end;
+    for Segment { whole, first, last } in segments.collect::<Result<Vec<_>, E>>()? {
+        if let (Some(first), Some(last)) = (first, last) {
+            runs.push((Span { start, end: first }, None));
+            runs.extend(whole.into_iter().map(|(span, made)| (span, Some(made))));
+            start = last;
         }
     }
-    Ok(runs)
+    runs.push((Span { start, end: text.length() }, None));
+    // Those that lie in two segments or more are read once more.
+    let runs = runs.into_par_iter().filter(|(span, _)| span.end > span.start).map(|(span, made)| match made {
+        Some(made) => Ok((span, made)),
+        None => Ok((span, make(&span.run(&span.read(text)?))?)),
+    });
+    runs.collect()
+}
+
+/// A piece of a text that a thread reads at once.
+struct Segment<T> {
+    /// The runs that lie in it from their start to their end.
+    whole: Vec<(Span, T)>,
+    /// Where the first run ends in it.
+    first: Option<u64>,
+    /// Where the last run ends in it.
+    last: Option<u64>,
+}
+
+fn of_segment<T, E>(
+    text: &Text,
+    segment: Span,
+    make: &(impl Fn(&RawRun<'_>) -> Result<T, E> + Sync),
+) -> Result<Segment<T>, E>
+where
+    T: Send,
+    E: From<io::Error> + Send,
+{
+    let bytes = segment.read(text)?;
+    let ends = ends(&bytes);
+    let place = |end: usize| segment.start + end as u64;
+    let whole = ends.par_windows(2).map(|pair| {
+        let span = Span { start: place(pair[0]), end: place(pair[1]) };
+        Ok((span, make(&span.run(&bytes[pair[0]..pair[1]]))?))
+    });
+    let whole = whole.collect::<Result<Vec<_>, E>>()?;
+    Ok(Segment { whole, first: ends.first().copied().map(place), last: ends.last().copied().map(place) })
 }
 
 /// Returns pieces of about [`SEGMENT`] bytes that end with a line.
@@ -75,14 +118,10 @@ fn segments(text: &Text) -> io::Result<Vec<Span>> {
 /// Returns where runs end within a segment.
 fn ends(bytes: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
-    let mut at = 0;
-    let mut rest = bytes;
-    while let Ok(length @ 1..) = rest.skip_until(b'\n') {
-        let line = &bytes[at..at + length];
-        at += length;
+    for line in line_ranges(bytes) {
         // The line's share of an expected run is its chance to end one.
-        if u128::from(spread(line)) * u128::from(RUN) < (length as u128) << 64 {
-            ends.push(at);
+        if u128::from(spread(&bytes[line.clone()])) * u128::from(RUN) < (line.len() as u128) << 64 {
+            ends.push(line.end);
         }
     }
     ends
@@ -120,8 +159,12 @@ mod tests {
             let path = folder.path().join("data.jsonl");
             fs_err::write(&path, content).unwrap();
             let text = Text::open(&path, folder.path()).unwrap();
-            let spans = cut(&text).unwrap();
-            spans.into_iter().map(|span| span.read(&text).unwrap()).collect::<Vec<_>>()
+            let runs = each_run(&text, |run| Ok::<_, io::Error>(run.bytes.to_vec())).unwrap();
+            let read = |(span, bytes): (Span, Vec<u8>)| {
+                assert_eq!(span.read(&text).unwrap(), bytes);
+                bytes
+            };
+            runs.into_iter().map(read).collect::<Vec<_>>()
         };
         let old = runs(&before);
         assert_eq!(old.concat(), before);

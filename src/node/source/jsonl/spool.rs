@@ -44,10 +44,8 @@ impl Spool {
         Ok(Self { file: tempfile::tempfile_in(folder)?, end: AtomicU64::new(0) })
     }
 
-    /// Puts the lines of a run, one behind the other; other threads may put theirs at the same time.
-    pub(super) fn put(&self, lines: &[Line<'_>]) -> io::Result<Vec<Place>> {
-        let mut text = String::with_capacity(lines.iter().map(|line| line.text().len()).sum());
-        text.extend(lines.iter().map(Line::text));
+    /// Puts the lines of a run, which are `text`, one behind the other; other threads may put theirs at the same time.
+    pub(super) fn put(&self, text: &str, lines: &[Line<'_>]) -> io::Result<Vec<Place>> {
         let mut start = self.end.fetch_add(text.len() as u64, Ordering::Relaxed);
         self.file.write_all_at(text.as_bytes(), start)?;
         let place = |line: &Line<'_>| {
@@ -60,36 +58,42 @@ impl Spool {
 
     /// Starts to read.
     pub(super) const fn reader(&self) -> SpoolReader<'_> {
-        SpoolReader { spool: self, start: 0, bytes: Vec::new(), next: 0 }
+        SpoolReader { spool: self, start: 0, window: Vec::new(), aside: Vec::new(), next: 0 }
     }
 }
 
-/// Reads lines at their places, fast where those follow each other.
+/// Reads lines at their places, fast where those follow each other, even if single ones from elsewhere come between.
 pub(super) struct SpoolReader<'s> {
     spool: &'s Spool,
-    /// Where `bytes` start in the file.
+    /// Where the window starts in the file.
     start: u64,
-    bytes: Vec<u8>,
+    window: Vec<u8>,
+    /// A line that is read for itself.
+    aside: Vec<u8>,
     /// The end of the line before.
     next: u64,
 }
 
 impl SpoolReader<'_> {
-    /// Returns the line at a place.
-    pub(super) fn line(&mut self, place: &Place) -> io::Result<Line<'_>> {
-        let length = place.length as usize;
-        let is_here = place.start >= self.start && place.start + length as u64 <= self.start + self.bytes.len() as u64;
-        if !is_here {
-            let rest = (self.spool.end.load(Ordering::Relaxed) - place.start) as usize;
-            let window = if place.start == self.next { WINDOW.max(length).min(rest) } else { length };
-            self.bytes.resize(window, 0);
-            self.start = place.start;
-            self.spool.file.read_exact_at(&mut self.bytes, place.start)?;
+    /// Returns the line at a place, with its line feed.
+    pub(super) fn line(&mut self, place: &Place) -> io::Result<&[u8]> {
+        let Place { start, length, .. } = *place;
+        let follows = start == self.next;
+        self.next = start + u64::from(length);
+        let length = length as usize;
+        if start < self.start || self.next > self.start + self.window.len() as u64 {
+            if !follows {
+                self.aside.resize(length, 0);
+                self.spool.file.read_exact_at(&mut self.aside, start)?;
+                return Ok(&self.aside);
+            }
+            let rest = (self.spool.end.load(Ordering::Relaxed) - start) as usize;
+            self.window.resize(WINDOW.max(length).min(rest), 0);
+            self.start = start;
+            self.spool.file.read_exact_at(&mut self.window, start)?;
         }
-        self.next = place.start + length as u64;
-        let at = (place.start - self.start) as usize;
-        let line = std::str::from_utf8(&self.bytes[at..at + length]).ok().and_then(Line::parse);
-        line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what was put aside is no line"))
+        let at = (start - self.start) as usize;
+        Ok(&self.window[at..at + length])
     }
 }
 
@@ -107,12 +111,14 @@ mod tests {
             Line::of(&Record::Document(Document { id: format!("{n:04}"), content, ..Document::default() })).unwrap()
         };
         let lines: Vec<Line<'_>> = (0..200).map(line).collect();
-        let mut places = spool.put(&lines[100..]).unwrap();
-        places.extend(spool.put(&lines[..100]).unwrap());
+        let put = |lines: &[Line<'_>]| spool.put(&lines.iter().map(Line::text).collect::<String>(), lines).unwrap();
+        let mut places = put(&lines[100..]);
+        places.extend(put(&lines[..100]));
         places.sort_by(|a, b| a.id.cmp(&b.id));
         let mut reader = spool.reader();
-        for (n, place) in places.iter().enumerate().chain(places.iter().enumerate().rev()) {
-            assert_eq!(reader.line(place).unwrap(), lines[n]);
+        let strewn = (0..200).flat_map(|n| [n, 199 - n]);
+        for n in (0..200).chain((0..200).rev()).chain(strewn) {
+            assert_eq!(reader.line(&places[n]).unwrap(), lines[n].text().as_bytes());
         }
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use fs_err::File;
+use memchr::{memchr, memchr_iter};
 
 use super::compression;
 use super::error::JsonlError;
@@ -57,7 +58,7 @@ impl Text {
         let mut at = at.min(self.length);
         while at < self.length {
             let bytes = self.read(at, STEP.min((self.length - at) as usize))?;
-            match bytes.iter().position(|byte| *byte == b'\n') {
+            match memchr(b'\n', &bytes) {
                 Some(place) => return Ok(at + place as u64 + 1),
                 None => at += bytes.len() as u64,
             }
@@ -70,7 +71,7 @@ impl Text {
         let mut lines = 0;
         for start in (0..at).step_by(STEP) {
             let bytes = self.read(start, STEP.min((at - start) as usize))?;
-            lines += bytes.split(|byte| *byte == b'\n').count() as u64 - 1;
+            lines += memchr_iter(b'\n', &bytes).count() as u64;
         }
         Ok(lines)
     }
