@@ -2,8 +2,9 @@
 //! `cargo bench --bench convert -- FOLDER LLAMA_CPP [PYTHON]`.
 //!
 //! `LLAMA_CPP` is the folder of llama.cpp's source; PYTHON is an interpreter that has torch, transformers and numpy.
-//! Prints one JSON object for each type of numbers: seconds of both, and what differs. `general.name`,
-//! `general.size_label` and what the reference takes from a model card are not compared.
+//! Prints one JSON object for each type of numbers: seconds of both, and what differs. What the reference takes from a model
+//! card and from the folder's name is not compared; `general.size_label` is, and a folder whose name has a size in it, such as
+//! `Llama-3.2-1B`, gives the reference that size.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]

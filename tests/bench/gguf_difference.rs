@@ -7,13 +7,16 @@ use std::path::Path;
 use fs_err::File;
 use tunesmith::model::gguf::{Header, Value};
 
-/// What is written from a model card, or from the folder's name.
-const LEFT_OUT: [&str; 3] = ["general.name", "general.size_label", "general.finetune"];
+/// What the reference takes from the folder's name, where it takes it for one of a model.
+const OF_NAME: [&str; 5] =
+    ["general.name", "general.finetune", "general.basename", "general.version", "general.organization"];
 
-/// The reference takes these from a model card.
+/// What it takes from a model card.
+const OF_CARD: [&str; 5] =
+    ["general.base_model.", "general.dataset.", "general.license", "general.tags", "general.languages"];
+
 fn is_compared(key: &str) -> bool {
-    let is_card = ["general.base_model.", "general.license", "general.tags", "general.languages", "general.basename"];
-    !LEFT_OUT.contains(&key) && !is_card.iter().any(|start| key.starts_with(start))
+    !OF_NAME.contains(&key) && !OF_CARD.iter().any(|start| key.starts_with(start))
 }
 
 /// Returns the keys and the tensors that two files do not have in common, by name. What the reference takes from the folder's

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::path::PathBuf;
 
+use super::general::size_label;
 use super::merge::{Heads, Order};
 use super::metadata::metadata;
 use super::{ConvertError, Source, SourceTensor};
@@ -59,6 +60,9 @@ impl FolderSource {
                 _ => Origin::Checkpoint { name, order: heads.order(tensor) },
             });
         }
+        let is_general = |(key, _): &&(String, Value)| key.starts_with("general.");
+        let place = source.metadata.iter().take_while(is_general).count();
+        source.metadata.insert(place, size_label(&source.tensors));
         Ok(source)
     }
 
@@ -174,10 +178,9 @@ mod tests {
                     (tensor.name.clone(), tensor.dimensions.clone(), tensor.tensor_type, bytes)
                 })
                 .collect();
-            // What is written from a model card.
-            let left_out = ["general.name", "general.size_label"];
+            // The reference takes the folder's.
             let metadata: BTreeMap<String, Value> =
-                header.metadata.into_iter().filter(|(key, _)| !left_out.contains(&key.as_str())).collect();
+                header.metadata.into_iter().filter(|(key, _)| key != "general.name").collect();
             (tensors, metadata)
         });
         assert_eq!(ours.1, reference.1);

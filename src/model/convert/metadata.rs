@@ -1,11 +1,12 @@
 //! What a GGUF says of a model, from the folder's JSON files.
 //!
 //! Keys and values are those of llama.cpp's `convert_hf_to_gguf.py` (`conversion/base.py` and the architectures' own
-//! files); `general.name`, `general.size_label` and what is written from a model card are left out.
+//! files); [`super::general`] says what is left out.
 
 use serde::Deserialize;
 
 use super::ConvertError;
+use super::general::sampling;
 use super::vocabulary::vocabulary;
 use crate::model::config::{Architecture, ModelConfig, RopeScaling};
 use crate::model::gguf::Value;
@@ -27,6 +28,7 @@ pub(super) fn metadata(
 ) -> std::result::Result<Vec<(String, Value)>, ConvertError> {
     let architecture = config.architecture.gguf_name();
     let mut metadata = vec![text("general.architecture", architecture), text("general.type", "model")];
+    metadata.extend(sampling(folder)?);
     metadata.extend(shape(folder, config)?);
     metadata.extend(vocabulary(folder, config)?);
     match folder.template_source() {

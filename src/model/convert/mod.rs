@@ -8,6 +8,7 @@
 mod adapter;
 mod error;
 mod folder;
+mod general;
 mod merge;
 mod metadata;
 mod pre_tokenizer;

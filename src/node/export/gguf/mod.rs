@@ -121,7 +121,7 @@ const MAX_TOKENS: u32 = 2048;
 static INFO: KindInfo = KindInfo {
     family: Family::Export,
     name: "gguf",
-    // 5: the importance of columns is measured with keys and values in 32 bits.
+    // 5: keys of sampling and of size; the importance of columns is measured with keys and values in 32 bits.
     version: 5,
     summary: "the adapter merged into the base model, or a model that was trained as a whole, converted and quantised: one \
               file for llama.cpp and Ollama",
