@@ -15,6 +15,7 @@ pub mod config;
 #[cfg(feature = "llama")]
 pub mod convert;
 mod device;
+mod disk;
 #[cfg(feature = "train")]
 mod error;
 #[cfg(feature = "train")]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::NamedTempFile;
 
+use super::super::disk::reserve;
 use super::value::encode_text;
 use super::{DEFAULT_ALIGNMENT, GgufError, MAGIC, TensorType, Value};
 
@@ -69,7 +70,7 @@ impl Writer {
         };
         let tensors = tensors.into_iter().map(place).collect();
         // What nobody writes between tensors is zero.
-        file.as_file().set_len(end)?;
+        reserve(file.as_file(), end)?;
         Ok(Self { file, path: path.to_owned(), tensors, next: (0, 0) })
     }
 

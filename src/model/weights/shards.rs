@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use serde_json::{Map, Value, json};
 
 use super::folder::INDEX;
+use crate::model::disk::reserve;
 
 /// A type of plain floats, by its name in safetensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Shards {
             let (header, bytes) = header(shard, &tensors, &mut places);
             let error = |cause| write_error(output, name, cause);
             let file = fs_err::File::create(output.join(name)).map_err(error)?;
-            file.set_len(header.len() as u64 + bytes).map_err(error)?;
+            reserve(file.file(), header.len() as u64 + bytes).map_err(error)?;
             file.file().write_all_at(&header, 0).map_err(error)?;
             files.push(file);
         }

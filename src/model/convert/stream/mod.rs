@@ -265,20 +265,22 @@ impl Buffers {
             self.merge(source, piece)?;
         }
         let (columns, count) = (tensor.columns() as usize, self.numbers.len());
+        if kind == TensorType::F16 {
+            if !is_rounded {
+                self.halves.resize(count, f16::ZERO);
+                self.halves.convert_from_f32_slice(&self.numbers);
+            }
+            let halves = self.halves.reinterpret_cast_mut();
+            for half in &mut *halves {
+                *half = half.to_le();
+            }
+            return Ok(bytemuck::cast_slice(halves));
+        }
         self.bytes.resize(kind.bytes(count as u64).unwrap_or(0) as usize, 0);
         match kind {
             TensorType::F32 => {
                 for (bytes, number) in self.bytes.as_chunks_mut().0.iter_mut().zip(&self.numbers) {
                     *bytes = number.to_le_bytes();
-                }
-            }
-            TensorType::F16 => {
-                if !is_rounded {
-                    self.halves.resize(count, f16::ZERO);
-                    self.halves.convert_from_f32_slice(&self.numbers);
-                }
-                for (bytes, half) in self.bytes.as_chunks_mut().0.iter_mut().zip(&self.halves) {
-                    *bytes = half.to_le_bytes();
                 }
             }
             TensorType::BF16 => {
