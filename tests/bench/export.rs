@@ -1,11 +1,13 @@
 //! Times the way from weights to a GGUF beside the reference tools, in one run with the same threads:
 //! `cargo bench --bench export -- FOLDER [--llama-cpp CHECKOUT --python VENV/bin/python --llama-quantize TOOL]
-//! [--only PART]…`.
+//! [--only PART]… [--type NAME]…`.
 //!
 //! FOLDER is a model as transformers writes it. PART is one of:
 //!
 //! - `convert`: safetensors to F16, beside `convert_hf_to_gguf.py` of the checkout, run by a Python that has torch.
-//! - `quantise`: F16 to several types, beside the linked llama.cpp; the bytes are held against the tool's where it is named.
+//! - `quantise`: F16 to several types, beside the linked llama.cpp, whose bytes ours are held against; and against those of
+//!   the tool where it is named. A llama.cpp that was linked before `.cargo/config.toml` told it to round after every
+//!   operation gives other bytes: `cargo clean -p llama-cpp-sys-2` builds it again. NAME is one of the types, instead of all.
 //! - `adapter`: base and a random adapter of rank 16 on every projection to `Q4_K_M`, beside PEFT's `merge_and_unload`,
 //!   conversion and `llama-quantize`. The Python has peft, too.
 //! - `again`: the same to another type, which costs no more than the first.
@@ -40,6 +42,9 @@ use gguf_difference::differences;
 /// Threads of either side.
 const THREADS: usize = 2;
 
+/// What is quantised to, where nothing is named.
+const TYPES: [&str; 6] = ["Q4_K_M", "Q8_0", "Q6_K", "Q4_0", "Q5_0", "Q5_1"];
+
 /// Merges an adapter as its users do.
 const MERGE: &str = "
 import sys, torch
@@ -61,6 +66,7 @@ struct Places {
     gguf: Option<PathBuf>,
     keep: Option<PathBuf>,
     only: Vec<String>,
+    types: Vec<String>,
 }
 
 impl Places {
@@ -75,6 +81,7 @@ impl Places {
                 "--gguf" => places.gguf = words.next().map(Into::into),
                 "--keep" => places.keep = words.next().map(Into::into),
                 "--only" => places.only.extend(words.next()),
+                "--type" => places.types.extend(words.next()),
                 _ => places.folder = word.into(),
             }
         }
@@ -230,17 +237,17 @@ fn quantise(places: &Places, space: &Path, report: &mut Report) {
     if !float.exists() {
         write(&places.source(), None, &float, FileType::F16);
     }
-    for name in ["Q4_K_M", "Q8_0", "Q6_K", "Q4_0", "Q5_0", "Q5_1"] {
+    for name in TYPES.into_iter().filter(|name| places.types.is_empty() || places.types.iter().any(|kind| kind == name))
+    {
         let [ours, peer] = [space.join("ours.gguf"), space.join("peer.gguf")];
         let took = timed(&ours, || write(&GgufSource::open(&float).unwrap(), None, &ours, named(name)));
         let theirs = timed(&peer, || quantize(&float, &peer, named(name).id(), None, THREADS).unwrap());
-        // The linked library may be compiled to round products and sums at once; the tool's build is not.
-        if let Some(quantizer) = &places.quantizer {
-            run(Command::new(quantizer).args([&float, &peer]).args([name, "2"]));
-        }
         let found = differences(&ours, &peer);
-        let tool = if places.quantizer.is_some() { "llama-quantize" } else { "llama_model_quantize" };
-        let more = json!({"compared_with": tool, "differences": found.len(), "first": found.first()});
+        let found_of_tool = places.quantizer.as_ref().map(|quantizer| {
+            run(Command::new(quantizer).args([&float, &peer]).args([name, "2"]));
+            differences(&ours, &peer)
+        });
+        let more = json!({"differences": found, "differences_from_llama_quantize": found_of_tool});
         report.compare(&format!("F16 to {name}"), took, "llama_model_quantize", theirs, more);
         fs_err::remove_file(ours).unwrap();
         fs_err::remove_file(peer).unwrap();
