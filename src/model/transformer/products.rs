@@ -57,10 +57,10 @@ pub(super) fn products(
     });
 }
 
-/// Returns how many panels one task takes: pairs, so many that each weight that is read serves several, and that no
-/// thread is without work. It changes no bits.
+/// Returns how many panels one task takes: pairs, so many that each weight that is read serves several, and that each
+/// thread has two tasks: one that falls behind leaves its second to another. It changes no bits.
 pub(super) fn group(panels: usize) -> usize {
-    2 * panels.div_ceil(2).div_ceil(rayon::current_num_threads()).clamp(1, 8)
+    2 * panels.div_ceil(2).div_ceil(2 * rayon::current_num_threads()).clamp(1, 8)
 }
 
 /// Multiplies all numbers with a factor.
