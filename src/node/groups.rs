@@ -54,9 +54,11 @@ pub(crate) fn read<G: JsonSchema + DeserializeOwned>(whole: &Value) -> serde_jso
 
 /// Returns the schema of a table of which `parts` are the groups.
 pub(crate) fn schema(description: &str, parts: impl IntoIterator<Item = Schema>) -> Schema {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
+    let (mut properties, mut definitions, mut required) = (Map::new(), Map::new(), Vec::new());
     for part in parts {
-        properties.extend(part.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
+        for (name, all) in [("properties", &mut properties), ("$defs", &mut definitions)] {
+            all.extend(part.get(name).and_then(Value::as_object).cloned().unwrap_or_default());
+        }
         required.extend(part.get("required").and_then(Value::as_array).cloned().unwrap_or_default());
     }
     let mut whole = Map::from_iter([
@@ -65,6 +67,9 @@ pub(crate) fn schema(description: &str, parts: impl IntoIterator<Item = Schema>)
         ("properties".to_owned(), Value::Object(properties)),
         ("additionalProperties".to_owned(), json!(false)),
     ]);
+    if !definitions.is_empty() {
+        whole.insert("$defs".to_owned(), Value::Object(definitions));
+    }
     if !required.is_empty() {
         whole.insert("required".to_owned(), Value::Array(required));
     }
@@ -78,7 +83,7 @@ fn part(whole: &Value, keys: &[String]) -> Value {
 }
 
 /// Returns the names of a group's settings.
-fn keys<G: JsonSchema>() -> Vec<String> {
+pub(crate) fn keys<G: JsonSchema>() -> Vec<String> {
     let schema = schema_for!(G);
     let properties = schema.get("properties").and_then(Value::as_object);
     properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
