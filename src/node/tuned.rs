@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{NodeError, Run};
+use crate::model::lora::ADAPTER_CONFIG;
 use crate::model::weights::WeightFiles;
 use crate::store::{Artifact, Digest};
-
-/// The file that tells an adapter's folder from a model's.
-const ADAPTER: &str = "adapter_config.json";
 
 /// What a training gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +39,7 @@ impl Tuned {
     /// A run without a base model where an adapter needs one.
     pub(crate) fn converted(run: &Run<'_>) -> Result<Digest, NodeError> {
         let whole = run.inputs().map(|input| &input.artifact).find(|artifact| match artifact {
-            Artifact::Folder { files } => !files.contains_key(ADAPTER),
+            Artifact::Folder { files } => !files.contains_key(ADAPTER_CONFIG),
             _ => false,
         });
         Ok(match whole {
@@ -54,7 +52,7 @@ impl Tuned {
         let mut found = Vec::new();
         for input in run.inputs() {
             let Artifact::Folder { files } = &input.artifact else { continue };
-            let is_adapter = files.contains_key(ADAPTER);
+            let is_adapter = files.contains_key(ADAPTER_CONFIG);
             let paths = run.store.paths(files)?;
             found.push(if is_adapter { Self::Adapter(paths) } else { Self::Whole(WeightFiles::Folder(paths)) });
         }

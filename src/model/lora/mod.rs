@@ -29,7 +29,7 @@ use super::optimizer::Part;
 pub use config::{Init, LoraConfig, name_help};
 pub use error::LoraError;
 pub(super) use magnitude::{LowRank, length, row_norms};
-pub use peft::{PeftAdapter, PeftModule};
+pub use peft::{ADAPTER_CONFIG, ADAPTER_TENSORS, PeftAdapter, PeftModule};
 pub use targets::TargetModules;
 
 /// A projection of a block that an adapter can be trained for.

@@ -6,10 +6,10 @@ mod write;
 
 pub use read::{PeftAdapter, PeftModule};
 
-/// The file of the settings.
-const CONFIG: &str = "adapter_config.json";
-/// The file of the numbers.
-const TENSORS: &str = "adapter_model.safetensors";
+/// The file of an adapter's settings.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// The file of an adapter's numbers.
+pub const ADAPTER_TENSORS: &str = "adapter_model.safetensors";
 
 /// What stands before a module's path in the name of a tensor.
 const PREFIX: &str = "base_model.model.";

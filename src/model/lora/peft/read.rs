@@ -10,7 +10,7 @@ use super::super::super::config::ModelConfig;
 use super::super::config::{ModuleKind, layout, selected};
 use super::super::{Adapter, LoraError, LowRank, Projection, path};
 use super::config::PeftConfig;
-use super::{A, B, CONFIG, MAGNITUDE, PREFIX, TENSORS};
+use super::{A, ADAPTER_CONFIG, ADAPTER_TENSORS, B, MAGNITUDE, PREFIX};
 
 /// One module of an adapter: its weight `W` becomes `W + scale · B A`, with DoRA each row then as long as its magnitude.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ impl PeftAdapter {
             let path = files.get(file).ok_or(LoraError::Incomplete { file })?;
             Ok::<_, super::super::super::ModelError>(fs_err::read(path)?)
         };
-        Ok(Self::parse(&bytes(CONFIG)?, &bytes(TENSORS)?)?)
+        Ok(Self::parse(&bytes(ADAPTER_CONFIG)?, &bytes(ADAPTER_TENSORS)?)?)
     }
 
     /// Reads an adapter from the contents of its files.
@@ -113,7 +113,8 @@ impl Adapter {
     /// # Errors
     /// [`LoraError`] when it was made for another model, or is of a kind that is not read; file system.
     pub fn from_peft(base: &ModelConfig, config: &Path, tensors: &Path) -> Result<Self> {
-        let files = [(CONFIG, config), (TENSORS, tensors)].map(|(name, path)| (name.to_owned(), path.to_owned()));
+        let files = [(ADAPTER_CONFIG, config), (ADAPTER_TENSORS, tensors)]
+            .map(|(name, path)| (name.to_owned(), path.to_owned()));
         Self::from_files(base, &files.into())
     }
 

@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use super::super::{Adapter, LoraError, Module, Projection};
-use super::{A, B, CONFIG, MAGNITUDE, PREFIX, TENSORS};
+use super::{A, ADAPTER_CONFIG, ADAPTER_TENSORS, B, MAGNITUDE, PREFIX};
 
 /// A tensor's name, shape and numbers.
 type Named = (String, Vec<usize>, Vec<f32>);
@@ -36,7 +36,7 @@ impl Adapter {
         let tensors = safetensors::serialize(views, Some(metadata)).map_err(LoraError::Tensors)?;
         let mut config = serde_json::to_vec_pretty(&self.config(dropout)).map_err(LoraError::Config)?;
         config.push(b'\n');
-        Ok([(CONFIG, config), (TENSORS, tensors)].into())
+        Ok([(ADAPTER_CONFIG, config), (ADAPTER_TENSORS, tensors)].into())
     }
 
     /// Returns `adapter_config.json`. Targets are written as the modules that they came to.

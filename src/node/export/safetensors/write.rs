@@ -9,7 +9,7 @@ use super::error::ExportError;
 use super::{Dtype, Settings, card};
 use crate::model::convert::{ConvertError, MergeFolder, merge_folder, restored_files, usual_float};
 use crate::model::gguf::TensorType;
-use crate::model::lora::PeftAdapter;
+use crate::model::lora::{ADAPTER_CONFIG, PeftAdapter};
 use crate::model::weights::{Float, WeightFiles, are_weights, stored_as};
 use crate::node::tuned::Tuned;
 use crate::node::{NodeError, Outcome, Run};
@@ -17,8 +17,6 @@ use crate::store::{Artifact, FileRef};
 
 /// What names the configuration.
 const CONFIG: &str = "config.json";
-/// What has an adapter's settings.
-const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// Merges and writes a tensor's rows at a time.
 pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {

@@ -8,7 +8,7 @@ use super::error::TrainError;
 use super::inputs::Told;
 use super::settings::Settings;
 use crate::model::config::ModelConfig;
-use crate::model::lora::{Adapter, Module};
+use crate::model::lora::{ADAPTER_CONFIG, ADAPTER_TENSORS, Adapter, Module};
 use crate::node::{Count, InputRole, JobInput, NodeError, Run};
 use crate::record::RecordSet;
 use crate::store::{Artifact, Digest};
@@ -108,5 +108,5 @@ fn adapter(
     };
     let paths = run.store.paths(files)?;
     let path = |name: &str| paths.get(name).ok_or_else(|| refused(format!("it has no `{name}`")));
-    Ok(Adapter::from_peft(config, path("adapter_config.json")?, path("adapter_model.safetensors")?)?)
+    Ok(Adapter::from_peft(config, path(ADAPTER_CONFIG)?, path(ADAPTER_TENSORS)?)?)
 }
