@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter};
+use serde::Deserialize;
 
 use super::canonical;
 use super::error::{RecordError, Result};
@@ -18,6 +19,7 @@ use super::glance;
 use super::quoted;
 use super::room::room;
 use super::summary::Summary;
+use super::text::Text;
 use super::types::Record;
 use crate::store::Digest;
 
@@ -58,7 +60,7 @@ impl Line<'static> {
     }
 }
 
-impl Record {
+impl<S: AsRef<str>> Record<S> {
     /// Writes the record's line behind others.
     ///
     /// # Errors
@@ -82,7 +84,7 @@ impl Record {
     }
 }
 
-fn digest(record: &Record) -> Result<Digest> {
+fn digest(record: &Record<impl AsRef<str>>) -> Result<Digest> {
     TEXT.with_borrow_mut(|text| {
         text.clear();
         canonical::write(record, text)
@@ -132,6 +134,18 @@ impl<'a> Line<'a> {
     /// # Errors
     /// [`RecordError::Unreadable`].
     pub fn record(&self) -> Result<Record> {
+        self.read()
+    }
+
+    /// Reads the record for as long as the line is at hand.
+    ///
+    /// # Errors
+    /// [`RecordError::Unreadable`].
+    pub fn borrowed(&self) -> Result<Record<Text<'_>>> {
+        self.read()
+    }
+
+    fn read<'l, S: Deserialize<'l> + Default>(&'l self) -> Result<Record<S>> {
         canonical::read(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
     }
 

@@ -1,5 +1,7 @@
 //! Text as JSON has it, written and read fast: most of a record is text, and most of a text needs no escapes.
 
+use std::borrow::Cow;
+
 use memchr::{memchr_iter, memchr2_iter, memchr3_iter};
 
 /// Writes a text in quotes, as serde does.
@@ -40,17 +42,22 @@ pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
 }
 
 /// Reads a text from its JSON, which is one whole value. The text is written once into memory that suffices; serde, which
-/// does not know how long a string will be, moves it while it grows, and copies it in the end.
+/// does not know how long a string will be, moves it while it grows, and copies it in the end. Without escapes it stays
+/// where it is.
 ///
 /// # Errors
 /// Serde's, for what is no string.
-pub(super) fn read(json: &str) -> serde_json::Result<String> {
+pub(super) fn read(json: &str) -> serde_json::Result<Cow<'_, str>> {
     let Some(quoted) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return serde_json::from_str(json);
+        return serde_json::from_str(json).map(Cow::Owned);
     };
+    let mut escapes = memchr_iter(b'\\', quoted.as_bytes()).peekable();
+    if escapes.peek().is_none() {
+        return Ok(Cow::Borrowed(quoted));
+    }
     let mut text = String::with_capacity(quoted.len());
     let mut from = 0;
-    for at in memchr_iter(b'\\', quoted.as_bytes()) {
+    for at in escapes {
         // The second of two backslashes is what the first one stands before.
         if at < from {
             continue;
@@ -64,12 +71,12 @@ pub(super) fn read(json: &str) -> serde_json::Result<String> {
             Some(b'\\') => '\\',
             Some(b'/') => '/',
             // Characters by their numbers are few, and may stand in pairs.
-            _ => return serde_json::from_str(json),
+            _ => return serde_json::from_str(json).map(Cow::Owned),
         });
         from = at + 2;
     }
     text.push_str(&quoted[from..]);
-    Ok(text)
+    Ok(Cow::Owned(text))
 }
 
 /// Returns whether there are control characters beside line ends and tabs: of each piece all bytes are looked at, which the

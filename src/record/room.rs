@@ -3,14 +3,19 @@
 use super::types::{Comment, Correction, Record};
 
 /// Returns how many bytes a record may take when it is written: enough for nearly all.
-pub(super) fn room(record: &Record) -> usize {
+pub(super) fn room<S: AsRef<str>>(record: &Record<S>) -> usize {
     /// The keys and short values of a thread or a comment.
     const FRAME: usize = 320;
-    let comments = |comments: &[Comment]| comments.iter().map(|comment| FRAME + escaped(&comment.body)).sum::<usize>();
+    let comments =
+        |comments: &[Comment<S>]| comments.iter().map(|comment| FRAME + escaped(comment.body.as_ref())).sum::<usize>();
     match record {
         Record::Issue(thread) | Record::Pull(thread) | Record::Discussion(thread) => {
             let reviews = thread.reviews.iter().map(|review| comments(review)).sum::<usize>();
-            2 * FRAME + escaped(&thread.title) + escaped(&thread.body) + comments(&thread.comments) + reviews
+            2 * FRAME
+                + escaped(thread.title.as_ref())
+                + escaped(thread.body.as_ref())
+                + comments(&thread.comments)
+                + reviews
         }
         Record::Document(document) => FRAME + escaped(&document.content),
         Record::Row(row) | Record::Correction(Correction { conversation: row, .. }) => {

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Digest;
 
-/// One record.
+/// One record. The texts of threads are `S`: their own, or [`super::Text`] while the JSON that they were read from is at hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum Record {
+#[serde(tag = "type", rename_all = "kebab-case", bound(deserialize = "S: Deserialize<'de> + Default"))]
+pub enum Record<S = String> {
     /// An issue with its comments.
-    Issue(Thread),
+    Issue(Thread<S>),
     /// A pull request with its comments and review threads.
-    Pull(Thread),
+    Pull(Thread<S>),
     /// A discussion with its comments and their replies.
-    Discussion(Thread),
+    Discussion(Thread<S>),
     /// A Markdown document.
     Document(Document),
     /// A conversation to train on.
@@ -26,63 +26,63 @@ pub enum Record {
 
 /// An issue, a pull request or a discussion; they share the numbers of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Thread {
+pub struct Thread<S = String> {
     /// `owner/name#number`.
-    pub id: String,
+    pub id: S,
     /// `owner/name`.
-    pub repo: String,
+    pub repo: S,
     /// The number in the repository.
     pub number: u64,
     /// The title, as written.
-    pub title: String,
+    pub title: S,
     /// The description, as written; empty when there is none.
-    pub body: String,
+    pub body: S,
     /// `open` or `closed`.
-    pub state: String,
+    pub state: S,
     /// `completed`, `not_planned`, `duplicate`, … when the upstream says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state_reason: Option<String>,
+    pub state_reason: Option<S>,
     /// Label names.
     #[serde(default)]
-    pub labels: Vec<String>,
+    pub labels: Vec<S>,
     /// Who opened it; nothing for a deleted user.
     #[serde(default)]
-    pub author: Author,
+    pub author: Author<S>,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
+    pub created_at: Option<S>,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<String>,
+    pub updated_at: Option<S>,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed_at: Option<String>,
+    pub closed_at: Option<S>,
     /// For pull requests: when it was merged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merged_at: Option<String>,
+    pub merged_at: Option<S>,
     /// Where people read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub url: Option<S>,
     /// Reactions in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reactions: u64,
     /// Comments in order of time.
     #[serde(default)]
-    pub comments: Vec<Comment>,
+    pub comments: Vec<Comment<S>>,
     /// For pull requests: review threads, each in order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reviews: Vec<Vec<Comment>>,
+    pub reviews: Vec<Vec<Comment<S>>>,
 }
 
 /// Who wrote something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Author {
+pub struct Author<S = String> {
     /// The login; nothing for a deleted user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub login: Option<String>,
+    pub login: Option<S>,
     /// `OWNER`, `MEMBER`, `COLLABORATOR`, `CONTRIBUTOR`, `NONE`, … as GitHub has it; nothing when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub association: Option<String>,
+    pub association: Option<S>,
     /// Whether the upstream says that it is a program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bot: bool,
@@ -90,21 +90,21 @@ pub struct Author {
 
 /// One comment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Comment {
+pub struct Comment<S = String> {
     /// The upstream's id, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
     /// Who wrote it.
     #[serde(default)]
-    pub author: Author,
+    pub author: Author<S>,
     /// The text, as written.
-    pub body: String,
+    pub body: S,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<String>,
+    pub created_at: Option<S>,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<String>,
+    pub updated_at: Option<S>,
     /// Reactions in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reactions: u64,
@@ -205,11 +205,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-impl Record {
+impl<S: AsRef<str>> Record<S> {
     /// Returns the record's id.
     pub fn id(&self) -> &str {
         match self {
-            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => &thread.id,
+            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => thread.id.as_ref(),
             Self::Document(document) => &document.id,
             Self::Row(row) => &row.id,
             Self::Correction(correction) => &correction.conversation.id,
@@ -231,14 +231,16 @@ impl Record {
     /// Returns where people read it, when that is known.
     pub fn url(&self) -> Option<&str> {
         match self {
-            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => thread.url.as_deref(),
+            Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread) => {
+                thread.url.as_ref().map(AsRef::as_ref)
+            }
             Self::Document(document) => document.url.as_deref(),
             Self::Row(_) | Self::Correction(_) => None,
         }
     }
 
     /// Returns a thread's comment by the upstream's id.
-    pub fn comment(&self, id: u64) -> Option<&Comment> {
+    pub fn comment(&self, id: u64) -> Option<&Comment<S>> {
         let (Self::Issue(thread) | Self::Pull(thread) | Self::Discussion(thread)) = self else { return None };
         let mut comments = thread.comments.iter().chain(thread.reviews.iter().flatten());
         comments.find(|comment| comment.id == Some(id))

@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 use tunesmith::node::filter::Converter;
 use tunesmith::node::{self, Family};
-use tunesmith::record::{Conversation, Form, Record, Role, import};
+use tunesmith::record::{Conversation, Form, Record, Role, Text, import_mapped};
 
 /// Runs of each side.
 const RUNS: usize = 7;
@@ -126,7 +126,7 @@ fn lines(file: &File, start: u64, length: u64) -> (Vec<u8>, usize) {
 
 /// Returns the rows of one line of the file.
 fn rows(line: &[u8], converter: &Converter) -> Vec<Conversation> {
-    let record = import(Form::Pulls, line, None).unwrap();
+    let record = import_mapped::<Text<'_>>(Form::Pulls, line, None, None).unwrap().record;
     let (rows, _) = converter.rows(&record).unwrap();
     let rows = rows.into_iter().map(|row| match row {
         Record::Row(row) => row,

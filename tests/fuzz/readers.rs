@@ -62,7 +62,7 @@ const MAPS: [(Form, &str); 3] = [
 pub fn jsonl(bytes: &[u8]) {
     for (form, map) in MAPS {
         let map: FieldMap = serde_json::from_str(map).unwrap();
-        drop(import_mapped(form, bytes, None, Some(&map)));
+        drop(import_mapped::<String>(form, bytes, None, Some(&map)));
     }
     for form in [Form::Rows, Form::Issues, Form::Pulls, Form::Documents] {
         drop(import(form, bytes, None));

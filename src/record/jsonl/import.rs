@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::text::Text;
 use super::super::types::{Correction, Document, Record};
 use super::fields::FieldMap;
 use super::row::{RawCorrection, RawRow};
@@ -85,9 +86,9 @@ impl ImportError {
 
 /// A record that was read, and what was left out of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Imported {
+pub struct Imported<S = String> {
     /// The record.
-    pub record: Record,
+    pub record: Record<S>,
     /// Turns that only call tools or tell what they gave: nobody is trained to call what is not there.
     pub tool_turns: u64,
 }
@@ -100,16 +101,16 @@ pub fn import(form: Form, line: &[u8], repo: Option<&str>) -> Result<Record, Imp
     import_mapped(form, line, repo, None).map(|imported| imported.record)
 }
 
-/// As [`import`], from lines whose fields have other names.
+/// As [`import`], from lines whose fields have other names, and with texts that may stay in the line.
 ///
 /// # Errors
 /// [`ImportError`].
-pub fn import_mapped(
+pub fn import_mapped<'l, S: From<Text<'l>>>(
     form: Form,
-    line: &[u8],
-    repo: Option<&str>,
+    line: &'l [u8],
+    repo: Option<&'l str>,
     map: Option<&FieldMap>,
-) -> Result<Imported, ImportError> {
+) -> Result<Imported<S>, ImportError> {
     let record = match form {
         Form::Rows => {
             let row: RawRow = match map {
@@ -119,8 +120,8 @@ pub fn import_mapped(
             let (row, tool_turns) = row.conversation("row")?;
             return Ok(Imported { record: Record::Row(row), tool_turns });
         }
-        Form::Issues => Record::Issue(read::<RawThread>(line)?.thread(repo, "open")?),
-        Form::Pulls => Record::Pull(read::<RawThread>(line)?.thread(repo, "closed")?),
+        Form::Issues => Record::Issue(read::<RawThread<'_>>(line)?.thread(repo, "open")?),
+        Form::Pulls => Record::Pull(read::<RawThread<'_>>(line)?.thread(repo, "closed")?),
         Form::Documents => {
             let document: RawDocument = match map {
                 Some(map) => serde_json::from_value(map.document(read(line)?)?)?,

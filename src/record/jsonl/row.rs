@@ -305,7 +305,7 @@ mod tests {
             {"role":"assistant","content":null,"tool_calls":[{"id":"2"}]},{"role":"function","content":"43"},
             {"role":"assistant","content":"It is 42."}]}"#;
         assert_eq!(said(text), ["User: q", "Assistant: Let me look.\n\nIt is 42."]);
-        assert_eq!(import_mapped(Form::Rows, text.as_bytes(), None, None).unwrap().tool_turns, 3);
+        assert_eq!(import_mapped::<String>(Form::Rows, text.as_bytes(), None, None).unwrap().tool_turns, 3);
         let only = r#"{"conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"f()"}]}"#;
         assert_eq!(
             import(Form::Rows, only.as_bytes(), None).unwrap_err().to_string(),

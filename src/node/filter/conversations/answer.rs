@@ -12,12 +12,12 @@ use super::noise::{only_asks, substance};
 use super::people::{Speaker, confirms, is_maintainer, names_a_fix, tells_a_solution};
 use super::rules::Rules;
 use super::settings::Answerers;
+use super::{Comment, Thread};
 use crate::node::filter::text::characters;
-use crate::record::{Comment, Thread};
 
 /// A comment that may be an answer.
 pub(super) struct Answer<'a> {
-    pub(super) comment: &'a Comment,
+    pub(super) comment: &'a Comment<'a>,
     /// What it says without noise.
     pub(super) text: String,
     rank: Rank,
@@ -57,12 +57,12 @@ impl Answer<'_> {
 
 /// Returns the answer of a thread, or why there is none.
 pub(super) fn best<'a>(
-    thread: &'a Thread,
+    thread: &'a Thread<'a>,
     speakers: &[Speaker],
     rules: &Rules<'_>,
 ) -> Result<Answer<'a>, &'static str> {
     let confirmed = confirmed(thread, speakers);
-    let answer = |(place, comment): (usize, &'a Comment)| {
+    let answer = |(place, comment): (usize, &'a Comment<'a>)| {
         let text = rules.without_noise(&comment.body);
         let mark = if comment.accepted {
             Mark::Accepted
@@ -95,7 +95,7 @@ pub(super) fn best<'a>(
 }
 
 /// Returns the places of comments after which the asker says that they were right.
-fn confirmed(thread: &Thread, speakers: &[Speaker]) -> Vec<usize> {
+fn confirmed(thread: &Thread<'_>, speakers: &[Speaker]) -> Vec<usize> {
     let thanks = thread.comments.iter().enumerate();
     let thanks = thanks.filter(|(place, comment)| speakers[*place] == Speaker::Asker && confirms(&comment.body));
     thanks.filter_map(|(place, _)| speakers[..place].iter().rposition(|speaker| *speaker == Speaker::Other)).collect()
@@ -141,7 +141,7 @@ fn chosen<'a>(answers: Vec<Answer<'a>>, rules: &Rules<'_>) -> Result<Answer<'a>,
 }
 
 /// Returns how much a comment explains: its length up to 1,600 characters, code, commands in the text, reactions.
-fn score(text: &str, comment: &Comment) -> f64 {
+fn score(text: &str, comment: &Comment<'_>) -> f64 {
     let length = (characters(text) as f64 / 200.0).min(8.0);
     let fences = text.lines().filter(|line| line.trim_start().starts_with("```")).count() / 2;
     let spans = text.matches('`').count().saturating_sub(fences * 6) / 2;

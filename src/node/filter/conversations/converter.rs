@@ -10,7 +10,7 @@ use super::convert;
 use super::length::Measure;
 use super::rules::Rules;
 use super::settings::Settings;
-use crate::record::{Counts, Record, RecordError};
+use crate::record::{Counts, Record, RecordError, Text};
 
 /// Makes rows of single records by the rules of a node with certain settings, limits in tokens left out.
 pub struct Converter {
@@ -31,7 +31,7 @@ impl Converter {
     ///
     /// # Errors
     /// [`RecordError`] for a record that has no canonical form, which its rows name by its digest.
-    pub fn rows(&self, record: &Record) -> Result<(Vec<Record>, Counts), RecordError> {
+    pub fn rows(&self, record: &Record<Text<'_>>) -> Result<(Vec<Record>, Counts), RecordError> {
         let rules = Rules { measure: Measure::default(), noise: &self.noise, settings: &self.settings };
         let rows = convert(record.id(), Cow::Borrowed(record), &rules);
         rows.finish(|| record.digest())

@@ -6,7 +6,8 @@
 use super::noise::{only_asks, substance};
 use super::people::Speaker;
 use super::rules::Rules;
-use crate::record::{Comment, Role, Thread, Turn};
+use super::{Comment, Thread};
+use crate::record::{Role, Turn};
 
 /// Turns, and the comments whose words they have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,10 +21,10 @@ pub(super) struct Dialogue {
 /// Returns a thread as a dialogue. Nothing when the asker did not come back, or when somebody is unknown. Of a discussion,
 /// whose replies stand below a comment, it is the branch of the answer.
 pub(super) fn dialogue(
-    thread: &Thread,
+    thread: &Thread<'_>,
     speakers: &[Speaker],
     question: String,
-    answer: &Comment,
+    answer: &Comment<'_>,
     rules: &Rules<'_>,
 ) -> Option<Dialogue> {
     let comments = branch(thread, answer, speakers);
@@ -39,10 +40,10 @@ pub(super) fn dialogue(
 }
 
 /// Returns the comments that belong to an answer, with who speaks: all of them where none is a reply.
-fn branch<'a>(thread: &'a Thread, answer: &Comment, speakers: &[Speaker]) -> Vec<(&'a Comment, Speaker)> {
+fn branch<'a>(thread: &'a Thread<'a>, answer: &Comment<'_>, speakers: &[Speaker]) -> Vec<(&'a Comment<'a>, Speaker)> {
     let has_replies = thread.comments.iter().any(|comment| comment.reply_to.is_some());
     let root = answer.reply_to.or(answer.id);
-    let belongs = |comment: &Comment| !has_replies || comment.id == root || comment.reply_to == root;
+    let belongs = |comment: &Comment<'_>| !has_replies || comment.id == root || comment.reply_to == root;
     let comments = thread.comments.iter().zip(speakers.iter().copied());
     comments.filter(|(comment, _)| belongs(comment)).collect()
 }
@@ -50,7 +51,7 @@ fn branch<'a>(thread: &'a Thread, answer: &Comment, speakers: &[Speaker]) -> Vec
 /// Returns a question and what follows as turns that end on an answer; nothing when no answer explains something.
 pub(super) fn turns<'a>(
     question: String,
-    said: impl Iterator<Item = (Role, &'a Comment)>,
+    said: impl Iterator<Item = (Role, &'a Comment<'a>)>,
     rules: &Rules<'_>,
 ) -> Option<Dialogue> {
     let limit = rules.settings.max_conversation();

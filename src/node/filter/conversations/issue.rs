@@ -1,5 +1,6 @@
 //! Issues and discussions: a question, and what others answered.
 
+use super::Thread;
 use super::answer::best;
 use super::dialogue::dialogue;
 use super::people::{is_bot, speakers};
@@ -7,7 +8,6 @@ use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, without_empty_sections};
 use crate::node::filter::text::is_shorter;
-use crate::record::Thread;
 
 /// A title that is shorter says nothing without a body.
 const TITLE: usize = 10;
@@ -16,7 +16,7 @@ const BODY: usize = 80;
 
 /// Makes rows of an issue or, as `what` says, a discussion: `ID:answer` with its answer, and `ID:thread` when the asker came
 /// back and was answered again.
-pub(super) fn rows(thread: &Thread, what: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) {
+pub(super) fn rows(thread: &Thread<'_>, what: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
     let mut dropped = |reason: &str| rows.count(format!("dropped {what}: {reason}"), 1);
     if is_bot(&thread.author, &settings.bots) {

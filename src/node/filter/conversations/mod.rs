@@ -42,7 +42,7 @@ use crate::node::{
     Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
     settings::{accepted, canonical},
 };
-use crate::record::{Counts, Line, Mapped, Record, RecordError, map_records};
+use crate::record::{Counts, Line, Mapped, Record, RecordError, Text, map_records};
 use crate::store::{Artifact, Digest, RecordsRef};
 
 /// The kind.
@@ -154,7 +154,7 @@ fn report(sources: &[Source<'_>]) -> Vec<Count> {
 
 /// Returns the candidate rows of a record, by its line.
 fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> {
-    let record = line.record()?;
+    let record = line.borrowed()?;
     let (rows, counts) =
         convert(line.id(), Cow::Owned(record), rules).finish(|| Ok::<_, RecordError>(line.digest()))?;
     let mut mapped = Mapped { counts, ..Mapped::default() };
@@ -164,8 +164,15 @@ fn converted(line: &Line<'_>, rules: &Rules<'_>) -> Result<Mapped, RecordError> 
     Ok(mapped)
 }
 
+/// A thread that is being read.
+type Thread<'t> = crate::record::Thread<Text<'t>>;
+/// A comment of such a thread.
+type Comment<'t> = crate::record::Comment<Text<'t>>;
+/// Who wrote it.
+type Author<'t> = crate::record::Author<Text<'t>>;
+
 /// Makes the candidate rows of a record, whose id stands beside it since the record may go into its row.
-fn convert<'a>(id: &'a str, record: Cow<'_, Record>, rules: &'a Rules<'_>) -> Rows<'a> {
+fn convert<'a>(id: &'a str, record: Cow<'_, Record<Text<'_>>>, rules: &'a Rules<'_>) -> Rows<'a> {
     let mut rows = Rows::of(id, rules.settings.system.as_deref(), &rules.settings.keep_markers);
     let record = match record {
         Cow::Owned(Record::Row(row)) => {

@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::text::pattern;
+use super::{Author, Comment, Thread};
 use crate::node::filter::text::sentences;
-use crate::record::{Author, Comment, Thread};
 
 /// Programs that write comments, beside those whose login ends with `[bot]` or `-bot`.
 const BOTS: [&str; 10] = [
@@ -133,7 +133,7 @@ pub(super) fn tells_a_solution(comment: &str) -> bool {
 }
 
 /// Returns whether a login is a program's.
-pub(super) fn is_bot(author: &Author, more: &[String]) -> bool {
+pub(super) fn is_bot(author: &Author<'_>, more: &[String]) -> bool {
     let login = author.login.as_deref().unwrap_or_default();
     author.bot
         || login.ends_with("[bot]")
@@ -143,13 +143,13 @@ pub(super) fn is_bot(author: &Author, more: &[String]) -> bool {
 }
 
 /// Returns whether somebody of the project speaks.
-pub(super) fn is_maintainer(author: &Author) -> bool {
+pub(super) fn is_maintainer(author: &Author<'_>) -> bool {
     matches!(author.association.as_deref(), Some("OWNER" | "MEMBER" | "COLLABORATOR"))
 }
 
 /// Returns whose each comment of a thread is. Where it is not known who opened the thread, whoever once speaks as its asker is
 /// the asker in every comment.
-pub(super) fn speakers(thread: &Thread, bots: &[String]) -> Vec<Speaker> {
+pub(super) fn speakers(thread: &Thread<'_>, bots: &[String]) -> Vec<Speaker> {
     let mut speakers: Vec<Speaker> = thread.comments.iter().map(|comment| speaker(thread, comment, bots)).collect();
     if thread.author.login.is_none() {
         let spoke = thread.comments.iter().zip(&speakers).filter(|(_, speaker)| **speaker == Speaker::Asker);
@@ -165,7 +165,7 @@ pub(super) fn speakers(thread: &Thread, bots: &[String]) -> Vec<Speaker> {
 }
 
 /// Returns whose comment it is, by its author and its words.
-fn speaker(thread: &Thread, comment: &Comment, bots: &[String]) -> Speaker {
+fn speaker(thread: &Thread<'_>, comment: &Comment<'_>, bots: &[String]) -> Speaker {
     if is_bot(&comment.author, bots) {
         return Speaker::Bot;
     }

@@ -10,8 +10,9 @@ use super::people::is_bot;
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, pattern};
+use super::{Comment, Thread};
 use crate::node::filter::text::is_shorter;
-use crate::record::{Comment, Role, Thread};
+use crate::record::Role;
 
 /// Titles of updates of dependencies, whoever made them.
 static UPDATE: LazyLock<Regex> = LazyLock::new(|| {
@@ -27,7 +28,7 @@ const REMARK: usize = 30;
 
 /// Makes rows of a pull request: `ID:motivation`, and `ID:review-COMMENT` for each review thread in which a remark was
 /// answered.
-pub(super) fn rows(thread: &Thread, rules: &Rules<'_>, rows: &mut Rows<'_>) {
+pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
     if is_bot(&thread.author, &settings.bots) {
         return rows.count("dropped pull request: by a bot", 1);
@@ -83,7 +84,7 @@ fn is_update(title: &str) -> bool {
 fn review(
     title: &str,
     n: usize,
-    comments: &[Comment],
+    comments: &[Comment<'_>],
     rules: &Rules<'_>,
     rows: &mut Rows<'_>,
 ) -> Result<(), &'static str> {
@@ -97,7 +98,7 @@ fn review(
         return Err("its remark is too short");
     }
     let people = comments[1..].iter().filter(|comment| !is_bot(&comment.author, &settings.bots));
-    let people: Vec<&Comment> = people.collect();
+    let people: Vec<&Comment<'_>> = people.collect();
     if people.is_empty() {
         return Err("nobody answered");
     }

@@ -2,6 +2,7 @@
 
 use regex::RegexSet;
 
+use super::Comment;
 use super::length::{Limit, Measure};
 use super::noise::without_noise;
 use super::outline::parts;
@@ -9,7 +10,6 @@ use super::people::is_maintainer;
 use super::row::Rows;
 use super::settings::{Answerers, Settings};
 use super::text::{clean, trimmed};
-use crate::record::Comment;
 
 /// The rules of one run.
 pub(super) struct Rules<'a> {
@@ -26,7 +26,7 @@ impl Rules<'_> {
     }
 
     /// Returns whether the settings let the author of a comment answer.
-    pub(super) fn may_answer(&self, comment: &Comment) -> bool {
+    pub(super) fn may_answer(&self, comment: &Comment<'_>) -> bool {
         self.settings.answerers == Answerers::Anyone || is_maintainer(&comment.author)
     }
 

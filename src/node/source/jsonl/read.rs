@@ -9,8 +9,8 @@ use twox_hash::XxHash64;
 use super::error::JsonlError;
 use super::run::{RawRun, Span};
 use super::spool::{Place, Spool};
-use super::text::Text;
-use crate::record::{FieldMap, Form, ImportError, Imported, Line, import_mapped, line_ranges};
+use super::text;
+use crate::record::{FieldMap, Form, ImportError, Imported, Line, Text, import_mapped, line_ranges};
 use crate::store::{Digest, MemoEntry, Store};
 
 /// The name of a run's memoised facts; another one for another form of them.
@@ -23,7 +23,7 @@ pub(super) struct Reader<'a> {
     pub(super) scope: Digest,
     /// For messages.
     pub(super) path: &'a Path,
-    pub(super) text: &'a Text,
+    pub(super) text: &'a text::Text,
     /// Takes the lines of runs that are read.
     pub(super) spool: &'a Spool,
     pub(super) form: Form,
@@ -89,13 +89,13 @@ impl Reader<'_> {
         Ok((text, facts))
     }
 
-    fn import(&self, text: &[u8]) -> Result<Imported, ImportError> {
+    fn import<'l>(&'l self, text: &'l [u8]) -> Result<Imported<Text<'l>>, ImportError> {
         import_mapped(self.form, text, self.repo, self.map)
     }
 
     /// Reads the whole line behind a torn one: a writer that was stopped in the middle of a line and later started again
     /// puts the next line right behind it. Both begin with the same key.
-    fn glued(&self, text: &[u8]) -> Option<Imported> {
+    fn glued<'l>(&'l self, text: &'l [u8]) -> Option<Imported<Text<'l>>> {
         let key = text.iter().position(|byte| *byte == b':').filter(|end| (3..=64).contains(end))?;
         let start = &text[..=key];
         if !start.starts_with(b"{") {
