@@ -10,6 +10,9 @@ use super::{ModelError, Result};
 /// The architectures that are trained, for messages.
 pub const KNOWN_ARCHITECTURES: &str = "llama (also SmolLM2 and Mistral), qwen2 (also Qwen2.5), qwen3";
 
+/// The rotary scalings that are computed, for messages.
+pub const KNOWN_ROPE_SCALINGS: &str = "none (`default`; `dynamic` within the model's context), `linear`, `llama3`";
+
 /// What a model computes beside Llama's own steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {

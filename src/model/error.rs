@@ -79,6 +79,21 @@ pub enum ModelError {
         /// What is known.
         known: &'static str,
     },
+    /// A rotary embedding that is stretched in a way that is not computed here.
+    #[error("the base model has rotary scaling of the type `{found}`, computed are: {known}")]
+    #[diagnostic(
+        code(model::unknown_rope_scaling),
+        help(
+            "set `model.base` to a model without it; where it was only added for longer texts than the model was trained \
+             with, as Qwen's publisher suggests for `yarn`, take the model as it is published"
+        )
+    )]
+    RopeScaling {
+        /// What the file says.
+        found: String,
+        /// What is known.
+        known: &'static str,
+    },
     /// A variation of an architecture that is not computed here.
     #[error("the base model has {what}, which is not trained here")]
     #[diagnostic(

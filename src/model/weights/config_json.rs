@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::config::{Architecture, Biases, KNOWN_ARCHITECTURES, ModelConfig, RopeScaling, rope_frequencies};
+use super::super::config::{
+    Architecture, Biases, KNOWN_ARCHITECTURES, KNOWN_ROPE_SCALINGS, ModelConfig, RopeScaling, rope_frequencies,
+};
 use super::super::{ModelError, Result};
 use super::shards::Float;
 
@@ -41,9 +43,12 @@ pub(super) struct ConfigJson {
 /// The scaling of the rotary embedding, old and new form.
 #[derive(Deserialize)]
 struct RopeJson {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// Its name before; transformers wrote both for a while.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     rope_theta: Option<f64>,
+    partial_rotary_factor: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
     high_freq_factor: Option<f64>,
@@ -114,7 +119,7 @@ impl ConfigJson {
     fn refuse_unsupported(&self, architecture: Architecture) -> Result<()> {
         let what = if self.hidden_act.as_deref().is_some_and(|name| name != "silu") {
             "an activation other than `silu`".to_owned()
-        } else if self.partial_rotary_factor.is_some_and(|share| share < 1.0) {
+        } else if self.rotated_share().is_some_and(|share| share < 1.0) {
             "a rotary embedding of a part of each head".to_owned()
         } else if self.attention_bias && architecture == Architecture::Qwen3 {
             "biases in its projections".to_owned()
@@ -140,9 +145,18 @@ impl ConfigJson {
         }
     }
 
+    fn rope_json(&self) -> Option<&RopeJson> {
+        self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())
+    }
+
+    /// Returns the share of a head's features that are turned, where it is written down.
+    fn rotated_share(&self) -> Option<f64> {
+        self.partial_rotary_factor.or(self.rope_json()?.partial_rotary_factor)
+    }
+
     /// Returns the base of the rotary embedding's frequencies, and their scaling.
     pub(super) fn rope(&self) -> Result<(f64, RopeScaling)> {
-        let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
+        let rope = self.rope_json();
         let base = self.rope_theta.or(rope.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);
         Ok((base, rope.map_or(Ok(RopeScaling::None), RopeJson::scaling)?))
     }
@@ -153,8 +167,9 @@ impl RopeJson {
         let needed = |value: Option<f64>, key: &str| {
             value.filter(|value| *value > 0.0).ok_or(ModelError::MissingKey { key: format!("rope_scaling.{key}") })
         };
-        match self.rope_type.as_deref() {
-            None | Some("default") => Ok(RopeScaling::None),
+        match self.rope_type.as_deref().or(self.older_type.as_deref()) {
+            // The dynamic one scales nothing within the model's context, and longer rows are never trained.
+            None | Some("default" | "dynamic") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear { factor: needed(self.factor, "factor")? }),
             Some("llama3") => Ok(RopeScaling::Llama3 {
                 factor: needed(self.factor, "factor")?,
@@ -162,7 +177,7 @@ impl RopeJson {
                 high: needed(self.high_freq_factor, "high_freq_factor")?,
                 original_context: needed(self.original_max_position_embeddings, "original_max_position_embeddings")?,
             }),
-            Some(other) => Err(ModelError::Unsupported { what: format!("rotary scaling of the type `{other}`") }),
+            Some(other) => Err(ModelError::RopeScaling { found: other.to_owned(), known: KNOWN_ROPE_SCALINGS }),
         }
     }
 }
@@ -227,11 +242,41 @@ mod tests {
         assert!(refused(json!({"hidden_act": "gelu"})).contains("an activation other than `silu`"));
         assert!(refused(json!({"partial_rotary_factor": 0.5})).contains("a part of each head"));
         assert!(refused(json!({"quantization_config": {"quant_method": "gptq"}})).contains("quantised by `gptq`"));
-        assert!(refused(json!({"rope_scaling": {"type": "yarn", "factor": 4.0}})).contains("the type `yarn`"));
+        assert!(refused(json!({"rope_parameters": {"partial_rotary_factor": 0.5}})).contains("a part of each head"));
         assert!(refused(json!({"rope_scaling": {"type": "linear"}})).contains("`rope_scaling.factor`"));
         assert!(refused(json!({"rope_scaling": {"type": "linear", "factor": 0}})).contains("`rope_scaling.factor`"));
         assert!(refused(json!({"model_type": "qwen3", "attention_bias": true})).contains("biases"));
         assert!(refused(json!({"num_attention_heads": 0})).contains("num_attention_heads"));
         assert!(refused(json!({"num_key_value_heads": 0})).contains("impossible sizes"));
+    }
+
+    #[test]
+    fn a_rotary_scaling_is_computed_or_refused_by_its_type_in_every_form_of_the_file() {
+        for found in ["yarn", "longrope", "su", "mrope", "proportional"] {
+            let scaling = json!({"rope_type": found, "factor": 4.0, "original_max_position_embeddings": 64});
+            for (key, value) in [
+                ("rope_scaling", json!({"type": found, "factor": 4.0})),
+                ("rope_scaling", json!({"type": found, "rope_type": found, "factor": 4.0})),
+                ("rope_scaling", scaling.clone()),
+                ("rope_parameters", scaling),
+            ] {
+                assert_eq!(
+                    refused(json!({key: value})),
+                    format!(
+                        "the base model has rotary scaling of the type `{found}`, computed are: none (`default`; `dynamic` \
+                         within the model's context), `linear`, `llama3`"
+                    )
+                );
+            }
+        }
+        let frequencies = |more| read(more).unwrap().rope_frequencies;
+        let plain = frequencies(json!({}));
+        assert_eq!(frequencies(json!({"rope_scaling": {"type": "dynamic", "factor": 4.0}})), plain);
+        assert_eq!(frequencies(json!({"rope_scaling": {"type": "default", "rope_type": "default"}})), plain);
+        let quarter: Vec<f64> = plain.iter().map(|frequency| frequency / 4.0).collect();
+        assert_eq!(
+            frequencies(json!({"rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 4}})),
+            quarter
+        );
     }
 }

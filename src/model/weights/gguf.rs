@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::GgmlDType;
 
-use super::super::config::{Architecture, Biases, KNOWN_ARCHITECTURES, ModelConfig, RopeScaling, rope_frequencies};
+use super::super::config::{Architecture, Biases, KNOWN_ARCHITECTURES, ModelConfig, rope_frequencies};
 use super::super::gguf::{Header, TensorInfo, Value};
 use super::super::template::ChatTemplate;
 use super::super::tokenizer::{BpeParts, SentencePieceParts, TokenType, Tokenizer};
 use super::super::{ModelError, Result};
 use super::matrix::{Matrix, Storage};
-use super::{check_shape, finite, inventory};
+use super::{check_shape, finite, inventory, rope};
 
 /// What Llama 3's frequencies are divided by: computed with, but no weight.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -105,18 +105,7 @@ impl Gguf {
             Some(_) => f64::from(self.float(&key("freq_base"))?),
             None => 10_000.0,
         };
-        let scaling = match self.header.get(&key("scaling.type")) {
-            None => RopeScaling::None,
-            Some(Value::String(name)) if name == "none" => RopeScaling::None,
-            Some(Value::String(name)) if name == "linear" => {
-                RopeScaling::Linear { factor: f64::from(self.float(&key("scaling.factor"))?) }
-            }
-            Some(other) => {
-                let what = format!("rotary scaling of the type `{}`", other.as_str().unwrap_or("unknown"));
-                return Err(ModelError::Unsupported { what });
-            }
-        };
-        let mut frequencies = rope_frequencies(head_dim, base, scaling);
+        let mut frequencies = rope_frequencies(head_dim, base, rope::scaling(&self.header, architecture)?);
         if self.shapes.contains_key(ROPE_FACTORS) {
             let factors = self.raw_vector(ROPE_FACTORS, head_dim / 2)?;
             for (frequency, factor) in frequencies.iter_mut().zip(factors) {

@@ -11,6 +11,7 @@ mod folder;
 mod gguf;
 mod inventory;
 mod matrix;
+mod rope;
 mod shards;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub(super) use gguf::gguf_name;
 pub use inventory::parameters;
 pub(super) use inventory::{is_needless, tensors as inventory};
 pub use matrix::{Matrix, Storage};
+pub(super) use rope::scaling as rope_scaling;
 pub use shards::{Float, PlannedTensor, ShardError, Shards};
 
 /// Where a base model's files are on this machine.

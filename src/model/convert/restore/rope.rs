@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Keys, float, shortest};
 use crate::model::config::{ModelConfig, RopeScaling, rope_frequencies};
+use crate::model::weights::rope_scaling;
 use crate::model::{ModelError, Result};
 
 /// The share by which factors may miss those of a rule: they are rounded to 32 bits.
@@ -32,10 +33,10 @@ pub(super) fn scaling(keys: &Keys, config: &ModelConfig, factors: Option<&[f32]>
             "original_max_position_embeddings": rule.original_context as u64,
         })));
     }
-    // Reading the hyperparameters has refused all other types.
-    let factor = keys.own("rope.scaling.type").filter(|kind| kind.as_str() == Some("linear"));
-    let factor = factor.and_then(|_| float(keys.own("rope.scaling.factor")));
-    Ok(factor.map(|factor| json!({"rope_type": "linear", "factor": shortest(factor)})))
+    Ok(match rope_scaling(&keys.0, keys.architecture())? {
+        RopeScaling::Linear { factor } => Some(json!({"rope_type": "linear", "factor": shortest(factor as f32)})),
+        _ => None,
+    })
 }
 
 /// Returns a rule that gives these factors.
