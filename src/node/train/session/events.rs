@@ -128,6 +128,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -136,21 +138,64 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
-    #[test]
-    fn each_line_with_a_number_is_an_event_and_records_are_framed() {
-        let metrics = "{\"step\":1,\"loss\":2.5,\"epoch\":1}\n{\"step\":1,\"eval-loss\":3.5}\n{\"step\":2}\n";
-        let bytes = file(metrics);
-        let mut rest = bytes.as_slice();
+    /// Cuts a file into the messages of its records, whose checksums must hold.
+    fn messages(file: &[u8]) -> Vec<Vec<u8>> {
+        let mut rest = file;
+        let mut take = |length: usize| {
+            let (taken, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Some(taken.to_vec())
+        };
         let mut messages = Vec::new();
-        while let Some((length, after)) = rest.split_first_chunk::<8>() {
-            let length = u64::from_le_bytes(*length) as usize;
-            messages.push(after[4..4 + length].to_vec());
-            rest = &after[4 + length + 4..];
+        while let Some(length) = take(8) {
+            assert_eq!(take(4).unwrap(), masked_checksum(&length).to_le_bytes());
+            let message = take(u64::from_le_bytes(length.try_into().unwrap()) as usize).unwrap();
+            assert_eq!(take(4).unwrap(), masked_checksum(&message).to_le_bytes());
+            messages.push(message);
         }
+        messages
+    }
+
+    #[test]
+    fn each_line_with_a_number_is_an_event() {
+        let metrics = "{\"step\":1,\"loss\":2.5,\"epoch\":1}\n{\"step\":1,\"eval-loss\":3.5}\n{\"step\":2}\n";
+        let messages = messages(&file(metrics));
         assert_eq!(messages.len(), 3);
         let holds = |message: &[u8], part: &[u8]| message.windows(part.len()).any(|window| window == part);
         assert!(holds(&messages[0], b"brain.Event:2"));
         assert!(holds(&messages[1], b"train/loss") && holds(&messages[1], &2.5_f32.to_le_bytes()));
         assert!(holds(&messages[2], b"eval/loss") && holds(&messages[2], &3.5_f32.to_le_bytes()));
+    }
+
+    /// `tests/fixtures/peer.tfevents` was written by TensorBoard 2.21:
+    ///
+    /// ```python
+    /// from tensorboard.compat.proto.event_pb2 import Event
+    /// from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    /// from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    /// from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+    /// from tensorboard.compat.proto.types_pb2 import DT_STRING
+    /// from tensorboard.summary.writer.record_writer import RecordWriter
+    /// writer = RecordWriter(open("peer.tfevents", "wb"))
+    /// writer.write(Event(file_version="brain.Event:2").SerializeToString())
+    /// def event(*values):
+    ///     writer.write(Event(wall_time=300, step=300, summary=Summary(value=values)).SerializeToString())
+    /// event(Summary.Value(tag="train/loss", simple_value=2.5), Summary.Value(tag="train/learning-rate", simple_value=2e-4))
+    /// text = TensorProto(dtype=DT_STRING, string_val=[("q\n\n---\n\n" + "ä" * 100).encode()],
+    ///                    tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]))
+    /// plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+    /// event(Summary.Value(tag="sample/r1", tensor=text, metadata=plugin))
+    /// writer.close()
+    /// ```
+    #[test]
+    fn events_are_the_bytes_that_tensorboards_own_writer_gives() {
+        let peer = fs_err::read("tests/fixtures/peer.tfevents").unwrap();
+        let sample = json!({"step": 300, "row": "r1", "question": "q", "answer": "ä".repeat(100)});
+        let metrics = format!("{{\"step\":300,\"loss\":2.5,\"learning-rate\":2e-4}}\n{sample}\n");
+        let (peers, ours) = (messages(&peer), messages(&file(&metrics)));
+        assert_eq!(ours[1..], peers[1..]);
+        // Zeros are written down here, and left out there.
+        let zeros = Message::default().double(1, 0.0).number(2, 0).0;
+        assert_eq!(ours[0].strip_prefix(&zeros[..]), Some(&peers[0][..]));
     }
 }
