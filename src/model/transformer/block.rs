@@ -237,7 +237,7 @@ impl Block {
 }
 
 /// Adds a bias to every token.
-fn add_bias(x: &mut Panels, bias: &[f32]) {
+pub(super) fn add_bias(x: &mut Panels, bias: &[f32]) {
     let len = x.panel_len();
     x.data_mut().par_chunks_mut(len).for_each(|panel| {
         for (feature, bias) in panel.as_chunks_mut::<LANES>().0.iter_mut().zip(bias) {
@@ -249,7 +249,7 @@ fn add_bias(x: &mut Panels, bias: &[f32]) {
 }
 
 /// Adds each feature's sum over the tokens to `out`: the gradient of a bias.
-fn add_sums(back: &Panels, out: &mut [f32]) {
+pub(super) fn add_sums(back: &Panels, out: &mut [f32]) {
     out.par_iter_mut().enumerate().for_each(|(feature, out)| {
         let mut sums = [0.0_f32; LANES];
         for panel in 0..back.panels() {
@@ -262,7 +262,7 @@ fn add_sums(back: &Panels, out: &mut [f32]) {
 }
 
 /// Returns `gate · sigmoid(gate) · up`.
-fn gated(gate: &Panels, up: &Panels) -> Panels {
+pub(super) fn gated(gate: &Panels, up: &Panels) -> Panels {
     let mut out = gate.like(gate.features());
     let len = out.panel_len();
     let parts = out.data_mut().par_chunks_mut(len).zip(gate.data().par_chunks(len)).zip(up.data().par_chunks(len));
@@ -277,7 +277,7 @@ fn gated(gate: &Panels, up: &Panels) -> Panels {
 }
 
 /// Returns the gradients of gate and up from that of [`gated`].
-fn gated_backward(gate: &Panels, up: &Panels, mut back: Panels) -> (Panels, Panels) {
+pub(super) fn gated_backward(gate: &Panels, up: &Panels, mut back: Panels) -> (Panels, Panels) {
     let mut up_back = gate.like(gate.features());
     let len = gate.panel_len();
     let pairs = back.data_mut().par_chunks_mut(len).zip(up_back.data_mut().par_chunks_mut(len));

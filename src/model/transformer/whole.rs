@@ -252,7 +252,7 @@ fn vectors(block: &Block) -> impl Iterator<Item = (BlockParameter, &[f32])> {
 }
 
 /// Adds the gradients of tokens' embeddings to a table in bands, token after token.
-fn add_embeddings(batch: &Batch, back: &Panels, table: &mut [f32]) {
+pub(super) fn add_embeddings(batch: &Batch, back: &Panels, table: &mut [f32]) {
     let mut numbers = vec![0.0; back.features()];
     for (token, id) in batch.ids().iter().enumerate() {
         back.token(token, &mut numbers);

@@ -255,6 +255,7 @@ fn a_base_that_stays_quantised_gives_the_same_bits_as_one_that_was_dequantised()
 }
 
 mod adapters;
+mod operations;
 mod peer;
 mod portable;
 mod whole;
