@@ -6,12 +6,16 @@ mod full;
 mod lora;
 #[cfg(feature = "train")]
 mod session;
+#[cfg(all(test, feature = "train"))]
+mod tests;
+#[cfg(feature = "train")]
+mod training;
 
 use super::Kind;
 
 /// The kinds of this family.
 #[cfg(feature = "train")]
-pub(super) const KINDS: &[&dyn Kind] = &[&lora::Lora, &full::Full];
+pub(super) const KINDS: &[&dyn Kind] = &[&lora::LORA, &full::FULL];
 
 /// The kinds of this family.
 #[cfg(not(feature = "train"))]

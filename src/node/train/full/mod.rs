@@ -3,16 +3,12 @@
 //! They are trained in 32 bits, whatever the base has them in, and given as a model of their own, in 32 bits as well: with
 //! less, most steps would be too small to change a number. What comes after reads it as it reads a base model.
 
-use serde_json::Value;
-
-use super::session::{self, Method};
-use crate::node::{
-    Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
-    Weight,
-};
+use super::session::Method;
+use super::training::Training;
+use crate::node::{Content, Determinism, Family, KindInfo, OutputInfo, Weight};
 
 /// The kind `full`.
-pub(super) struct Full;
+pub(super) static FULL: Training = Training { method: Method::Full, info: &INFO };
 
 static INFO: KindInfo = KindInfo {
     family: Family::Train,
@@ -43,45 +39,6 @@ static INFO: KindInfo = KindInfo {
     pinned: false,
     effect: false,
 };
-
-impl Kind for Full {
-    fn info(&self) -> &'static KindInfo {
-        &INFO
-    }
-
-    fn schema(&self) -> Value {
-        session::schema(Method::Full)
-    }
-
-    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        session::canonical(Method::Full, settings)
-    }
-
-    /// It has none, and says so where the manifest names one: to train on the CPU all the same would take days.
-    fn has_devices(&self) -> bool {
-        true
-    }
-
-    fn outside_key(&self) -> &'static [&'static str] {
-        session::OUTSIDE_KEY
-    }
-
-    fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
-        session::cost(run, Method::Full)
-    }
-
-    fn rehearsal(&self) -> Rehearsal {
-        Rehearsal::Opens
-    }
-
-    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        session::stand_in(run, Method::Full, INFO.fields)
-    }
-
-    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        session::train(run, Method::Full)
-    }
-}
 
 #[cfg(test)]
 mod tests;

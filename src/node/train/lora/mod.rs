@@ -1,15 +1,11 @@
 //! `train.lora`: a LoRA adapter for the base model, trained on rows, on the CPU or a GPU.
 
-use serde_json::Value;
-
-use super::session::{self, Method};
-use crate::node::{
-    Content, Cost, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
-    Weight,
-};
+use super::session::Method;
+use super::training::Training;
+use crate::node::{Content, Determinism, Family, KindInfo, OutputInfo, Weight};
 
 /// The kind `lora`.
-pub(super) struct Lora;
+pub(super) static LORA: Training = Training { method: Method::Lora, info: &INFO };
 
 /// History: 1, the first; 2, kinds of adapters and their settings, the warm-up of transformers, micro-batches that are filled
 /// by the longest rows first and compute what they begin with in common once, evaluation, event files; 3, products are
@@ -47,48 +43,6 @@ static INFO: KindInfo = KindInfo {
     pinned: false,
     effect: false,
 };
-
-impl Kind for Lora {
-    fn info(&self) -> &'static KindInfo {
-        &INFO
-    }
-
-    fn schema(&self) -> Value {
-        session::schema(Method::Lora)
-    }
-
-    fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        session::canonical(Method::Lora, settings)
-    }
-
-    fn has_devices(&self) -> bool {
-        true
-    }
-
-    fn outside_key(&self) -> &'static [&'static str] {
-        session::OUTSIDE_KEY
-    }
-
-    fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
-        session::cost(run, Method::Lora)
-    }
-
-    fn warm_starts(&self) -> bool {
-        true
-    }
-
-    fn rehearsal(&self) -> Rehearsal {
-        Rehearsal::Opens
-    }
-
-    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        session::stand_in(run, Method::Lora, INFO.fields)
-    }
-
-    fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        session::train(run, Method::Lora)
-    }
-}
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_is_wrong_with_an_adapters_settings_is_said_with_its_place() {
     let check = |settings: Value, path: &[&str], message: &str, help: &str| {
-        let problems = Lora.canonical(&settings).unwrap_err();
+        let problems = LORA.canonical(&settings).unwrap_err();
         let [problem] = &problems[..] else { panic!("{problems:?}") };
         assert_eq!(problem.path, path);
         assert_eq!(problem.message, message);
@@ -52,7 +52,7 @@ fn what_is_wrong_with_an_adapters_settings_is_said_with_its_place() {
 fn targets_and_ranks_that_do_not_fit_the_base_end_the_training_before_its_first_step() {
     let check = |more: Value, code: &str, message: &str| {
         let bench = Bench::new();
-        let error = bench.run(&Lora, &settings(&more), ten_rows(&bench), &[]).unwrap_err();
+        let error = bench.run(&LORA, &settings(&more), ten_rows(&bench), &[]).unwrap_err();
         assert_eq!((error.code.as_deref(), error.message.as_str()), (Some(code), message));
     };
     check(json!({"targets": ".*qkv"}), "lora::no_target", "`targets`: `.*qkv` names no module of the base model");
@@ -83,7 +83,7 @@ fn every_kind_of_adapter_learns_and_gives_the_same_bytes_after_a_cancelled_run()
         let settings = settings(&more);
         let whole = trained(&Bench::new(), &settings);
         let bench = Bench::new();
-        assert_eq!(cancelled(&bench, &settings, 5), FailureClass::Cancelled);
+        both::cancelled(&bench, &LORA, &settings, ten_rows(&bench), 5);
         let again = trained(&bench, &settings);
         assert_eq!(again, whole);
         let losses: Vec<f64> = metrics(&bench, &again.0).iter().map(|line| line["loss"].as_f64().unwrap()).collect();

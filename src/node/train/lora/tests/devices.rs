@@ -3,14 +3,12 @@
 use super::*;
 use crate::model::Device;
 use crate::model::transformer::{Backend, Portable};
+use crate::node::Grant;
 
 /// Gives `go` a run of ten rows on a device.
 fn on<T>(bench: &Bench, settings: &Value, device: Device, go: impl FnOnce(&Run<'_>) -> T) -> T {
-    bench.with_run(&Lora, settings, ten_rows(bench), &[], |run| {
-        let grant = crate::node::Grant { threads: 2, memory: None, device };
-        let job = crate::node::Job { grant, ..run.job.clone() };
-        go(&Run { job: &job, store: run.store, events: run.events, cancel: run.cancel, secrets: run.secrets })
-    })
+    let grant = Grant { threads: 2, memory: None, device };
+    both::with_grant(bench, (&LORA, settings), ten_rows(bench), grant, go)
 }
 
 #[test]
@@ -45,7 +43,7 @@ fn a_device_that_cannot_be_used_is_refused_before_anything_is_read() {
     let settings = settings(&json!({}));
     // No machine has so many.
     let device = Device::Cuda(4095);
-    let error = on(&bench, &settings, device, |run| Lora.run(run)).unwrap_err();
+    let error = on(&bench, &settings, device, |run| LORA.run(run)).unwrap_err();
     if cfg!(feature = "cuda") {
         assert_eq!(error.code.as_deref(), Some("model::device"), "{error:?}");
     } else {
@@ -54,5 +52,5 @@ fn a_device_that_cannot_be_used_is_refused_before_anything_is_read() {
         assert!(error.help.as_ref().is_some_and(|help| help.contains("--features cuda")), "{error:?}");
     }
     assert!(bench.events.progress().is_empty());
-    assert_eq!(on(&bench, &settings, device, |run| Lora.cost(run)).unwrap_err(), error);
+    assert_eq!(on(&bench, &settings, device, |run| LORA.cost(run)).unwrap_err(), error);
 }

@@ -2,20 +2,6 @@
 
 use super::*;
 
-/// Returns held-out rows as an input.
-pub(in crate::node::train) fn held_out(bench: &Bench, held: Vec<Record>) -> JobInput {
-    let records = crate::record::write(&bench.store, held).unwrap();
-    bench.input(InputRole::From, "dataset", "eval", Some(Artifact::Records(records)), json!({}))
-}
-
-/// Returns the ten rows with two that are held out.
-fn inputs(bench: &Bench) -> Vec<JobInput> {
-    let mut inputs = ten_rows(bench);
-    let held = (20..22).map(|index| row(index, "the one after the one before")).collect();
-    inputs.insert(1, held_out(bench, held));
-    inputs
-}
-
 fn with(more: &Value) -> Value {
     let mut all = json!({"eval": "dataset:eval"});
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -25,7 +11,7 @@ fn with(more: &Value) -> Value {
 #[test]
 fn the_loss_on_held_out_rows_is_measured_at_each_epochs_end_and_they_are_not_trained() {
     let bench = Bench::new();
-    let outcome = bench.run(&Lora, &with(&json!({})), inputs(&bench), &[]).unwrap();
+    let outcome = bench.run(&LORA, &with(&json!({})), with_held_out(&bench), &[]).unwrap();
     assert_eq!(outcome.fields["rows"], 10);
     let metrics = metrics(&bench, &outcome.outputs);
     let evaluated: Vec<u64> =
@@ -49,7 +35,7 @@ fn training_stops_when_patience_ends_and_the_best_adapter_is_kept() {
     };
     let more = json!({"eval-steps": 1, "patience": 3, "keep": "best", "epochs": 20, "schedule": "constant",
         "warmup-steps": 0});
-    let best = bench.run(&Lora, &with(&more), inputs(), &[]).unwrap();
+    let best = bench.run(&LORA, &with(&more), inputs(), &[]).unwrap();
     let step = best.fields["eval-best-step"].as_u64().unwrap();
     assert_eq!(best.fields["steps"].as_u64().unwrap(), step + 3);
     let losses: Vec<f64> =
@@ -58,7 +44,7 @@ fn training_stops_when_patience_ends_and_the_best_adapter_is_kept() {
     assert_eq!(best.fields["eval-loss"].as_f64(), Some(least));
     let last = bench
         .run(
-            &Lora,
+            &LORA,
             &with(&json!({"eval-steps": 1, "patience": 3, "epochs": 20, "schedule": "constant",
         "warmup-steps": 0})),
             inputs(),
@@ -70,31 +56,11 @@ fn training_stops_when_patience_ends_and_the_best_adapter_is_kept() {
 }
 
 #[test]
-fn a_training_with_a_best_adapter_that_was_cancelled_goes_on_to_the_same_bytes() {
-    let with = with(&json!({"eval-steps": 2, "keep": "best", "samples": 1, "sample-tokens": 4}));
-    let whole = Bench::new().run_whole(&with);
-    let bench = Bench::new();
-    bench.with_run(&Lora, &with, inputs(&bench), &[], |run| {
-        let events = AfterSteps(run.cancel, 5);
-        let run = Run { job: run.job, store: run.store, events: &events, cancel: run.cancel, secrets: run.secrets };
-        assert_eq!(Lora.run(&run).unwrap_err().class, FailureClass::Cancelled);
-    });
-    let outcome = bench.run(&Lora, &with, inputs(&bench), &[]).unwrap();
-    assert_eq!((outcome.outputs, outcome.fields), whole);
-}
-
-impl Bench {
-    fn run_whole(&self, settings: &Value) -> (BTreeMap<String, Artifact>, BTreeMap<String, Value>) {
-        let outcome = self.run(&Lora, settings, inputs(self), &[]).unwrap();
-        (outcome.outputs, outcome.fields)
-    }
-}
-
-#[test]
 fn answers_are_generated_at_each_evaluation() {
     let bench = Bench::new();
-    let outcome =
-        bench.run(&Lora, &with(&json!({"samples": 1, "sample-tokens": 6, "epochs": 1})), inputs(&bench), &[]).unwrap();
+    let outcome = bench
+        .run(&LORA, &with(&json!({"samples": 1, "sample-tokens": 6, "epochs": 1})), with_held_out(&bench), &[])
+        .unwrap();
     let metrics = metrics(&bench, &outcome.outputs);
     let answers: Vec<&Value> = metrics.iter().filter(|line| line["answer"].is_string()).collect();
     assert_eq!(answers.len(), 2);

@@ -1,5 +1,7 @@
 //! What can be wrong with rows, settings and files: each is said before the first step.
 
+use std::path::Path;
+
 use super::*;
 
 /// Returns the fixture with one of its files made otherwise.
@@ -29,7 +31,7 @@ fn with_header(change: impl FnOnce(&mut Value)) -> Vec<u8> {
 fn refused(name: &str, bytes: &[u8]) -> (String, String) {
     let bench = Bench::new();
     let inputs = vec![rows(&bench, vec![row(1, "fine")]), model_with(&bench, name, bytes)];
-    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
+    let error = bench.run(&LORA, &settings(&json!({})), inputs, &[]).unwrap_err();
     assert!(error.help.is_some(), "{error:?}");
     assert!(!bench.events.progress().iter().any(|progress| progress.unit == "steps"), "it trained");
     (error.code.unwrap(), error.message)
@@ -87,19 +89,19 @@ fn a_template_that_does_not_parse_or_render_is_refused() {
 fn an_empty_dataset_and_rows_that_teach_nothing_are_refused() {
     let bench = Bench::new();
     let inputs = vec![rows(&bench, Vec::new()), model(&bench)];
-    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
+    let error = bench.run(&LORA, &settings(&json!({})), inputs, &[]).unwrap_err();
     assert_eq!(error.message, "none of 0 rows can be trained: there are none");
     let long = "What is the longest question that anybody has ever asked here? ".repeat(9);
     let mut masked = row(1, "fine");
     let Record::Row(conversation) = &mut masked else { unreachable!() };
     conversation.turns[0].text = long;
     let inputs = vec![rows(&bench, vec![masked.clone()]), model(&bench)];
-    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
+    let error = bench.run(&LORA, &settings(&json!({})), inputs, &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("train::untrained_row"));
     // By policy such rows are left out; when none is left, that is said.
     for policy in [json!({"untrained-rows": "drop"}), json!({"over-length": "drop", "untrained-rows": "drop"})] {
         let inputs = vec![rows(&bench, vec![masked.clone()]), model(&bench)];
-        let error = bench.run(&Lora, &settings(&policy), inputs, &[]).unwrap_err();
+        let error = bench.run(&LORA, &settings(&policy), inputs, &[]).unwrap_err();
         assert_eq!(error.code.as_deref(), Some("train::no_rows"), "{}", error.message);
         assert!(error.message.contains("max-tokens"), "{}", error.message);
     }
@@ -109,26 +111,26 @@ fn an_empty_dataset_and_rows_that_teach_nothing_are_refused() {
 fn a_row_that_is_too_long_ends_the_training_where_that_is_asked_for() {
     let bench = Bench::new();
     let fail = settings(&json!({"over-length": "fail"}));
-    bench.run(&Lora, &fail, ten_rows(&bench), &[]).unwrap();
+    bench.run(&LORA, &fail, ten_rows(&bench), &[]).unwrap();
     let long = |index| row(index, &"and so on ".repeat(60));
     let inputs = || vec![rows(&bench, vec![row(1, "fine"), long(2), long(3)]), model(&bench)];
-    let error = bench.run(&Lora, &fail, inputs(), &[]).unwrap_err();
+    let error = bench.run(&LORA, &fail, inputs(), &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("train::over_length"));
     let found = "row `row-02` has 461 tokens, `max-tokens` is 128: user: What is 2? | assistant: and so on";
     assert!(error.message.starts_with(found), "{}", error.message);
     assert!(error.help.as_ref().unwrap().contains("--row 'row-02'"), "{error:?}");
     // `plan` says the same.
-    let planned = with_grant(&bench, &fail, inputs(), 1, None, |run| Lora.cost(run));
+    let planned = bench.with_run(&LORA, &fail, inputs(), &[], |run| LORA.cost(run));
     assert_eq!(planned.unwrap_err(), error);
     // Held-out rows are no exception.
     let mut inputs = ten_rows(&bench);
     inputs.push(held_out(&bench, vec![long(4)]));
     let settings = settings(&json!({"over-length": "fail", "eval": "dataset:eval"}));
-    assert_eq!(bench.run(&Lora, &settings, inputs, &[]).unwrap_err().code.as_deref(), Some("train::over_length"));
+    assert_eq!(bench.run(&LORA, &settings, inputs, &[]).unwrap_err().code.as_deref(), Some("train::over_length"));
     // By the other policies it is cut or left out.
     for (policy, found) in [("truncate", "truncated"), ("drop", "dropped")] {
         let inputs = vec![rows(&bench, vec![row(1, "fine"), long(2)]), model(&bench)];
-        let outcome = bench.run(&Lora, &self::settings(&json!({"over-length": policy})), inputs, &[]).unwrap();
+        let outcome = bench.run(&LORA, &self::settings(&json!({"over-length": policy})), inputs, &[]).unwrap();
         let what = format!("{found}: longer than max-tokens");
         assert!(outcome.report.iter().any(|count| count.what == what && count.count == 1), "{:?}", outcome.report);
     }
@@ -139,7 +141,7 @@ fn held_out_rows_that_are_none_of_the_inputs_or_empty_are_refused() {
     let bench = Bench::new();
     let code = |inputs: Vec<JobInput>| {
         let settings = settings(&json!({"eval": "dataset:eval"}));
-        bench.run(&Lora, &settings, inputs, &[]).unwrap_err().code.unwrap()
+        bench.run(&LORA, &settings, inputs, &[]).unwrap_err().code.unwrap()
     };
     assert_eq!(code(ten_rows(&bench)), "train::unknown_eval");
     let mut inputs = ten_rows(&bench);
@@ -148,23 +150,11 @@ fn held_out_rows_that_are_none_of_the_inputs_or_empty_are_refused() {
 }
 
 #[test]
-fn a_training_that_does_not_fit_into_memory_is_refused_with_what_would() {
-    let bench = Bench::new();
-    let memory = 20 << 20;
-    let error = with_grant(&bench, &settings(&json!({})), ten_rows(&bench), 1, Some(memory), |run| Lora.run(run));
-    let error = error.unwrap_err();
-    assert_eq!(error.code.as_deref(), Some("train::memory"), "{error:?}");
-    assert!(error.message.contains("19 MiB may be used"), "{}", error.message);
-    let planned = with_grant(&bench, &settings(&json!({})), ten_rows(&bench), 1, Some(memory), |run| Lora.cost(run));
-    assert_eq!(planned.unwrap_err(), error);
-}
-
-#[test]
 fn rows_that_cannot_be_trained_are_counted_by_reason() {
     let bench = Bench::new();
     let mut some: Vec<Record> = (0..3).map(|index| row(index, "fine")).collect();
     some.push(row(3, "<|im_end|>"));
-    let outcome = bench.run(&Lora, &settings(&json!({"epochs": 1})), vec![rows(&bench, some), model(&bench)], &[]);
+    let outcome = bench.run(&LORA, &settings(&json!({"epochs": 1})), vec![rows(&bench, some), model(&bench)], &[]);
     let report = outcome.unwrap().report;
     let found = report.iter().find(|count| count.what.contains("template's token")).unwrap();
     assert_eq!(found.count, 1);
@@ -174,7 +164,7 @@ fn rows_that_cannot_be_trained_are_counted_by_reason() {
 fn nothing_to_train_is_an_error_that_says_why() {
     let bench = Bench::new();
     let inputs = vec![rows(&bench, vec![row(1, "<|im_end|>")]), model(&bench)];
-    let error = bench.run(&Lora, &settings(&json!({})), inputs, &[]).unwrap_err();
+    let error = bench.run(&LORA, &settings(&json!({})), inputs, &[]).unwrap_err();
     assert_eq!(error.message, "none of 1 rows can be trained: dropped: its text holds the template's token <|im_end|>");
 }
 
@@ -182,7 +172,7 @@ fn nothing_to_train_is_an_error_that_says_why() {
 fn a_training_that_diverges_ends_with_the_step() {
     let bench = Bench::new();
     let settings = settings(&json!({"alpha": 1e38, "learning-rate": 0.9, "warmup-steps": 0}));
-    let error = bench.run(&Lora, &settings, ten_rows(&bench), &[]).unwrap_err();
+    let error = bench.run(&LORA, &settings, ten_rows(&bench), &[]).unwrap_err();
     assert_eq!(error.code.as_deref(), Some("train::diverged"));
     assert!(error.message.starts_with("training diverged in step 2:"), "{}", error.message);
     assert!(error.message.contains("; its rows: `row-0"), "{}", error.message);
@@ -190,9 +180,9 @@ fn a_training_that_diverges_ends_with_the_step() {
 
 #[test]
 fn every_setting_out_of_its_range_is_named() {
-    let problems = Lora.canonical(&json!({"rank": 0, "learning-rate": 3.0, "targets": []})).unwrap_err();
+    let problems = LORA.canonical(&json!({"rank": 0, "learning-rate": 3.0, "targets": []})).unwrap_err();
     let names: Vec<&str> = problems.iter().map(|problem| problem.path[0].as_str()).collect();
     assert_eq!(names, ["rank", "learning-rate", "targets"]);
-    let problems = Lora.canonical(&json!({"epoch": 3, "patience": 2})).unwrap_err();
+    let problems = LORA.canonical(&json!({"epoch": 3, "patience": 2})).unwrap_err();
     assert_eq!(problems[0].help.as_deref(), Some("did you mean `epochs`?"));
 }

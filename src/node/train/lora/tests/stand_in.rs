@@ -4,7 +4,7 @@ use super::*;
 use crate::model::lora::PeftAdapter;
 
 fn stand_in(bench: &Bench, more: &Value) -> Outcome {
-    bench.with_run(&Lora, &settings(more), ten_rows(bench), &[], |run| Lora.rehearse(run)).unwrap()
+    bench.with_run(&LORA, &settings(more), ten_rows(bench), &[], |run| LORA.rehearse(run)).unwrap()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn it_is_an_adapter_of_the_trainings_shapes_that_changes_nothing() {
 fn it_has_every_field_that_the_training_has() {
     let bench = Bench::new();
     let fields = |outcome: &Outcome| outcome.fields.keys().cloned().collect::<Vec<_>>();
-    let trained = bench.run(&Lora, &settings(&json!({"epochs": 1})), ten_rows(&bench), &[]).unwrap();
+    let trained = bench.run(&LORA, &settings(&json!({"epochs": 1})), ten_rows(&bench), &[]).unwrap();
     assert_eq!(fields(&stand_in(&bench, &json!({}))), fields(&trained));
     assert!(stand_in(&bench, &json!({"eval": "dataset:train"})).fields.contains_key("eval-loss"));
 }

@@ -22,10 +22,10 @@ fn dataset(bench: &Bench, range: std::ops::Range<usize>, changed: Option<usize>)
 fn warm(bench: &Bench, later: JobInput, more: &Value) -> Outcome {
     let first = dataset(bench, 0..10, None);
     let settings = settings(more);
-    let full = bench.run(&Lora, &settings, vec![first.clone(), model(bench)], &[]).unwrap();
+    let full = bench.run(&LORA, &settings, vec![first.clone(), model(bench)], &[]).unwrap();
     let mut inputs = vec![later, model(bench)];
     inputs.extend(pinned(bench, &full, &first, 0));
-    bench.run(&Lora, &settings, inputs, &[]).unwrap()
+    bench.run(&LORA, &settings, inputs, &[]).unwrap()
 }
 
 fn counts(outcome: &Outcome) -> Vec<String> {
@@ -58,10 +58,10 @@ fn a_warm_start_begins_where_the_pinned_adapter_ended() {
     let held = || held_out(&bench, vec![row(30, "the one after the one before")]);
     let settings = settings(&json!({"eval": "dataset:eval", "epochs": 2}));
     let first = dataset(&bench, 0..10, None);
-    let full = bench.run(&Lora, &settings, vec![first.clone(), held(), model(&bench)], &[]).unwrap();
+    let full = bench.run(&LORA, &settings, vec![first.clone(), held(), model(&bench)], &[]).unwrap();
     let mut inputs = vec![dataset(&bench, 0..12, None), held(), model(&bench)];
     inputs.extend(pinned(&bench, &full, &first, 3));
-    let warm = bench.run(&Lora, &settings, inputs, &[]).unwrap();
+    let warm = bench.run(&LORA, &settings, inputs, &[]).unwrap();
     assert_eq!(warm.fields["eval-start-loss"], full.fields["eval-loss"]);
     assert_eq!(warm.fields["eval-base-loss"], full.fields["eval-base-loss"]);
     assert_eq!((&warm.fields["warm-starts"], &warm.fields["new-rows"]), (&json!(4), &json!(2)));
@@ -72,10 +72,10 @@ fn without_a_new_row_the_pinned_adapter_stays_as_it_is() {
     let bench = Bench::new();
     let first = dataset(&bench, 0..10, None);
     let settings = settings(&json!({"epochs": 1}));
-    let full = bench.run(&Lora, &settings, vec![first.clone(), model(&bench)], &[]).unwrap();
+    let full = bench.run(&LORA, &settings, vec![first.clone(), model(&bench)], &[]).unwrap();
     let mut inputs = vec![first.clone(), model(&bench)];
     inputs.extend(pinned(&bench, &full, &first, 0));
-    let warm = bench.run(&Lora, &settings, inputs, &[]).unwrap();
+    let warm = bench.run(&LORA, &settings, inputs, &[]).unwrap();
     assert_eq!(warm.outputs["adapter"], full.outputs["adapter"]);
     assert_eq!(warm.fields["steps"], 0);
 }
@@ -84,10 +84,10 @@ fn without_a_new_row_the_pinned_adapter_stays_as_it_is() {
 fn a_pinned_adapter_of_another_shape_or_base_is_refused() {
     let bench = Bench::new();
     let first = dataset(&bench, 0..10, None);
-    let full = bench.run(&Lora, &settings(&json!({"epochs": 1})), vec![first.clone(), model(&bench)], &[]).unwrap();
+    let full = bench.run(&LORA, &settings(&json!({"epochs": 1})), vec![first.clone(), model(&bench)], &[]).unwrap();
     let refused = |more: &Value, mut inputs: Vec<JobInput>| {
         inputs.extend([dataset(&bench, 0..12, None), model(&bench)]);
-        let error = bench.run(&Lora, &settings(more), inputs, &[]).unwrap_err();
+        let error = bench.run(&LORA, &settings(more), inputs, &[]).unwrap_err();
         assert_eq!(error.code.as_deref(), Some("train::warm_start_mismatch"), "{}", error.message);
         assert!(error.help.unwrap().contains("tunesmith lock --cold lora"));
         error.message
