@@ -89,6 +89,8 @@ def row_loss(model, row, smoothing=0.0):
 def whole(how, base):
     """Returns a model all of whose weights are trained, and its optimizer, with the groups of the `Trainer`."""
     model = load(base)
+    # Where padding is a token that rows have as well, such as the one that ends a turn, its embedding would lack its gradient.
+    model.get_input_embeddings().padding_idx = None
     decaying = set(Trainer.get_decay_parameter_names(None, model))
     groups = [{"params": [p for name, p in model.named_parameters() if (name in decaying) == decays],
                "weight_decay": how["weight-decay"] if decays else 0.0} for decays in (True, False)]
@@ -99,12 +101,9 @@ def adapted(how, base, out):
     """Returns a model with an adapter that is trained, and its optimizer; writes the adapter's start."""
     settings = {"r": 16, "lora_alpha": 16, "lora_dropout": 0.0, "task_type": "CAUSAL_LM"} | how["peft"]
     model = get_peft_model(load(base), LoraConfig(**settings))
-    initial = os.path.join(out, "initial")
-    if settings.get("init_lora_weights"):  # PEFT loads the start again when it converts the end
-        model.peft_config["default"].init_lora_weights = True
-    model.save_pretrained(initial)
-    if settings.get("init_lora_weights"):
-        model.peft_config["default"].init_lora_weights = settings["init_lora_weights"]
+    # PiSSA's is saved as it is trained, beside what it leaves of the base.
+    model.peft_config["default"].init_lora_weights = True
+    model.save_pretrained(os.path.join(out, "initial"))
     return model, create_loraplus_optimizer(model, torch.optim.AdamW, lr=how["learning-rate"],
                                             loraplus_lr_ratio=how["loraplus-ratio"],
                                             loraplus_weight_decay=how["weight-decay"])
@@ -132,9 +131,7 @@ def run(name, how, base, rows, threads, out):
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             log.write(json.dumps({"step": step + 1, "loss": total}) + "\n")
-    pissa = how["peft"].get("init_lora_weights") == "pissa"
-    initial = {"path_initial_model_for_weight_conversion": os.path.join(out, "initial")}
-    model.save_pretrained(os.path.join(out, f"final-{threads}"), **(initial if pissa else {}))
+    model.save_pretrained(os.path.join(out, f"final-{threads}"))
 
 
 def train(gguf, out, only):

@@ -39,7 +39,7 @@ impl Adapter {
                     adapter.parameters[module.a()].copy_from_slice(&a);
                     adapter.parameters[module.b()].copy_from_slice(&b);
                 }
-                adapter.initial = Some(adapter.parameters.clone());
+                adapter = adapter.out_of_base();
             }
         }
         for module in &modules {
@@ -49,6 +49,12 @@ impl Adapter {
             adapter.parameters[place].copy_from_slice(&norms);
         }
         Ok(adapter)
+    }
+
+    /// Takes what it adds out of the frozen weights, as PiSSA does, so that it changes nothing yet.
+    #[must_use]
+    pub fn out_of_base(self) -> Self {
+        Self { initial: Some(self.parameters.clone()), ..self }
     }
 
     /// Draws every `A`: `number` makes one of a module and of random bits.
