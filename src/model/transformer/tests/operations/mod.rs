@@ -4,6 +4,7 @@
 mod attention;
 mod loss;
 mod pointwise;
+mod projection;
 
 use super::super::super::gguf::tiny::noise;
 use super::super::super::kernel::{Panels, row_of_bands};
