@@ -8,6 +8,7 @@ use super::settings::Keep;
 use super::training::Session;
 use super::warm::Warm;
 use super::{events, output};
+use crate::model::optimizer::AdamW;
 use crate::node::{Count, NodeError, Outcome};
 use crate::store::Artifact;
 
@@ -38,6 +39,8 @@ impl Session<'_> {
         if let Some(best) = self.best.take() {
             self.learner.set(&best);
         }
+        // What steps alone need goes first: the files of an adapter are made in memory, and take as much.
+        (self.gradient, self.optimizer) = (Vec::new(), AdamW::new(0, 0.0));
         let (name, output) = output::store(self.run, self.settings, &self.learner)?;
         let metrics = self.run.store.put_file_bytes(self.cursor.metrics.as_bytes())?;
         let board = self.run.store.put_file_bytes(&events::file(&self.cursor.metrics))?;

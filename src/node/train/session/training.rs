@@ -38,7 +38,7 @@ pub(super) struct Session<'a> {
     pub(super) parameters: usize,
     pub(super) activations: Activations,
     /// The gradient of a step; it keeps its memory.
-    gradient: Vec<f32>,
+    pub(super) gradient: Vec<f32>,
     /// The numbers of the lowest loss on held-out rows, where they are kept.
     pub(super) best: Option<Vec<f32>>,
     pub(super) optimizer: AdamW,
