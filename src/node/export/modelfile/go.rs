@@ -2,7 +2,8 @@
 //!
 //! Most chat templates put fixed texts between the turns. Those texts are found by rendering conversations of words that
 //! cannot occur in a template, and the result is held against the Jinja on longer conversations. A template that does
-//! more than that is not translated: Ollama then renders the one in the GGUF.
+//! more than that is not translated: Ollama then renders the one in the GGUF. Templates without a place for a system prompt,
+//! such as Gemma's and Mistral's first ones, are translated without one.
 
 use crate::model::template::{ChatTemplate, Ending, Message};
 
@@ -14,10 +15,8 @@ const ANSWERS: [&str; 2] = ["\u{2}reply\u{3}", "\u{2}again\u{3}"];
 /// The fixed texts of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Turns {
-    /// Before the system prompt.
-    before_system: String,
-    /// Between the system prompt and the first question.
-    after_system: String,
+    /// Around the system prompt; nothing where the template has no place for one.
+    system: Option<System>,
     /// Before the first question where there is no system prompt.
     without_system: String,
     /// Between a question and its answer.
@@ -28,20 +27,35 @@ pub(super) struct Turns {
     pub(super) end: String,
 }
 
+/// The fixed texts around a system prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct System {
+    before: String,
+    /// Between it and the first question.
+    after: String,
+}
+
 impl Turns {
     /// Finds the fixed texts of `template`, or nothing when it does more than to put them between turns.
     pub(super) fn of(template: &ChatTemplate) -> Option<Self> {
-        let full = render(template, true, 2)?;
-        let (before_system, rest) = full.split_once(SYSTEM)?;
-        let (after_system, rest) = rest.split_once(USERS[0])?;
+        let (plain, full) = (render(template, false, 2), render(template, true, 2));
+        // One that refuses system prompts, or leaves them out, has no place for them.
+        let full = full.filter(|full| plain.as_ref() != Some(full));
+        let (system, rest) = match &full {
+            Some(full) => {
+                let (before, rest) = full.split_once(SYSTEM)?;
+                let (after, rest) = rest.split_once(USERS[0])?;
+                (Some(System { before: before.into(), after: after.into() }), rest)
+            }
+            None => (None, plain.as_ref()?.split_once(USERS[0])?.1),
+        };
         let (between, rest) = rest.split_once(ANSWERS[0])?;
         let (after_answer, before_answer) = rest.split_once(USERS[1])?;
         let (without_system, _) = render(template, false, 1)?.split_once(USERS[0]).map(owned)?;
         let closed = [message("user", USERS[0]), message("assistant", ANSWERS[0])];
         let (_, end) = template.render(&closed, Ending::Closed).ok()?.split_once(ANSWERS[0]).map(owned)?;
         let turns = Self {
-            before_system: before_system.into(),
-            after_system: after_system.into(),
+            system,
             without_system,
             before_answer: before_answer.into(),
             after_answer: after_answer.into(),
@@ -50,14 +64,17 @@ impl Turns {
         // What opens an answer in the past and what opens the one to come must be the same.
         let same = between == before_answer
             && [true, false].into_iter().all(|system| {
-                (1..=3).all(|count| render(template, system, count).as_ref() == Some(&turns.render(system, count)))
+                system && turns.system.is_none()
+                    || (1..=3)
+                        .all(|count| render(template, system, count).as_ref() == Some(&turns.render(system, count)))
             });
         same.then_some(turns)
     }
 
     /// Takes the beginning-of-sequence token away, where the runtime puts it in front itself.
     pub(super) fn without_beginning(mut self, beginning: &str) -> Self {
-        for text in [&mut self.before_system, &mut self.without_system] {
+        let system = self.system.as_mut().map(|system| &mut system.before);
+        for text in system.into_iter().chain([&mut self.without_system]) {
             if let Some(rest) = text.strip_prefix(beginning) {
                 *text = rest.to_owned();
             }
@@ -67,15 +84,21 @@ impl Turns {
 
     /// Returns the Go template, or nothing when a fixed text could be taken for Go.
     pub(super) fn go(&self) -> Option<String> {
-        let Self { before_system, after_system, without_system, before_answer, after_answer, .. } = self;
-        let texts = [before_system, after_system, without_system, before_answer, after_answer];
-        if texts.iter().any(|text| text.contains("{{") || text.ends_with('{')) {
+        let Self { system, without_system, before_answer, after_answer, .. } = self;
+        let around = system.iter().flat_map(|system| [&system.before, &system.after]);
+        let mut texts = around.chain([without_system, before_answer, after_answer]);
+        if texts.any(|text| text.contains("{{") || text.ends_with('{')) {
             return None;
         }
         // `.System` holds the system messages; an answer that is to be gone on with does not occur behind our stops.
+        let opening = match system {
+            Some(System { before, after }) => format!(
+                "{{{{ if .System }}}}{before}{{{{ .System }}}}{after}{{{{ else }}}}{without_system}{{{{ end }}}}"
+            ),
+            None => without_system.clone(),
+        };
         Some(format!(
-            "{{{{ if .System }}}}{before_system}{{{{ .System }}}}{after_system}{{{{ else }}}}{without_system}{{{{ end }}}}\
-             {{{{ range .Messages }}}}\
+            "{opening}{{{{ range .Messages }}}}\
              {{{{ if eq .Role \"user\" }}}}{{{{ .Content }}}}{before_answer}\
              {{{{ else if eq .Role \"assistant\" }}}}{{{{ .Content }}}}{after_answer}{{{{ end }}}}\
              {{{{ end }}}}"
@@ -84,10 +107,9 @@ impl Turns {
 
     /// Renders the conversation of [`render`] from the fixed texts.
     fn render(&self, system: bool, questions: usize) -> String {
-        let mut text = if system {
-            format!("{}{SYSTEM}{}", self.before_system, self.after_system)
-        } else {
-            self.without_system.clone()
+        let mut text = match self.system.as_ref().filter(|_| system) {
+            Some(System { before, after }) => format!("{before}{SYSTEM}{after}"),
+            None => self.without_system.clone(),
         };
         for (number, user) in USERS.iter().enumerate().take(questions) {
             text += user;
@@ -125,6 +147,19 @@ fn render(template: &ChatTemplate, system: bool, questions: usize) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_without_a_place_for_a_system_prompt_is_translated_without_one() {
+        let gemma = "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}\
+            {% for message in messages %}{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else \
+            message['role']) + '\n' + message['content'] + '<end_of_turn>\n' }}{% endfor %}\
+            {% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
+        let go = turns(gemma).unwrap().without_beginning("<s>").go().unwrap();
+        assert!(go.starts_with("<start_of_turn>user\n{{ range .Messages }}"), "{go}");
+        let drops = "{% for message in messages %}{% if message['role'] != 'system' %}{{ '[' + message['content'] + ']' }}\
+            {% endif %}{% endfor %}{% if add_generation_prompt %}[{% endif %}";
+        assert_eq!(turns(drops).unwrap().system, None);
+    }
 
     fn turns(source: &str) -> Option<Turns> {
         Turns::of(&ChatTemplate::new(source, Some("<s>".into()), Some("</s>".into())).unwrap())
