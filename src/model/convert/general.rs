@@ -5,7 +5,6 @@
 //! the same files give the same bytes wherever they lie.
 
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 use super::metadata::text;
 use super::{ConvertError, SourceTensor};
@@ -40,13 +39,12 @@ pub(super) fn sampling(folder: &Folder) -> Result<Vec<(String, Value)>, ConvertE
     if !folder.has(GENERATION) {
         return Ok(Vec::new());
     }
-    match folder.json::<Json>(GENERATION) {
-        Ok(_) => {}
+    let json: GenerationJson = match folder.json(GENERATION) {
+        Ok(json) => json,
         // Some models ship one that is no JSON; transformers and the reference go on without it.
-        Err(ModelError::Json { .. }) => return Ok(Vec::new()),
+        Err(ModelError::Json { cause, .. }) if cause.is_syntax() || cause.is_eof() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
-    }
-    let json: GenerationJson = folder.json(GENERATION)?;
+    };
     let float = |number: Option<f64>| number.map(|number| Value::F32(number as f32));
     let integer = |number: Option<i32>| number.map(Value::I32);
     let values = [
