@@ -98,8 +98,10 @@ impl Settings {
 }
 
 /// What a tensor can be stored as by choice: what needs no importance matrix.
-const TENSOR_TYPES: &[&str] =
-    &["Q2_K", "Q3_K", "IQ3_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0"];
+const TENSOR_TYPES: &[&str] = &[
+    "TQ1_0", "TQ2_0", "Q2_K", "Q3_K", "IQ3_S", "MXFP4", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "Q4_K", "Q5_0", "Q5_1",
+    "Q5_K", "Q6_K", "Q8_0", "BF16", "F16", "F32",
+];
 
 /// What it can be stored as with one.
 const SMALL_TENSOR_TYPES: &[&str] = &["IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS"];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ExportGguf;
 use crate::llama::{Context, ContextOptions, Generation, Model};
 use crate::model::convert::sample::{config, write_adapter};
-use crate::model::gguf::{TensorType, tiny};
+use crate::model::gguf::{Header, TensorType, tiny};
 use crate::node::bench::Bench;
 use crate::node::{InputRole, JobInput, Kind as _};
 use crate::store::{Artifact, FileRef};
@@ -48,6 +48,21 @@ fn every_target_loads_and_speaks_and_says_its_size() {
         Context::new(&model, &options).unwrap().generate(&[1, 40, 41], &how).unwrap();
         let again = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
         assert_eq!(outcome, again, "{name}");
+    }
+}
+
+#[test]
+fn every_type_can_be_chosen_for_a_tensor() {
+    let bench = Bench::new();
+    for name in super::TENSOR_TYPES {
+        let settings = json!({"tensor-types": [{"pattern": "ffn_up", "type": name}]});
+        let settings = ExportGguf.canonical(&settings).unwrap();
+        let outcome = bench.run(&ExportGguf, &settings, inputs(&bench), &[]).unwrap();
+        let Artifact::File(file) = &outcome.outputs["gguf"] else { panic!("{outcome:?}") };
+        let path = bench.store.path(file).unwrap();
+        let header = Header::read(&path).unwrap();
+        assert_eq!(header.tensor("blk.0.ffn_up.weight").unwrap().tensor_type.name(), *name);
+        Model::load(&path).unwrap();
     }
 }
 
