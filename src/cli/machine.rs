@@ -1,8 +1,4 @@
-//! What this machine has: processors, memory, disk. For grants and for `doctor`; never part of a key.
-
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+//! What this machine has: processors and memory. For grants and for `doctor`; never part of a key.
 
 use crate::manifest::RunOptions;
 use crate::node::{Device, Grant};
@@ -59,22 +55,4 @@ pub(super) fn usable_memory() -> Option<u64> {
 pub(super) fn grant(options: &RunOptions) -> Grant {
     let threads = options.threads.map_or_else(processors, |threads| threads as usize);
     Grant { threads, memory: options.memory.or_else(usable_memory), device: Device::Cpu }
-}
-
-/// Returns the bytes that this user may still write on the file system of `path`.
-///
-/// # Errors
-/// What the system says.
-#[expect(unsafe_code, reason = "the standard library cannot ask a file system for its free space")]
-pub(super) fn free_space(path: &Path) -> std::io::Result<u64> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut space = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` ends with a zero byte, and `space` is written whole when the call gives 0.
-    let space = unsafe {
-        if libc::statvfs(path.as_ptr(), space.as_mut_ptr()) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        space.assume_init()
-    };
-    Ok(space.f_bavail as u64 * space.f_frsize as u64)
 }

@@ -33,6 +33,7 @@ mod memo;
 mod pending;
 mod remote;
 mod settled;
+mod space;
 mod stat;
 mod warm;
 
@@ -57,6 +58,7 @@ pub use key::{Explained, Key, KeyChange, KeySink};
 pub use lock::FileLock;
 pub use memo::MemoEntry;
 pub use settled::Settled;
+pub use space::free_space;
 
 /// Results of the store's calls.
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{CliError, Context, Execute, Exit, Project, machine};
 use crate::node::Secrets as _;
 use crate::node::settings::environment_name;
-use crate::store::Store;
+use crate::store::{Store, free_space};
 
 /// A build of a small model needs about this much room.
 const LEAST_SPACE: u64 = 1 << 30;
@@ -197,7 +197,7 @@ fn store(root: &Path) -> Vec<Finding> {
             "give yourself the right to write there, or name another folder by `dir` in `[cache]`",
         ),
     });
-    findings.push(match machine::free_space(folder) {
+    findings.push(match free_space(folder) {
         Ok(space) if space < LEAST_SPACE => Finding::bad(
             "disk",
             format!("{} are free", HumanBytes(space)),
