@@ -35,7 +35,6 @@ pub(crate) struct Said(Mutex<Vec<Event>>);
 
 impl Said {
     /// Returns the warnings so far.
-    #[cfg(feature = "train")]
     pub(crate) fn warnings(&self) -> Vec<String> {
         let warning = |event: &Event| match event {
             Event::Warning { text } => Some(text.clone()),

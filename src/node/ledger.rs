@@ -85,6 +85,13 @@ impl<'a, T: Serialize + DeserializeOwned> Ledger<'a, T> {
         Ok(Self { run, outside, kept, _alone: alone })
     }
 
+    /// Returns the newest entry of a run's node, which may be a rehearsal, without keeping others from writing.
+    pub(super) fn seen(run: &Run<'_>) -> Result<Option<T>, NodeError> {
+        let store = run.store.lender().unwrap_or(run.store);
+        let kept: Option<Kept<T>> = store.state(&run.outside()?.ledger)?;
+        Ok(kept.and_then(|mut kept| kept.entries.pop()).map(|entry| entry.change))
+    }
+
     /// Returns the newest entry.
     pub(super) fn last(&self) -> Option<&T> {
         self.kept.entries.last().map(|entry| &entry.change)

@@ -79,6 +79,9 @@ epochs = 2
 [export.merged]
 type = "safetensors"
 from = ["expert"]
+[export.card]
+type = "model-card"
+from = ["gguf", "expert"]
 [export.modelfile]
 type = "modelfile"
 from = ["gguf"]
@@ -95,7 +98,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 21] = [
+const NODES: [&str; 22] = [
     "model",
     "rows",
     "docs",
@@ -114,6 +117,7 @@ const NODES: [&str; 21] = [
     "whole",
     "gguf",
     "merged",
+    "card",
     "modelfile",
     "parity",
     "packed",

@@ -4,7 +4,7 @@
 use crate::support::example::Example;
 use crate::support::fake_hub::{FakeHub, TOKEN};
 use crate::support::fake_registry::{FakeRegistry, LOGIN, Login};
-use crate::support::program::{Ran, program};
+use crate::support::program::{Ran, flat, program};
 
 /// The gate's bound in the example.
 const GATE: &str = "\"ladder.Q8_0.kl < 0.05\"";
@@ -32,6 +32,51 @@ impl Project {
         program.env("HF_ENDPOINT", &self.hub.address).env("HF_TOKEN", TOKEN).env("REGISTRY_PASSWORD", LOGIN.1);
         program.args(arguments).output().unwrap().into()
     }
+}
+
+/// Runs the example with a training that is always rehearsed, and a gate that is never met.
+fn rehearsed() -> Project {
+    let project = Project::new();
+    project.example.edit("[project]", "[run]\nrehearse = true\n\n[project]");
+    project.example.edit(GATE, "\"ladder.Q8_0.kl < 0\"");
+    project
+}
+
+#[test]
+fn hub_and_registry_are_looked_at_before_the_first_step_and_nothing_is_published() {
+    let project = rehearsed();
+    let held = project.run(&["build", "--deploy"]).expect(3);
+    let line = held.err.lines().find(|line| line.contains("rehearsed what follows: ")).unwrap();
+    for part in [
+        "`ladder` ",
+        "`merged` ",
+        "`hub` ",
+        "1 hub takes files; nothing was put there",
+        "7 files would be changed",
+        "`registry` ",
+        "1 registry takes files; nothing was put there",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(project.hub.log(), Vec::<String>::new());
+    assert_eq!(project.registry.log(), ["POST uploads", "POST uploads", "DELETE uploads"], "an upload, given up");
+    assert_eq!((project.hub.change(|world| world.repos.len()), project.registry.tags().len()), (0, 0));
+}
+
+#[test]
+fn a_token_or_a_password_that_cannot_write_stops_a_build_that_would_publish() {
+    let project = rehearsed();
+    project.hub.change(|world| world.role = "read");
+    let stopped = flat(&project.run(&["build", "--deploy"]).expect(1).err);
+    assert!(stopped.contains("✗ expert") && !stopped.contains("the longest micro-batch"), "{stopped}");
+    assert!(stopped.contains("the token in `HF_TOKEN` cannot write"), "{stopped}");
+    let warned = flat(&project.run(&["build"]).expect(3).err);
+    assert!(warned.contains("warning: `hub` would fail: the token in `HF_TOKEN` cannot write"), "{warned}");
+
+    let project = rehearsed();
+    project.example.edit("password = \"env:REGISTRY_PASSWORD\"", "password = \"env:HF_TOKEN\"");
+    let stopped = flat(&project.run(&["build", "--deploy"]).expect(1).err);
+    assert!(stopped.contains("`registry` (export.oci) failed") && stopped.contains("(401)"), "{stopped}");
 }
 
 #[test]

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use crate::support::example::Example;
 use crate::support::fake_ollama::FakeOllama;
-use crate::support::program::{Ran, program, tunesmith, write};
+use crate::support::program::{Ran, flat, program, tunesmith, write};
 use crate::support::tiny::project;
 
 const PROOF: &str = "\n[eval.parity]\ntype = \"parity\"\nfrom = [\"gguf\", \"pairs\"]\n\
-    [export.modelfile]\ntype = \"modelfile\"\nfrom = [\"gguf\"]\n";
+    [export.modelfile]\ntype = \"modelfile\"\nfrom = [\"gguf\"]\n\
+    [eval.stops]\ntype = \"stops\"\nfrom = [\"gguf\", \"pairs\"]\nmax-answer-tokens = 4\n\
+    [eval.questions]\ntype = \"compare\"\nfrom = [\"gguf\", \"pairs\"]\n\
+    [eval.ladder]\ntype = \"ladder\"\nfrom = [\"expert\", \"gguf\", \"pairs\"]\n\
+    [export.copied]\ntype = \"copy\"\nfrom = [\"gguf\"]\nto = \"copied.gguf\"\n";
 const ALWAYS: &str = "[run]\nrehearse = true\n";
 
 fn edit(folder: &Path, file: &str, from: &str, to: &str) {
@@ -26,11 +30,6 @@ fn rehearsed() -> tempfile::TempDir {
     space
 }
 
-/// Returns a text without line ends and the frame of messages.
-fn flat(text: &str) -> String {
-    text.split_whitespace().filter(|word| !["│", "╰─▶", "├─▶"].contains(word)).collect::<Vec<_>>().join(" ")
-}
-
 /// Sees that a build ends before a step is trained, and returns what it says, in one line.
 #[track_caller]
 fn stopped(ran: Ran) -> String {
@@ -45,9 +44,22 @@ fn what_passed_is_told_and_not_done_again_for_new_rows() {
     let space = rehearsed();
     let first = tunesmith(space.path(), &["build"]).expect(0).err;
     let line = first.lines().find(|line| line.contains("rehearsed what follows: ")).unwrap();
-    for part in ["`gguf` ", "`modelfile` ", "`parity` ", "(8 rows with the same tokens)"] {
-        assert!(line.contains(part), "{line}");
+    for part in [
+        "`gguf` ",
+        "`modelfile` ",
+        "`parity` ",
+        "(8 rows with the same tokens)",
+        "`stops` ",
+        "(8 answers)",
+        "`questions` ",
+        "`ladder` ",
+        "(8 held-out rows)",
+        "`copied` ",
+        "(1 files would be written)",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
     }
+    assert!(!space.path().join("copied.gguf").exists());
     let rows = fs_err::read_to_string(space.path().join("rows.jsonl")).unwrap();
     let fewer: Vec<&str> = rows.lines().skip(1).collect();
     write(space.path(), &[("rows.jsonl", &fewer.join("\n"))]);

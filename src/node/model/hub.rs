@@ -204,6 +204,16 @@ impl Snapshot {
     }
 }
 
+/// Reads what a hub says of a repository's files, for the fuzz target.
+pub(super) fn read_answers(bytes: &[u8]) {
+    drop(serde_json::from_slice::<IndexJson>(bytes));
+    let Ok(info) = serde_json::from_slice::<ModelInfo>(bytes) else { return };
+    for file in &info.siblings {
+        drop((file.pin(), file.bytes()));
+        assert!(!is_plain_path(&file.rfilename) || !file.rfilename.starts_with('/'));
+    }
+}
+
 /// Returns the folder where the hub's own tools keep what they fetched.
 fn cache(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let in_home = || environment("HOME").map(|home| Path::new(&home).join(".cache/huggingface"));

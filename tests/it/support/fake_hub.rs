@@ -63,6 +63,8 @@ pub(crate) struct World {
     begun: u64,
     /// Faults of the next requests whose log line begins so, in any order.
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
+    /// What the token may do: `write`, `read`, or nothing that is said.
+    pub(crate) role: &'static str,
     /// What `.gitignore` leaves out.
     pub(crate) ignored: Option<String>,
     /// Where the storage is.
@@ -90,6 +92,7 @@ impl FakeHub {
             uploads: BTreeMap::new(),
             begun: 0,
             faults: VecDeque::new(),
+            role: "write",
             ignored: None,
             storage: format!("http://localhost:{port}/storage"),
             address: format!("http://127.0.0.1:{port}"),
@@ -255,7 +258,7 @@ impl World {
             ["storage", rest @ ..] => self.storage(asked, rest),
             ["api", "validate-yaml"] if post => axum::Json(json!({"errors": [], "warnings": []})).into_response(),
             _ if !asked.has_token => error(401, "Invalid username or password."),
-            ["api", "whoami-v2"] => axum::Json(json!({"name": "o", "type": "user", "orgs": []})).into_response(),
+            ["api", "whoami-v2"] => axum::Json(self.account()).into_response(),
             ["api", "repos", "create"] if post => self.create(&json_of(&asked.body)),
             ["api", "models", owner, name, rest @ ..] => self.model(&format!("{owner}/{name}"), rest, asked),
             [owner, name, "info", "lfs", "objects", "batch"] if post => {
@@ -284,6 +287,14 @@ impl World {
             }
             _ => error(404, "Not Found"),
         }
+    }
+
+    /// Returns whose the token is.
+    fn account(&self) -> Value {
+        json!({
+            "name": "o", "type": "user", "auth": {"type": "access_token", "accessToken": {"role": self.role}},
+            "orgs": [{"name": "team", "roleInOrg": "write"}, {"name": "our-company", "roleInOrg": "admin"}],
+        })
     }
 
     fn create(&mut self, body: &Value) -> Response {

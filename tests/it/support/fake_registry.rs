@@ -290,6 +290,10 @@ impl World {
                 let headers = [("docker-content-digest", wanted.to_owned()), ("location", "/".to_owned())];
                 with(StatusCode::CREATED.into_response(), &headers)
             }
+            Method::DELETE => {
+                self.uploads.remove(upload);
+                StatusCode::NO_CONTENT.into_response()
+            }
             _ => error(405, "UNSUPPORTED"),
         }
     }

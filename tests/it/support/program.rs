@@ -53,6 +53,12 @@ fn path() -> String {
     std::env::var("PATH").unwrap_or_default()
 }
 
+/// Returns a text without line ends and the frame of messages.
+#[cfg(feature = "llama")]
+pub(crate) fn flat(text: &str) -> String {
+    text.split_whitespace().filter(|word| !["│", "╰─▶", "├─▶"].contains(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// Presses Ctrl-C for a process.
 #[cfg(feature = "llama")]
 pub(crate) fn interrupt(process: u32) {

@@ -18,8 +18,8 @@ use self::judge::Judge;
 use super::asking;
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
-    SettingProblem, Weight,
+    Content, Determinism, Family, FileInput, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo,
+    Rehearsal, Run, SettingProblem, Weight,
 };
 
 /// The kind `compare`.
@@ -214,6 +214,16 @@ impl Kind for Compare {
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         report::compare(run, &run.settings()?)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    /// Asks nothing: questions, rows, tokenizer and template are read.
+    #[cfg(feature = "llama")]
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        report::look(run, &run.settings()?)
     }
 
     #[cfg(not(feature = "llama"))]

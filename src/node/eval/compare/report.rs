@@ -98,6 +98,25 @@ pub(super) fn compare(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Nod
     Ok(Outcome { outputs, fields: scores.fields, report: scores.report })
 }
 
+/// Reads all that is compared, asks nothing, and tells every field that a comparison would have.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let questions = asked(run, settings)?;
+    let voice = Voice::of(&WeightFiles::Gguf(tuned(run)?))?;
+    let (exam, mut report) = exam(run, settings, &voice, &questions)?;
+    if exam.rows.is_empty() && questions.is_empty() {
+        return Err(CompareError::NothingToCompare.into());
+    }
+    let is_told = |field: &&&str| match **field {
+        field if field.contains("loss") && !field.starts_with("judge") => !exam.rows.is_empty(),
+        field if field.starts_with("judge") => settings.judge.is_some(),
+        _ => !questions.is_empty(),
+    };
+    let fields = super::FIELDS.iter().filter(is_told).map(|field| ((*field).to_owned(), 0.into())).collect();
+    report.push(Count { what: "questions".into(), count: questions.len() as u64 });
+    let answers = store_lines(run, [] as [Line<'_>; 0])?;
+    Ok(Outcome { outputs: BTreeMap::from([("answers".to_owned(), answers)]), fields, report })
+}
+
 /// Reads the questions; without a judge each must say which answers are right.
 fn asked(run: &Run<'_>, settings: &Settings) -> Result<Vec<Question>, NodeError> {
     let Some(file) = run.files("questions").next() else { return Ok(Vec::new()) };
@@ -150,16 +169,22 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Returns where the base's and the tuned model's GGUF are.
-fn models(run: &Run<'_>) -> Result<(PathBuf, PathBuf), NodeError> {
+/// Returns where the tuned model's GGUF is.
+fn tuned(run: &Run<'_>) -> Result<PathBuf, NodeError> {
     let tuned = ggufs(run);
     let [tuned] = tuned[..] else { return Err(CompareError::OneGguf { count: tuned.len() }.into()) };
+    Ok(run.store.path(tuned)?)
+}
+
+/// Returns where the base's and the tuned model's GGUF are.
+fn models(run: &Run<'_>) -> Result<(PathBuf, PathBuf), NodeError> {
+    let tuned = tuned(run)?;
     let base = match &run.model()?.artifact {
         Artifact::File(base) => run.store.path(base)?,
         Artifact::Folder { files } => converted(run, &run.store.paths(files)?)?,
         Artifact::Records(_) => return Err(run.bad_job("its model is a record set".into())),
     };
-    Ok((base, run.store.path(tuned)?))
+    Ok((base, tuned))
 }
 
 /// Writes a base that is a folder as a GGUF in 16 bits, which llama.cpp can run.

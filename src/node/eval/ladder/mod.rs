@@ -24,7 +24,8 @@ use serde_json::Value;
 
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem, Weight,
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
+    Weight,
 };
 
 /// The kind `ladder`.
@@ -104,6 +105,16 @@ impl Kind for Ladder {
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         report::climb(run, &run.settings()?)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    /// Measures nothing: rows, tokenizer and files are read, and each rung is told with zeros.
+    #[cfg(feature = "llama")]
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        report::look(run, &run.settings()?)
     }
 
     #[cfg(not(feature = "llama"))]

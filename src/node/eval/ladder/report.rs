@@ -54,7 +54,7 @@ pub(super) fn climb(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeE
     let tuned = Tuned::one(run, |count| LadderError::OneAdapter { count })?;
     let exports = exports(run)?;
     let (rows, mut report) = rows(run, settings, &Voice::of(&files)?)?;
-    let given = exports.iter().any(|export| export.file_type == FileType::F16);
+    let given = has_f16(&exports);
     let mut climb = Climb {
         run,
         rows: &rows,
@@ -75,22 +75,47 @@ pub(super) fn climb(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeE
         };
         Ok((trained, plain, adapted, climb.merged(&merged)?))
     })?;
-    let mut rungs = vec![
-        Rung::new("base", None, plain),
-        Rung::new(trained, Some("base"), adapted),
-        Rung::new("merged", Some(trained), whole),
-    ];
+    let mut measured = vec![plain, adapted, whole];
     if !given {
-        rungs.push(Rung::new("F16", Some("merged"), climb.gguf("F16", &merged)?));
+        measured.push(climb.gguf("F16", &merged)?);
     }
     for export in &exports {
-        let from = if export.file_type.is_float() { "merged" } else { "F16" };
-        rungs.push(Rung::new(&export.rung, Some(from), climb.gguf(&export.rung, &export.path)?));
+        measured.push(climb.gguf(&export.rung, &export.path)?);
     }
+    let rungs = rungs(trained, &exports, measured);
     let trained: usize = rows.iter().map(TokenRow::trained_tokens).sum();
     report.push(Count { what: "held-out rows".into(), count: rows.len() as u64 });
     report.push(Count { what: "trained tokens".into(), count: trained as u64 });
     tell(run, &rungs, report)
+}
+
+/// Reads all that a climb would read, measures nothing, and tells every rung that it would have.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let files = run.weight_files()?;
+    let trained = match Tuned::one(run, |count| LadderError::OneAdapter { count })? {
+        Tuned::Adapter(_) => "adapter",
+        Tuned::Whole(_) => "full",
+    };
+    let exports = exports(run)?;
+    let (rows, mut report) = rows(run, settings, &Voice::of(&files)?)?;
+    report.push(Count { what: "held-out rows".into(), count: rows.len() as u64 });
+    tell(run, &rungs(trained, &exports, std::iter::repeat(Measure::default())), report)
+}
+
+fn has_f16(exports: &[Export]) -> bool {
+    exports.iter().any(|export| export.file_type == FileType::F16)
+}
+
+/// Returns the rungs from the base to the exports, each with the one that it was made from; measures come in their order.
+fn rungs(trained: &str, exports: &[Export], measured: impl IntoIterator<Item = Measure>) -> Vec<Rung> {
+    let mut steps = vec![("base", None), (trained, Some("base")), ("merged", Some(trained))];
+    if !has_f16(exports) {
+        steps.push(("F16", Some("merged")));
+    }
+    for export in exports {
+        steps.push((&export.rung, Some(if export.file_type.is_float() { "merged" } else { "F16" })));
+    }
+    steps.into_iter().zip(measured).map(|((name, from), measure)| Rung::new(name, from, measure)).collect()
 }
 
 /// Returns the outcome, and says it.

@@ -17,8 +17,8 @@ use serde_json::Value;
 use super::asking;
 use crate::node::settings::{accepted, canonical};
 use crate::node::{
-    Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run, SettingProblem,
-    Weight,
+    Content, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run,
+    SettingProblem, Weight,
 };
 
 /// The kind `stops`.
@@ -100,6 +100,16 @@ impl Kind for Stops {
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         report::ask(run, &run.settings()?)
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    /// Asks nothing: questions, tokenizer and template are read.
+    #[cfg(feature = "llama")]
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        report::look(run, &run.settings()?)
     }
 
     #[cfg(not(feature = "llama"))]

@@ -1,6 +1,7 @@
 //! The run of `eval.stops`: what is asked, and how much of it was answered to the end.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::json;
@@ -15,6 +16,7 @@ use crate::model::weights::WeightFiles;
 use crate::node::questions;
 use crate::node::voice::{Voice, before_answer, conversations, mixed};
 use crate::node::{Count, NodeError, Outcome, Run};
+use crate::store::Artifact;
 
 /// One line of `answers`.
 #[derive(Serialize)]
@@ -28,14 +30,8 @@ struct Line<'a> {
 
 /// Asks all questions.
 pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    let ggufs = ggufs(run);
-    let [gguf] = ggufs[..] else { return Err(StopsError::OneGguf { count: ggufs.len() }.into()) };
-    let path = run.store.path(gguf)?;
-    let (asked, prompts) = prompts(run, settings, &Voice::of(&WeightFiles::Gguf(path.clone()))?)?;
+    let (path, asked, prompts) = questioned(run, settings)?;
     let total = prompts.len() as u64;
-    if total == 0 {
-        return Err(StopsError::NothingToAsk.into());
-    }
     let how = Generation {
         tokens: settings.max_answer_tokens as usize,
         temperature: settings.temperature,
@@ -61,18 +57,38 @@ pub(super) fn ask(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeErr
         let limit = settings.max_answer_tokens;
         run.warn(format!("{} of {total} answers do not end within {limit} tokens, the first to: {ask}", total - ended));
     }
+    Ok(outcome(artifact, ended, total))
+}
+
+/// Reads all that is asked, and asks nothing.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let (_, asked, _) = questioned(run, settings)?;
+    let artifact = store_lines(run, [] as [Line<'_>; 0])?;
+    Ok(outcome(artifact, 0, asked.len() as u64))
+}
+
+fn outcome(artifact: Artifact, ended: u64, total: u64) -> Outcome {
     let share = ended as f64 / total as f64;
     let [low, high] = interval::of_share(share, total);
     let fields =
         [("ends", json!(share)), ("ends-low", json!(low)), ("ends-high", json!(high)), ("answers", json!(total))];
-    Ok(Outcome {
+    Outcome {
         outputs: BTreeMap::from([("answers".to_owned(), artifact)]),
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         report: vec![
             Count { what: "answers".into(), count: total },
             Count { what: "ended by the model".into(), count: ended },
         ],
-    })
+    }
+}
+
+/// Returns where the model is, what it is asked, for people, and the texts that it goes on from; at least one.
+fn questioned(run: &Run<'_>, settings: &Settings) -> Result<(PathBuf, Vec<String>, Vec<String>), NodeError> {
+    let ggufs = ggufs(run);
+    let [gguf] = ggufs[..] else { return Err(StopsError::OneGguf { count: ggufs.len() }.into()) };
+    let path = run.store.path(gguf)?;
+    let (asked, prompts) = prompts(run, settings, &Voice::of(&WeightFiles::Gguf(path.clone()))?)?;
+    if prompts.is_empty() { Err(StopsError::NothingToAsk.into()) } else { Ok((path, asked, prompts)) }
 }
 
 /// Returns what is asked, for people, and the texts that the model goes on from.

@@ -11,6 +11,7 @@ use super::hub::{Announced, Hub, Mode, Operation};
 use super::settings::{Settings, is_branch, is_repository};
 use super::{Blob, Change, Published};
 use crate::net::NetError;
+use crate::node::export::card::README;
 use crate::node::export::files::{NamedFile, named_files};
 use crate::node::ledger::Ledger;
 use crate::node::{Count, NodeError, Outcome, Run};
@@ -23,10 +24,7 @@ const SAMPLE: u64 = 512;
 
 /// Puts the files into the repository.
 pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
-    if !is_repository(&settings.repo) || !is_branch(&settings.revision) {
-        let what = format!("`{}` at `{}` can be no repository's branch", settings.repo, settings.revision);
-        return Err(run.bad_job(what));
-    }
+    check_place(run, settings)?;
     let files = named_files(run, &settings.paths)?;
     let mut ledger = Ledger::<Published>::open(run)?;
     let hub = Hub::of(run, settings).map_err(failure)?;
@@ -40,6 +38,9 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     } else {
         publish(&mut ledger, &hub, &head, &plan, &settings.message)?
     };
+    if !files.iter().any(|file| file.name == README) && !tree.contains_key(README) {
+        run.warn(format!("`{}` has no model card: `export.model-card` makes one", hub.repo));
+    }
     let counts = [
         ("files sent", sent),
         ("files changed", plan.changed.len() as u64),
@@ -54,6 +55,23 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
     })
 }
 
+/// Refuses names that placeholders became and that the hub would not take.
+pub(super) fn check_place(run: &Run<'_>, settings: &Settings) -> Result<(), NodeError> {
+    if is_repository(&settings.repo) && is_branch(&settings.revision) {
+        return Ok(());
+    }
+    let what = format!("`{}` at `{}` can be no repository's branch", settings.repo, settings.revision);
+    Err(run.bad_job(what))
+}
+
+/// Refuses a repository that all can read, where that was not asked for.
+pub(super) fn check_privacy(hub: &Hub<'_, '_>, asked: Option<bool>, found: Option<bool>) -> Result<(), HubError> {
+    match (asked, found) {
+        (Some(true), Some(false)) => Err(HubError::Public { repo: hub.repo.clone() }),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the branch's newest commit; repository and branch are made where there are none.
 fn branch(hub: &Hub<'_, '_>, private: Option<bool>) -> Result<String, HubError> {
     let mut is_private = hub.is_private()?;
@@ -62,9 +80,7 @@ fn branch(hub: &Hub<'_, '_>, private: Option<bool>) -> Result<String, HubError> 
         hub.run.note(format!("made the repository `{}`", hub.repo));
         is_private = hub.is_private()?;
     }
-    if private == Some(true) && is_private == Some(false) {
-        return Err(HubError::Public { repo: hub.repo.clone() });
-    }
+    check_privacy(hub, private, is_private)?;
     if let Some(head) = hub.head()? {
         return Ok(head);
     }
@@ -100,10 +116,10 @@ impl Published {
 }
 
 /// What a commit is to change.
-struct Plan<'f> {
+pub(super) struct Plan<'f> {
     files: &'f [NamedFile],
     /// Files that the repository has not, or has otherwise.
-    changed: Vec<(&'f NamedFile, Option<Blob>)>,
+    pub(super) changed: Vec<(&'f NamedFile, Option<Blob>)>,
     /// Files that this node put there and makes no more.
     stale: Vec<(String, Blob)>,
     /// What the repository has already.
@@ -111,7 +127,11 @@ struct Plan<'f> {
 }
 
 impl<'f> Plan<'f> {
-    fn of(files: &'f [NamedFile], tree: &BTreeMap<String, Blob>, former: Option<&Published>) -> std::io::Result<Self> {
+    pub(super) fn of(
+        files: &'f [NamedFile],
+        tree: &BTreeMap<String, Blob>,
+        former: Option<&Published>,
+    ) -> std::io::Result<Self> {
         let mut plan = Self { files, changed: Vec::new(), stale: Vec::new(), same: BTreeMap::new() };
         for file in files {
             match tree.get(&file.name) {
@@ -132,6 +152,17 @@ impl<'f> Plan<'f> {
     fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.stale.is_empty()
     }
+
+    /// Refuses more bytes within the commit than it takes.
+    pub(super) fn fits(&self, hub: &Hub<'_, '_>, modes: &BTreeMap<String, Mode>) -> Result<(), HubError> {
+        let mut room = WITHIN_COMMIT;
+        for (file, _) in self.changed.iter().filter(|(file, _)| modes.get(&file.name) != Some(&Mode::Lfs)) {
+            let (endpoint, path, size) = (hub.endpoint.clone(), file.name.clone(), file.size);
+            let too_large = || HubError::TooLarge { endpoint, path, size, limit: WITHIN_COMMIT };
+            room = room.checked_sub(size).ok_or_else(too_large)?;
+        }
+        Ok(())
+    }
 }
 
 /// Sends what is to be sent, makes the commit and looks at it. Returns it, and how many files went to the storage.
@@ -143,24 +174,17 @@ fn publish(
     message: &str,
 ) -> Result<(String, u64), NodeError> {
     let modes = hub.modes(&announced(plan).map_err(|error| failure(error.into()))?).map_err(failure)?;
+    plan.fits(hub, &modes).map_err(failure)?;
     let is_large = |file: &NamedFile| modes.get(&file.name) == Some(&Mode::Lfs);
     let large: Vec<&NamedFile> = plan.changed.iter().map(|(file, _)| *file).filter(|file| is_large(file)).collect();
     let sent = hub.send(&large)?;
     let (mut operations, mut changes, mut files) = (Vec::new(), BTreeMap::new(), plan.same.clone());
-    let mut room = WITHIN_COMMIT;
     for (file, before) in &plan.changed {
         let (path, size) = (file.name.clone(), file.size);
         let after = if is_large(file) {
             operations.push(Operation::Large { path: path.clone(), sha256: file.sha256.clone(), size });
             Blob::Large { sha256: file.sha256.clone(), size }
         } else {
-            let too_large = || HubError::TooLarge {
-                endpoint: hub.endpoint.clone(),
-                path: path.clone(),
-                size,
-                limit: WITHIN_COMMIT,
-            };
-            room = room.checked_sub(size).ok_or_else(|| failure(too_large()))?;
             let bytes = fs_err::read(&file.path).map_err(|error| failure(error.into()))?;
             let oid = git_oid(&bytes);
             operations.push(Operation::Small { path: path.clone(), bytes });
@@ -236,7 +260,8 @@ pub(super) fn committed(
     Err(HubError::Moved { repo: hub.repo.clone(), branch: hub.branch.clone(), found })
 }
 
-fn announced<'f>(plan: &Plan<'f>) -> std::io::Result<Vec<Announced<'f>>> {
+/// Returns what the hub is asked about.
+pub(super) fn announced<'f>(plan: &Plan<'f>) -> std::io::Result<Vec<Announced<'f>>> {
     let one = |(file, _): &(&'f NamedFile, Option<Blob>)| {
         let mut sample = Vec::new();
         fs_err::File::open(&file.path)?.take(SAMPLE).read_to_end(&mut sample)?;

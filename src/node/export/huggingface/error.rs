@@ -25,6 +25,13 @@ pub(super) enum HubError {
     #[error("`{endpoint}` is not encrypted: the token could be read on the way")]
     #[diagnostic(code(huggingface::plain), help("write `https://`; `http://` is for this machine alone"))]
     Plain { endpoint: String },
+    /// A token that cannot be of use.
+    #[error("the token in `{variable}` cannot write to `{repo}`: {why}")]
+    #[diagnostic(
+        code(huggingface::no_right),
+        help("make one with the right to write there at {endpoint}/settings/tokens, or have its owner let you in")
+    )]
+    NoRight { endpoint: String, repo: String, variable: String, why: String },
     /// The hub says no.
     #[error("`{endpoint}` does not let `{repo}` be written ({status}): {what}")]
     #[diagnostic(code(huggingface::refused), help("{help}"))]

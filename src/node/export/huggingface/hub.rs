@@ -141,8 +141,17 @@ impl<'a, 'r> Hub<'a, 'r> {
         HubError::BadAnswer { endpoint: self.endpoint.clone(), what: what.into() }
     }
 
+    pub(super) fn no_right(&self, why: String) -> HubError {
+        let (endpoint, repo, variable) = (self.endpoint.clone(), self.repo.clone(), self.variable.clone());
+        HubError::NoRight { endpoint, repo, variable, why }
+    }
+
+    pub(super) fn url(&self, path: &str) -> Result<Url, HubError> {
+        Ok(Url::parse(&format!("{}{path}", self.endpoint))?)
+    }
+
     fn api(&self, rest: &str) -> Result<Url, HubError> {
-        Ok(Url::parse(&format!("{}/api/models/{}{rest}", self.endpoint, self.repo))?)
+        self.url(&format!("/api/models/{}{rest}", self.repo))
     }
 
     fn branch_part(&self) -> String {
@@ -189,7 +198,7 @@ impl<'a, 'r> Hub<'a, 'r> {
             body["private"] = json!(private);
             body["visibility"] = json!(if private { "private" } else { "public" });
         }
-        let url = Url::parse(&format!("{}/api/repos/create", self.endpoint))?;
+        let url = self.url("/api/repos/create")?;
         self.ask(&Request::post_json(url, &body).takes(&[409]))?;
         Ok(())
     }
@@ -274,7 +283,7 @@ impl<'a, 'r> Hub<'a, 'r> {
     /// Returns the bytes of a file within git at a commit.
     pub(super) fn small_file(&self, commit: &str, path: &str) -> Result<Vec<u8>, HubError> {
         let path = path.split('/').map(encoded).collect::<Vec<_>>().join("/");
-        let url = Url::parse(&format!("{}/{}/resolve/{commit}/{path}", self.endpoint, self.repo))?;
+        let url = self.url(&format!("/{}/resolve/{commit}/{path}", self.repo))?;
         Ok(self.ask(&Request::get(url))?.body)
     }
 
@@ -298,6 +307,15 @@ impl Operation {
             Self::Deleted { path } => json!({"key": "deletedFile", "value": {"path": path}}),
         }
     }
+}
+
+/// Reads what a hub says of a repository, for the fuzz target.
+pub(super) fn read_answers(bytes: &[u8]) {
+    drop(serde_json::from_slice::<RepoInfo>(bytes));
+    drop(serde_json::from_slice::<RevisionInfo>(bytes));
+    drop(serde_json::from_slice::<Vec<TreeEntry>>(bytes));
+    drop(serde_json::from_slice::<Preuploads>(bytes));
+    drop(serde_json::from_slice::<Committed>(bytes));
 }
 
 fn is_commit(text: &str) -> bool {

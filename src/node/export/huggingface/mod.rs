@@ -6,9 +6,11 @@
 //! another commit: the hub has no safe way to make a branch forget one. The token goes to the hub alone, never to its
 //! storage.
 
+mod account;
 mod deploy;
 mod error;
 mod hub;
+mod look;
 mod rollback;
 mod settings;
 mod upload;
@@ -19,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::settings::Settings;
-use crate::node::{Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight};
+use crate::node::{
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Rehearsal, Run, SettingProblem, Weight,
+};
 
 /// The kind `huggingface`.
 pub(super) struct HuggingFace;
@@ -62,6 +66,14 @@ impl Kind for HuggingFace {
         deploy::deploy(run, &run.settings()?)
     }
 
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        look::look(run, &run.settings()?)
+    }
+
     fn roll_back(&self, run: &Run<'_>) -> Result<Vec<String>, NodeError> {
         rollback::roll_back(run, &run.settings()?)
     }
@@ -100,6 +112,13 @@ struct Published {
 struct Change {
     before: Option<Blob>,
     after: Option<Blob>,
+}
+
+/// Reads what hubs answer, for the fuzz target.
+pub(super) fn read_answers(bytes: &[u8]) {
+    account::read_account(bytes);
+    hub::read_answers(bytes);
+    upload::read_batch(bytes);
 }
 
 #[cfg(test)]

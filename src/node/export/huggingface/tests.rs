@@ -52,6 +52,11 @@ impl Place {
         self.bench.run(&HuggingFace, &settings, self.inputs(number), &[])
     }
 
+    fn look(&self, inputs: Vec<JobInput>) -> Result<Outcome, NodeError> {
+        let settings = HuggingFace.canonical(&self.settings).unwrap();
+        self.bench.with_run(&HuggingFace, &settings, inputs, &[], |run| HuggingFace.rehearse(run))
+    }
+
     fn roll_back(&self) -> Result<Vec<String>, NodeError> {
         let settings = HuggingFace.canonical(&self.settings).unwrap();
         self.bench.with_run(&HuggingFace, &settings, Vec::new(), &[], |run| HuggingFace.roll_back(run))
@@ -267,6 +272,46 @@ fn a_redirect_to_another_host_gets_no_file_and_no_token() {
     place.hub.fail("GET model", Fault::Redirects(format!("{}/api/models/team/expert", other.address)));
     let error = place.refused("huggingface::refused");
     assert!(error.message.contains("(401)"), "the token did not come there: {}", error.message);
+}
+
+#[test]
+fn a_look_asks_all_that_can_be_asked_and_puts_nothing_there() {
+    let mut place = Place::new();
+    let counts = |outcome: &Outcome| outcome.report.iter().map(|count| count.count).collect::<Vec<_>>();
+    assert_eq!(counts(&place.look(place.inputs(1)).unwrap()), [1, 4]);
+    assert_eq!((place.hub.log(), place.hub.change(|world| world.repos.len())), (Vec::new(), 0));
+    place.deploy(1).unwrap();
+    place.hub.log();
+    let (files, head) = (place.hub.files(REPO, "main"), place.head());
+    let seen = place.look(place.inputs(2)).unwrap();
+    assert_eq!((counts(&seen), commit(&seen)), (vec![1, 2], head));
+    assert_eq!((place.hub.log(), place.hub.files(REPO, "main")), (vec!["POST preupload".to_owned()], files));
+    assert_eq!(counts(&place.look(Vec::new()).unwrap()), [1, 0], "what was looked at before is not there");
+    let code = |place: &Place| place.look(place.inputs(2)).unwrap_err().code.unwrap();
+    place.hub.change(|world| world.ignored = Some("gguf.gguf".into()));
+    assert_eq!(code(&place), "huggingface::ignored");
+    place.hub.change(|world| world.role = "read");
+    assert_eq!(code(&place), "huggingface::no_right");
+    place.hub.change(|world| world.role = "write");
+    place.settings["private"] = json!(true);
+    assert_eq!(code(&place), "huggingface::public");
+    place.settings["repo"] = json!("others/expert");
+    let error = place.look(Vec::new()).unwrap_err();
+    assert!(error.message.ends_with("it is one of `o`, who is no member of `others`"), "{}", error.message);
+    place.bench.environment.remove("HF_TOKEN");
+    assert_eq!(code(&place), "huggingface::no_token");
+}
+
+#[test]
+fn a_repository_without_a_card_is_told_of() {
+    let place = Place::new();
+    let gguf = place.inputs(1).remove(0);
+    let settings = HuggingFace.canonical(&place.settings).unwrap();
+    place.bench.run(&HuggingFace, &settings, vec![gguf], &[]).unwrap();
+    let told = place.bench.events.warnings();
+    assert_eq!(told, [format!("`{REPO}` has no model card: `export.model-card` makes one")]);
+    place.deploy(1).unwrap();
+    assert_eq!(place.bench.events.warnings(), told, "now it has one");
 }
 
 #[test]

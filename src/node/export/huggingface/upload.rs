@@ -158,18 +158,7 @@ impl Hub<'_, '_> {
         upload: &Action,
         verify: Option<String>,
     ) -> Result<Begun, HubError> {
-        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
-        let part = number(part).filter(|part| *part > 0);
-        let part = part.ok_or_else(|| self.bad_answer("its `chunk_size` is no number"))?;
-        let count = file.size.div_ceil(part);
-        let addresses: BTreeMap<u64, &str> =
-            upload.header.iter().filter_map(|(key, value)| Some((key.parse().ok()?, value.as_str()?))).collect();
-        let is_whole = count <= PARTS && addresses.keys().copied().eq(1..=count);
-        if !is_whole {
-            let what = format!("it names {} parts of a file that has {count}", addresses.len());
-            return Err(self.bad_answer(what));
-        }
-        let parts = addresses.into_values().map(str::to_owned).collect();
+        let (part, parts) = cut(file.size, part, upload).map_err(|what| self.bad_answer(what))?;
         Ok(Begun { join: upload.href.clone(), part, parts, arrived: BTreeMap::new(), verify })
     }
 
@@ -236,6 +225,31 @@ impl Hub<'_, '_> {
             return Err(self.bad_answer(format!("it sends files to {}, unencrypted", url.host())));
         }
         Ok(url)
+    }
+}
+
+/// Returns the bytes of a part and where each part of a file of `size` bytes goes, or what is wrong with the answer.
+fn cut(size: u64, part: &Value, upload: &Action) -> Result<(u64, Vec<String>), String> {
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    let part = number(part).filter(|part| *part > 0).ok_or("its `chunk_size` is no number")?;
+    let count = size.div_ceil(part);
+    let addresses: BTreeMap<u64, &str> =
+        upload.header.iter().filter_map(|(key, value)| Some((key.parse().ok()?, value.as_str()?))).collect();
+    if count > PARTS || !addresses.keys().copied().eq(1..=count) {
+        return Err(format!("it names {} parts of a file that has {count}", addresses.len()));
+    }
+    Ok((part, addresses.into_values().map(str::to_owned).collect()))
+}
+
+/// Reads what a storage says of uploads, for the fuzz target.
+pub(super) fn read_batch(bytes: &[u8]) {
+    let Ok(batch) = serde_json::from_slice::<Batch>(bytes) else { return };
+    for upload in batch.objects.into_iter().filter_map(|object| object.actions?.upload) {
+        if let Some((part, Ok((bytes, parts)))) =
+            upload.header.get("chunk_size").map(|part| (part, cut(3_000, part, &upload)))
+        {
+            assert!(bytes > 0 && parts.len() as u64 == 3_000_u64.div_ceil(bytes), "{part}");
+        }
     }
 }
 

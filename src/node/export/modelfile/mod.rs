@@ -110,6 +110,18 @@ impl Kind for Modelfile {
     }
 }
 
+/// Renders conversations by a chat template and makes a Go template of it, for the fuzz target. Where one can be made, it is
+/// of the turns that the chat template writes.
+#[cfg(feature = "train")]
+pub fn try_template(source: &str) {
+    use crate::model::template::ChatTemplate;
+
+    let Ok(template) = ChatTemplate::new(source, Some("<s>".into()), Some("</s>".into())) else { return };
+    if let Some(turns) = go::Turns::of(&template) {
+        drop(turns.without_beginning("<s>").go());
+    }
+}
+
 /// Returns what is wrong with the setting `parameters`.
 pub(super) fn parameter_problems(parameters: &Value) -> Vec<SettingProblem> {
     let mut problems = Vec::new();

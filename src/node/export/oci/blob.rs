@@ -82,6 +82,15 @@ impl Registry<'_, '_> {
         Ok(url)
     }
 
+    /// Begins an upload and gives it up: who may do that may write, and nothing is put there.
+    pub(super) fn may_write(&self) -> Result<(), OciError> {
+        let session = self.open()?;
+        let request = Request::delete(session.location).takes(&[400, 401, 404, 405]);
+        // What a registry does not take back lapses there.
+        self.ask(&request, self.run).ok();
+        Ok(())
+    }
+
     /// Sends a blob by one request. What broke is not sent again to the same place: nobody knows what came there.
     fn whole(&self, blob: &Blob<'_>) -> Result<(), OciError> {
         let session = self.open()?;
@@ -151,10 +160,23 @@ impl Registry<'_, '_> {
 
 /// Returns how many bytes a registry says that it has: `0-N`, where N is the last one.
 fn received(response: &Response) -> Option<u64> {
-    let range = response.header("range")?;
+    received_by(&response.header("range")?)
+}
+
+fn received_by(range: &str) -> Option<u64> {
     let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.trim().parse().ok()?;
     // `0-0` is what registries say that have nothing.
-    Some(if last == 0 { 0 } else { last + 1 })
+    Some(if last == 0 { 0 } else { last.checked_add(1)? })
+}
+
+/// Reads what a registry says of an upload, for the fuzz target.
+pub(super) fn read_upload(text: &str) {
+    // One byte is not told: `0-0` is what registries say that have nothing.
+    assert_ne!(received_by(text), Some(1));
+    let url = Url::parse("https://example.org/v2/a/blobs/uploads/1").and_then(|url| url.join(text));
+    if let Ok(location) = url {
+        drop(closing(&location, "sha256:0"));
+    }
 }
 
 /// Returns where an upload is ended.

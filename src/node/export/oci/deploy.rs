@@ -39,16 +39,30 @@ pub(super) fn deploy(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         run.note(format!("`{reference}` is `{}` already", tag.name));
     }
     let counts = [("files sent", sent), ("aliases moved", u64::from(moved))];
-    let fields = [
-        ("tag", format!("{}:{}", reference.repository(), tag.name)),
-        ("alias", reference.to_string()),
-        ("digest", tag.digest),
-    ];
     Ok(Outcome {
         outputs: BTreeMap::new(),
-        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect(),
+        fields: fields(reference, &tag.name, &tag.digest),
         report: counts.into_iter().map(|(what, count)| Count { what: what.into(), count }).collect(),
     })
+}
+
+/// Looks whether the registry would take the files, and puts nothing there.
+pub(super) fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let reference: Reference = settings.reference.parse().map_err(|why: &str| run.bad_job(why.to_owned()))?;
+    let files = run.inputs().next().is_some().then(|| named_files(run, &settings.paths)).transpose()?;
+    let registry = Registry::of(run, settings, reference).map_err(failure)?;
+    registry.may_write().map_err(failure)?;
+    let reference = &registry.reference;
+    let digest = files.map(|files| sha256_of(&manifest(settings, &files).bytes)).unwrap_or_default();
+    let tag = if digest.is_empty() { reference.tag.clone() } else { reference.tag_with(digits(&digest)) };
+    let report = vec![Count { what: "registry takes files; nothing was put there".into(), count: 1 }];
+    Ok(Outcome { outputs: BTreeMap::new(), fields: fields(reference, &tag, &digest), report })
+}
+
+fn fields(reference: &Reference, tag: &str, digest: &str) -> BTreeMap<String, Value> {
+    let tag = format!("{}:{tag}", reference.repository());
+    let fields = [("tag", tag), ("alias", reference.to_string()), ("digest", digest.to_owned())];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
 /// Returns the manifest of the files. It has no time in it: the same files are the same artifact.

@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::settings::Settings;
-use crate::node::{Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight};
+use crate::node::{
+    Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Rehearsal, Run, SettingProblem, Weight,
+};
 
 /// The kind `oci`.
 pub(super) struct ExportOci;
@@ -63,6 +65,14 @@ impl Kind for ExportOci {
         deploy::deploy(run, &run.settings()?)
     }
 
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        deploy::look(run, &run.settings()?)
+    }
+
     fn roll_back(&self, run: &Run<'_>) -> Result<Vec<String>, NodeError> {
         rollback::roll_back(run, &run.settings()?)
     }
@@ -88,6 +98,19 @@ struct Tag {
     name: String,
     /// The digest of its manifest, `sha256:…`.
     digest: String,
+}
+
+/// Reads what registries answer, for the fuzz target. A reference that is one is written as it was read.
+pub(super) fn read_answers(bytes: &[u8]) {
+    registry::read_token(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    drop(auth::Challenge::parse(text));
+    blob::read_upload(text);
+    if let Ok(reference) = text.parse::<reference::Reference>() {
+        assert_eq!(reference.to_string().parse().as_ref(), Ok(&reference));
+        assert!(reference.tag_with("0123456789ab").len() <= 128);
+        drop(reference.registry());
+    }
 }
 
 #[cfg(test)]

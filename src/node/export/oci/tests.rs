@@ -233,6 +233,27 @@ fn a_redirect_to_another_host_gets_no_file_and_no_password() {
 }
 
 #[test]
+fn a_look_asks_for_the_right_to_write_and_puts_nothing_there() {
+    let mut place = Place::new();
+    place.log_in(Login::Bearer);
+    let look = |place: &Place, inputs: Vec<JobInput>| {
+        let settings = ExportOci.canonical(&place.settings).unwrap();
+        place.bench.with_run(&ExportOci, &settings, inputs, &[], |run| ExportOci.rehearse(run))
+    };
+    let seen = look(&place, place.inputs(1)).unwrap();
+    assert_eq!(place.registry.log(), ["POST uploads", "POST uploads", "DELETE uploads"]);
+    assert_eq!(place.registry.change(|world| (world.blobs.len(), world.tags.len())), (0, 0));
+    assert_eq!(seen.fields, place.deploy(1).unwrap().fields);
+    let unknown = look(&place, Vec::new()).unwrap();
+    assert!(unknown.fields["tag"].as_str().unwrap().ends_with("/team/expert:8b"), "{unknown:?}");
+    // One that takes nothing back takes the file all the same.
+    place.registry.fail("DELETE uploads", Fault::Status(405, None, "UNSUPPORTED"));
+    look(&place, Vec::new()).unwrap();
+    place.registry.fail("POST uploads", Fault::Status(403, None, "DENIED"));
+    assert_eq!(look(&place, Vec::new()).unwrap_err().code.as_deref(), Some("oci::refused"));
+}
+
+#[test]
 fn settings_that_cannot_work_are_refused_all_at_once() {
     let settings = json!({"reference": "expert", "username": "me", "artifact-type": "x", "paths": {"a": "/x"}});
     let problems = ExportOci.canonical(&settings).unwrap_err();

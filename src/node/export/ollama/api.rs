@@ -183,6 +183,13 @@ impl<'a, 'r> Server<'a, 'r> {
     }
 }
 
+/// Reads what a server says, for the fuzz target.
+pub(super) fn read_words(bytes: &[u8]) {
+    drop(serde_json::from_slice::<Listed>(bytes));
+    drop(serde_json::from_slice::<Version>(bytes));
+    bytes.split(|byte| *byte == b'\n').for_each(|line| drop(said(line)));
+}
+
 /// Reads a word of the server; what is none says nothing.
 fn said(line: &[u8]) -> Word {
     serde_json::from_slice(line).unwrap_or_default()

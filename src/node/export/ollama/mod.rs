@@ -103,5 +103,15 @@ struct Tag {
     digest: String,
 }
 
+/// Reads what servers of Ollama answer, for the fuzz target. A name that is one is written as it was read.
+pub(super) fn read_answers(bytes: &[u8]) {
+    api::read_words(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    drop(address(text));
+    if let Ok(name) = text.parse::<name::ModelName>() {
+        assert_eq!(name.to_string().parse().as_ref(), Ok(&name));
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,19 +2,17 @@
 //! configuration, tokenizer, and a model card.
 
 #[cfg(feature = "llama")]
-mod card;
-#[cfg(feature = "llama")]
 mod error;
 #[cfg(feature = "llama")]
 mod write;
 
-use std::collections::BTreeMap;
-
-use schemars::JsonSchema;
+use schemars::{JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::node::settings::{accepted, canonical, out_of_range};
+use super::card::CardSettings;
+use crate::node::groups::{self, Group};
+use crate::node::settings::{accepted, out_of_range};
 use crate::node::{
     Content, Determinism, Family, Kind, KindInfo, NodeError, Outcome, OutputInfo, Rehearsal, Run, SettingProblem,
     Weight,
@@ -23,7 +21,7 @@ use crate::node::{
 /// The kind `safetensors`.
 pub(super) struct ExportSafetensors;
 
-/// Settings of `export.safetensors`.
+/// Settings of `export.safetensors` beside those of the card.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
@@ -36,43 +34,6 @@ struct Settings {
     #[serde(default = "default_shard_bytes")]
     #[schemars(range(min = 1_000_000))]
     shard_bytes: u64,
-
-    /// The card's title.
-    #[serde(default = "default_title")]
-    title: String,
-
-    /// What the card says below its title, in Markdown: what the model is for, and what it is not for.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    description: String,
-
-    /// The licence by its name on the hub, such as `apache-2.0`. That of the base must allow it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    license: Option<String>,
-
-    /// Languages by their codes, such as `en`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    language: Vec<String>,
-
-    /// Tags on the hub.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<String>,
-
-    /// The base's name on the hub; that of `[model]`, where it is from there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    base_model: Option<String>,
-
-    /// What the card says of the data and the training, such as `{ "Conversations" = "{expert.rows}" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    training: BTreeMap<String, String>,
-
-    /// What the card says of evaluations, such as `{ "Held-out loss" = "{expert.eval-loss}" }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    evaluation: BTreeMap<String, String>,
-
-    /// Where `[model]` is from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
-    base: Option<String>,
 }
 
 /// A type of weights.
@@ -89,10 +50,6 @@ enum Dtype {
 
 fn default_shard_bytes() -> u64 {
     5_000_000_000
-}
-
-fn default_title() -> String {
-    "Fine-tuned model".into()
 }
 
 static INFO: KindInfo = KindInfo {
@@ -118,32 +75,18 @@ impl Kind for ExportSafetensors {
     }
 
     fn schema(&self) -> Value {
-        schemars::schema_for!(Settings).to_value()
+        let parts = [schema_for!(Settings), schema_for!(CardSettings)];
+        groups::schema("Settings of `export.safetensors`.", parts).to_value()
     }
 
     fn canonical(&self, settings: &Value) -> Result<Value, Vec<SettingProblem>> {
-        let mut value = canonical::<Settings>(settings)?;
-        // Of where the base is from, only a name on the hub is said: the rest is this machine's matter.
-        let base = value["base"].as_str().and_then(|base| base.strip_prefix("hf:"));
-        let base = base.and_then(|base| base.split('@').next()).map(str::to_owned);
-        if let Some(settings) = value.as_object_mut() {
-            settings.remove("base");
-            if let Some(base) = base {
-                settings.entry("base-model").or_insert(base.into());
-            }
-        }
+        let groups = [Group::of::<Settings>(), Group::of::<CardSettings>()];
+        let value = groups::canonical(&CardSettings::with_base(settings), &groups)?;
         let mut problems = Vec::new();
         if value["shard-bytes"].as_u64().is_some_and(|bytes| bytes < 1_000_000) {
             problems.push(out_of_range(&["shard-bytes"], "1000000 at least; 5000000000 is usual"));
         }
-        for key in ["title", "license", "base-model"] {
-            let text = value[key].as_str();
-            if text.is_some_and(|text| text.trim().is_empty() || text.contains(['\n', '\r'])) {
-                let help = "write one line, or leave it out";
-                let message = format!("`{key}` is no line of text");
-                problems.push(SettingProblem::new(&[key], "settings::wrong_value", message, help));
-            }
-        }
+        problems.extend(CardSettings::problems(&value));
         accepted(value, problems)
     }
 
@@ -158,7 +101,7 @@ impl Kind for ExportSafetensors {
 
     #[cfg(feature = "llama")]
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
-        write::export(run, &run.settings()?)
+        write::export(run)
     }
 
     #[cfg(not(feature = "llama"))]

@@ -6,20 +6,31 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::error::ExportError;
-use super::{Dtype, Settings, card};
-use crate::model::convert::{ConvertError, MergeFolder, merge_folder, restored_files, usual_float};
+use super::{Dtype, Settings};
+use crate::model::convert::{ConvertError, MergeFolder, Merged, merge_folder, restored_files, usual_float};
 use crate::model::gguf::TensorType;
-use crate::model::lora::{ADAPTER_CONFIG, PeftAdapter};
+use crate::model::lora::PeftAdapter;
 use crate::model::weights::{Float, WeightFiles, are_weights, stored_as};
+use crate::node::export::card::{self, CardSettings, Facts, README};
+use crate::node::groups;
 use crate::node::tuned::Tuned;
 use crate::node::{NodeError, Outcome, Run};
 use crate::store::{Artifact, FileRef};
+
+/// How the folder is loaded.
+const USAGE: &str = "```python\n\
+from transformers import AutoModelForCausalLM, AutoTokenizer\n\n\
+tokenizer = AutoTokenizer.from_pretrained(\"PATH\")\n\
+model = AutoModelForCausalLM.from_pretrained(\"PATH\")\n```\n";
 
 /// What names the configuration.
 const CONFIG: &str = "config.json";
 
 /// Merges and writes a tensor's rows at a time.
-pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+pub(super) fn export(run: &Run<'_>) -> Result<Outcome, NodeError> {
+    let bad = |error: serde_json::Error| run.bad_job(error.to_string());
+    let settings: Settings = groups::read(&run.job.settings).map_err(bad)?;
+    let of_card: CardSettings = groups::read(&run.job.settings).map_err(bad)?;
     let (base, adapter_files) = match Tuned::one(run, |count| ExportError::OneAdapter { count })? {
         Tuned::Adapter(files) => (run.weight_files()?, Some(files)),
         Tuned::Whole(files) => (files, None),
@@ -65,10 +76,10 @@ pub(super) fn export(run: &Run<'_>, settings: &Settings) -> Result<Outcome, Node
         WeightFiles::Folder(base) => copied(run, base, float)?,
         WeightFiles::Gguf(path) => restored(run, path, float.unwrap_or(Float::F16))?,
     });
-    let lora = adapter_files.map(|files| adapter_config(&files)).transpose()?;
-    let dtype = float.map(Float::name);
-    let card = card::card(settings, &card::Facts { lora: lora.as_ref(), merged, dtype, decoded });
-    files.insert("README.md".to_owned(), run.store.put_file_bytes(card.as_bytes())?);
+    let lora = adapter_files.as_ref().map(card::adapter_config).transpose()?;
+    let made = Made { merged, dtype: float.map(Float::name), decoded };
+    let card = card::card(&of_card, made.facts(&of_card, lora.as_ref()));
+    files.insert(README.to_owned(), run.store.put_file_bytes(card.as_bytes())?);
     let size: u64 = files.values().map(|file| file.size).sum();
     let fields = [
         ("size", json!(size)),
@@ -112,9 +123,40 @@ fn of_convert(error: ConvertError) -> NodeError {
     }
 }
 
-fn adapter_config(files: &BTreeMap<String, PathBuf>) -> Result<Map<String, Value>, ExportError> {
-    let bytes = bytes_of(files, ADAPTER_CONFIG)?;
-    serde_json::from_slice(&bytes).map_err(|cause| ExportError::BadJson { file: ADAPTER_CONFIG, cause })
+/// What a card says of the folder.
+struct Made {
+    merged: Merged,
+    /// How all weights are stored, where that was asked for.
+    dtype: Option<&'static str>,
+    /// The type of blocks that most of the base's weights were decoded from.
+    decoded: Option<&'static str>,
+}
+
+impl Made {
+    /// `lora` has the adapter's settings in PEFT's form; nothing where all weights were trained.
+    fn facts(&self, settings: &CardSettings, lora: Option<&Map<String, Value>>) -> Facts {
+        let base = card::base(settings);
+        let made = match lora {
+            Some(_) => format!(
+                "A LoRA adapter was trained beside {base} and then merged into it: {} of {} tensors changed.",
+                self.merged.changed, self.merged.tensors
+            ),
+            None => format!("All weights of {base} were trained."),
+        };
+        let mut rows = vec![("Parameters".to_owned(), self.merged.parameters.to_string())];
+        rows.extend(self.dtype.map(|dtype| ("Stored as".to_owned(), dtype.to_owned())));
+        rows.extend(self.decoded.map(|blocks| ("The base's weights".to_owned(), format!("decoded from {blocks}"))));
+        rows.extend(lora.into_iter().flat_map(card::lora));
+        Facts {
+            made,
+            library: Some("transformers"),
+            tags: lora.map(|_| "lora").into_iter().collect(),
+            license: None,
+            rows,
+            more: String::new(),
+            usage: USAGE.to_owned(),
+        }
+    }
 }
 
 fn bytes_of(files: &BTreeMap<String, PathBuf>, file: &'static str) -> Result<Vec<u8>, ExportError> {

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::node::ledger::Ledger;
 use crate::node::settings::canonical;
 use crate::node::{
-    Content, Count, Determinism, Family, Kind, KindInfo, NodeError, Outcome, Run, SettingProblem, Weight,
+    Content, Count, Determinism, Family, JobInput, Kind, KindInfo, NodeError, Outcome, Rehearsal, Run, SettingProblem,
+    Weight,
 };
-use crate::store::{Artifact, Digest, FileRef, StoreError};
+use crate::store::{Artifact, Digest, FileRef, StoreError, free_space};
 
 /// The kind `copy`.
 pub(super) struct ExportCopy;
@@ -75,6 +76,10 @@ enum CopyError {
         help("take it away, name another path, or set `overwrite = true`; nothing was written")
     )]
     NotOurs { path: PathBuf },
+    /// A disk that is too full.
+    #[error("`{}` has room for {free} bytes, and the copy has {needed}", folder.display())]
+    #[diagnostic(code(copy::no_room), help("make room there, or name another path; nothing was written"))]
+    NoRoom { folder: PathBuf, needed: u64, free: u64 },
     /// The file system.
     #[error("`{}` cannot be written, so it is as it was", path.display())]
     #[diagnostic(code(copy::io), help("check that the disk has room and that its folder can be written"))]
@@ -107,52 +112,52 @@ impl Kind for ExportCopy {
         let settings: Settings = run.settings()?;
         let inputs: Vec<_> = run.inputs().collect();
         let [input] = inputs[..] else { return Err(CopyError::OneInput { count: inputs.len() }.into()) };
-        let files = match &input.artifact {
-            Artifact::File(file) => BTreeMap::from([(String::new(), *file)]),
-            Artifact::Folder { files } => files.clone(),
-            Artifact::Records(_) => return Err(run.bad_job(format!("input `{}` is no file", input.node))),
-        };
-        let copied = copy(run, &settings, &files)?;
-        let to = settings.to.display().to_string();
+        let copied = copy(run, &settings, &files_of(run, input)?)?;
         if copied == 0 {
-            run.note(format!("`{to}` is the same already"));
+            run.note(format!("`{}` is the same already", settings.to.display()));
         }
-        Ok(Outcome {
-            outputs: BTreeMap::new(),
-            fields: BTreeMap::from([
-                ("path".to_owned(), json!(to)),
-                ("digest".to_owned(), json!(input.artifact.digest())),
-            ]),
-            report: vec![Count { what: "files written".into(), count: copied }],
-        })
+        Ok(outcome(&settings, &json!(input.artifact.digest()), "files written", copied))
+    }
+
+    fn rehearsal(&self) -> Rehearsal {
+        Rehearsal::Follows
+    }
+
+    fn rehearse(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
+        look(run, &run.settings()?)
+    }
+}
+
+fn outcome(settings: &Settings, digest: &Value, what: &str, count: u64) -> Outcome {
+    Outcome {
+        outputs: BTreeMap::new(),
+        fields: BTreeMap::from([
+            ("path".to_owned(), json!(settings.to.display().to_string())),
+            ("digest".to_owned(), digest.clone()),
+        ]),
+        report: vec![Count { what: what.into(), count }],
+    }
+}
+
+/// Returns the files of an input by their names; one file has no name.
+fn files_of(run: &Run<'_>, input: &JobInput) -> Result<BTreeMap<String, FileRef>, NodeError> {
+    match &input.artifact {
+        Artifact::File(file) => Ok(BTreeMap::from([(String::new(), *file)])),
+        Artifact::Folder { files } => Ok(files.clone()),
+        Artifact::Records(_) => Err(run.bad_job(format!("input `{}` is no file", input.node))),
     }
 }
 
 /// Copies what is not there yet, and returns how many files that were.
 fn copy(run: &Run<'_>, settings: &Settings, files: &BTreeMap<String, FileRef>) -> Result<u64, NodeError> {
     let mut ledger = Ledger::<Written>::open(run)?;
-    let to = run.outside()?.folder.join(&settings.to);
-    let folder = to.parent().unwrap_or(Path::new("/"));
-    if !folder.is_dir() {
-        return Err(CopyError::NoFolder { folder: folder.to_owned() }.into());
-    }
-    let ours = |name: &str, found: &Digest| {
-        ledger.last().is_some_and(|last| last.to == settings.to && last.files.get(name) == Some(found))
-    };
-    let mut wanted = Vec::new();
-    for (name, file) in files {
-        let path = if name.is_empty() { to.clone() } else { to.join(name) };
-        match digest(&path)? {
-            Some(found) if found == file.digest => {}
-            Some(found) if !settings.overwrite && !ours(name, &found) => return Err(CopyError::NotOurs { path }.into()),
-            _ => wanted.push((path, file)),
-        }
-    }
+    let to = Place::of(run, settings)?;
+    let wanted = to.wanted(settings, files, ledger.last())?;
     let digests = files.iter().map(|(name, file)| (name.clone(), file.digest)).collect();
     for (path, file) in &wanted {
         run.check_cancelled()?;
         let source = run.store.path(file)?;
-        place(&source, path).map_err(|cause| CopyError::Io { path: path.clone(), cause })?;
+        put(&source, path).map_err(|cause| CopyError::Io { path: path.clone(), cause })?;
         run.note(format!("wrote `{}`", path.display()));
     }
     let written = Written { to: settings.to.clone(), files: digests };
@@ -160,6 +165,71 @@ fn copy(run: &Run<'_>, settings: &Settings, files: &BTreeMap<String, FileRef>) -
         ledger.push(written)?;
     }
     Ok(wanted.len() as u64)
+}
+
+/// Looks whether the copy could be made, and leaves nothing there.
+fn look(run: &Run<'_>, settings: &Settings) -> Result<Outcome, NodeError> {
+    let last = Ledger::<Written>::seen(run)?;
+    let to = Place::of(run, settings)?;
+    let io = |cause| CopyError::Io { path: to.path.clone(), cause };
+    tempfile::tempfile_in(&to.folder).map_err(io)?;
+    let (digest, count) = match run.inputs().next() {
+        Some(input) => {
+            let files = files_of(run, input)?;
+            (json!(input.artifact.digest()), to.wanted(settings, &files, last.as_ref())?.len())
+        }
+        None => (json!(""), 0),
+    };
+    Ok(outcome(settings, &digest, "files would be written", count as u64))
+}
+
+/// Where a copy goes.
+struct Place {
+    path: PathBuf,
+    /// Its folder, which is there.
+    folder: PathBuf,
+}
+
+impl Place {
+    fn of(run: &Run<'_>, settings: &Settings) -> Result<Self, NodeError> {
+        let path = run.outside()?.folder.join(&settings.to);
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        if folder.is_dir() { Ok(Self { path, folder }) } else { Err(CopyError::NoFolder { folder }.into()) }
+    }
+
+    /// Returns what is not there yet, and where it goes. What somebody else wrote and a disk that is too full are errors.
+    fn wanted<'f>(
+        &self,
+        settings: &Settings,
+        files: &'f BTreeMap<String, FileRef>,
+        last: Option<&Written>,
+    ) -> Result<Vec<(PathBuf, &'f FileRef)>, NodeError> {
+        let ours = |name: &str, found: &Digest| {
+            last.is_some_and(|last| last.to == settings.to && last.files.get(name) == Some(found))
+        };
+        let mut wanted = Vec::new();
+        for (name, file) in files {
+            let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
+            match digest(&path)? {
+                Some(found) if found == file.digest => {}
+                Some(found) if !settings.overwrite && !ours(name, &found) => {
+                    return Err(CopyError::NotOurs { path }.into());
+                }
+                _ => wanted.push((path, file)),
+            }
+        }
+        self.has_room(wanted.iter().map(|(_, file)| file.size).sum())?;
+        Ok(wanted)
+    }
+
+    /// Refuses what does not fit: a file that is replaced stays until its new one is whole.
+    fn has_room(&self, needed: u64) -> Result<(), CopyError> {
+        match free_space(&self.folder) {
+            Ok(free) if free < needed => Err(CopyError::NoRoom { folder: self.folder.clone(), needed, free }),
+            // What a file system does not say, the copy itself finds out.
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Returns the digest of what lies at a path; nothing where nothing does.
@@ -172,7 +242,7 @@ fn digest(path: &Path) -> Result<Option<Digest>, NodeError> {
 }
 
 /// Puts a copy at a path by a rename: a reader finds the old file or the new one.
-fn place(source: &Path, path: &Path) -> std::io::Result<()> {
+fn put(source: &Path, path: &Path) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs_err::create_dir_all(folder)?;
     // As any other file of this user: a temporary file would be for nobody else.
@@ -188,52 +258,4 @@ fn place(source: &Path, path: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::node::InputRole;
-    use crate::node::bench::Bench;
-
-    fn deploy(bench: &Bench, settings: &Value, artifact: Artifact) -> Result<Outcome, NodeError> {
-        let settings = ExportCopy.canonical(settings).unwrap();
-        let input = bench.input(InputRole::From, "gguf", "gguf", Some(artifact), json!({}));
-        bench.run(&ExportCopy, &settings, vec![input], &[])
-    }
-
-    #[test]
-    fn a_file_is_written_once_and_replaced_when_it_is_ours() {
-        let bench = Bench::new();
-        let file = |text: &str| Artifact::File(bench.store.put_file_bytes(text.as_bytes()).unwrap());
-        let settings = json!({"to": "models/expert.gguf"});
-        let error = deploy(&bench, &settings, file("one")).unwrap_err();
-        assert_eq!(error.code.as_deref(), Some("copy::no_folder"));
-        fs_err::create_dir(bench.folder().join("models")).unwrap();
-        let path = bench.folder().join("models/expert.gguf");
-        let text = || fs_err::read_to_string(&path).unwrap();
-        for (content, written) in [("one", 1), ("one", 0), ("two", 1)] {
-            let outcome = deploy(&bench, &settings, file(content)).unwrap();
-            assert_eq!(outcome.report[0].count, written);
-            assert_eq!(text(), content);
-        }
-        fs_err::write(&path, "theirs").unwrap();
-        let error = deploy(&bench, &settings, file("three")).unwrap_err();
-        assert_eq!((error.code.as_deref(), text().as_str()), (Some("copy::not_ours"), "theirs"));
-        deploy(&bench, &json!({"to": "models/expert.gguf", "overwrite": true}), file("three")).unwrap();
-        assert_eq!(text(), "three");
-    }
-
-    #[test]
-    fn a_folder_is_copied_by_its_files() {
-        let bench = Bench::new();
-        let file = |text: &str| bench.store.put_file_bytes(text.as_bytes()).unwrap();
-        let files = BTreeMap::from([("a.json".to_owned(), file("a")), ("sub/b.bin".to_owned(), file("b"))]);
-        let outcome = deploy(&bench, &json!({"to": "adapter"}), Artifact::Folder { files }).unwrap();
-        assert_eq!(outcome.report[0].count, 2);
-        assert_eq!(fs_err::read_to_string(bench.folder().join("adapter/sub/b.bin")).unwrap(), "b");
-    }
-
-    #[test]
-    fn a_path_without_a_name_is_refused() {
-        let problem = ExportCopy.canonical(&json!({"to": "/srv/.."})).unwrap_err().remove(0);
-        assert_eq!(problem.message, "`to` ends with no name");
-    }
-}
+mod tests;
