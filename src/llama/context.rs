@@ -289,3 +289,18 @@ unsafe extern "C" fn interrupted(data: *mut c_void) -> bool {
     let interrupt = unsafe { &*data.cast::<Interrupt<'_>>() };
     interrupt()
 }
+
+#[cfg(test)]
+impl Context<'_> {
+    /// Puts the adapter of a GGUF beside the model. Returns whether llama.cpp takes it.
+    pub(crate) fn put_adapter(&mut self, path: &std::path::Path) -> bool {
+        let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: the adapter belongs to the model, which outlives the context, and is freed with it.
+        unsafe {
+            let mut adapter = sys::llama_adapter_lora_init(self.model.pointer.as_ptr(), path.as_ptr());
+            let mut scale = 1.0;
+            !adapter.is_null()
+                && sys::llama_set_adapters_lora(self.pointer.as_ptr(), &raw mut adapter, 1, &raw mut scale) == 0
+        }
+    }
+}

@@ -79,6 +79,9 @@ epochs = 2
 [export.merged]
 type = "safetensors"
 from = ["expert"]
+[export.beside]
+type = "adapter-gguf"
+from = ["expert"]
 [export.card]
 type = "model-card"
 from = ["gguf", "expert"]
@@ -98,7 +101,7 @@ outputs.out.path = "out"
 const GUIDE: &str = "# Guide\n\n## Install\n\nRun the installer and wait until all of its parts are there; then run the \
     check, which says what is missing and how to get it. That takes a minute or two.\n\n```\n# not a heading\n```\n";
 
-const NODES: [&str; 22] = [
+const NODES: [&str; 23] = [
     "model",
     "rows",
     "docs",
@@ -117,6 +120,7 @@ const NODES: [&str; 22] = [
     "whole",
     "gguf",
     "merged",
+    "beside",
     "card",
     "modelfile",
     "parity",

@@ -53,6 +53,15 @@ pub enum ConvertError {
         /// Inputs in the base.
         columns: u64,
     },
+    /// A kind of adapter that llama.cpp knows only when it is merged.
+    #[error(
+        "the adapter brings the rows of `{tensor}` to a length of their own (DoRA), which llama.cpp cannot do beside a base"
+    )]
+    #[diagnostic(code(convert::no_form), help("merge it: `export.gguf`; or train without `dora`"))]
+    NoForm {
+        /// A tensor that it changes so.
+        tensor: String,
+    },
     /// A number that is no number, or too large for the type.
     #[error("tensor `{tensor}` has a number that {target} cannot hold: {number}")]
     #[diagnostic(

@@ -6,6 +6,7 @@
 //! `attn_k` are interleaved: an adapter's rows are put into the same order.
 
 mod adapter;
+mod adapter_gguf;
 mod error;
 mod folder;
 mod general;
@@ -23,6 +24,7 @@ mod stream;
 mod vocabulary;
 
 pub use adapter::Adapter;
+pub use adapter_gguf::{AdapterGguf, write_adapter_gguf};
 pub use error::ConvertError;
 pub use folder::FolderSource;
 pub use merge::{Merge, Merged};

@@ -1,5 +1,6 @@
 //! Kinds of the family `export`.
 
+mod adapter_gguf;
 mod card;
 mod copy;
 mod files;
@@ -35,6 +36,7 @@ pub fn read_answers(bytes: &[u8]) {
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[
     &gguf::ExportGguf,
+    &adapter_gguf::AdapterGguf,
     &safetensors::ExportSafetensors,
     &model_card::ModelCard,
     &modelfile::Modelfile,

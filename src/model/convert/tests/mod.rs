@@ -1,5 +1,6 @@
 //! Merging into a tiny model, held against dense arithmetic and against llama.cpp.
 
+mod adapter_gguf;
 mod architectures;
 mod importance;
 
