@@ -6,7 +6,7 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo check-cuda fmt lint unit doc generated bench bench-charts bench-convert bench-engine \
+.PHONY: test test-long demo check-clients check-cuda fmt lint unit doc generated bench bench-charts bench-convert bench-engine \
 	bench-export bench-forecast bench-importance bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
@@ -44,6 +44,12 @@ generated:
 CUDA ?= target/cuda
 check-cuda:
 	CARGO="$(CARGO)" .ci/check-cuda $(CUDA)
+
+# Whether Ollama's own clients for Python and JavaScript see what tunesmith put on a server, and do the same: the server is
+# that of the tests. They are fetched from PyPI and npm into CLIENTS.
+CLIENTS ?= target/clients
+check-clients:
+	CARGO="$(CARGO)" .ci/ollama-clients $(CLIENTS)
 
 # The tests of chance as often as it takes to trust them: 200 kills of a build, 100 of a fetch, 50 builds at once. Some
 # 20 minutes.

@@ -27,6 +27,8 @@ mod layers;
 #[cfg(feature = "llama")]
 mod mistakes;
 #[cfg(feature = "llama")]
+mod ollama_clients;
+#[cfg(feature = "llama")]
 mod proofs;
 #[cfg(feature = "llama")]
 mod publish;

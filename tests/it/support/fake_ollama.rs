@@ -163,6 +163,12 @@ fn full(name: &str) -> String {
     if name.rsplit('/').next().unwrap().contains(':') { name.to_owned() } else { format!("{name}:latest") }
 }
 
+/// Returns the model that a request is about: newer clients write `model`, older ones and that for JavaScript `name`.
+fn named(body: &Value) -> String {
+    let name = body["model"].as_str().filter(|name| !name.is_empty()).or(body["name"].as_str());
+    full(name.unwrap_or_default())
+}
+
 async fn version(State(world): Shared, request: Request) -> Response {
     let mut world = world.lock().unwrap();
     world.log.push("GET version".into());
@@ -229,7 +235,7 @@ fn lines(lines: &[Value]) -> Response {
 
 async fn create(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Response {
     let mut world = world.lock().unwrap();
-    let name = full(body["model"].as_str().unwrap_or_default());
+    let name = named(&body);
     world.log.push(format!("POST create {name}"));
     if world.is_old {
         return error(400, "path or modelfile are required");
@@ -286,7 +292,7 @@ async fn copy(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Resp
 
 async fn delete(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Response {
     let mut world = world.lock().unwrap();
-    let name = full(body["model"].as_str().unwrap_or_default());
+    let name = named(&body);
     world.log.push(format!("DELETE {name}"));
     if world.models.remove(&name).is_none() {
         return error(404, &format!("model '{name}' not found"));
@@ -304,7 +310,7 @@ async fn delete(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Re
 async fn show(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Response {
     let mut world = world.lock().unwrap();
     world.log.push("GET show".into());
-    let Some(model) = world.models.get(&full(body["model"].as_str().unwrap_or_default())) else {
+    let Some(model) = world.models.get(&named(&body)) else {
         return error(404, "model not found");
     };
     let mut parameters = String::new();
@@ -345,7 +351,7 @@ fn chatml(messages: &[Value]) -> String {
 
 async fn chat(State(world): Shared, axum::Json(body): axum::Json<Value>) -> Response {
     let mut world = world.lock().unwrap();
-    let name = full(body["model"].as_str().unwrap_or_default());
+    let name = named(&body);
     world.log.push(format!("POST chat {name}"));
     let Some(model) = world.models.get(&name) else {
         return error(404, &format!("model '{name}' not found"));
