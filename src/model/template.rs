@@ -14,6 +14,11 @@ use super::{ModelError, Result};
 /// The date that templates see.
 const DATE: &str = "26 Jul 2024";
 
+/// What one render may cost: an instruction each, or 64 bytes of what it makes. Templates come from whoever published a model:
+/// one that counts for ever, or doubles a text for ever, ends with an error. A conversation of a million tokens takes a
+/// hundredth of it.
+const FUEL: u64 = 8_000_000;
+
 /// One message, as templates expect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -57,6 +62,7 @@ impl ChatTemplate {
         // As in transformers: a block tag takes its line with it.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(ModelError::Template)?);
+        environment.set_fuel(Some(FUEL));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |_format: &str| DATE);
@@ -156,6 +162,17 @@ mod tests {
     fn json_is_written_as_python_writes_it() {
         let source = "{{ {'a': [1, 'ü<b>'], 'b': none} | tojson }}";
         assert_eq!(render(source, &[]).unwrap(), r#"{"a": [1, "ü<b>"], "b": null}"#);
+    }
+
+    #[test]
+    fn templates_that_never_end_or_grow_for_ever_are_an_error() {
+        let nested = "{% for a in range(9999) %}".repeat(4) + "{{ a }}" + &"{% endfor %}".repeat(4);
+        let doubled = "{% set n = namespace(t='x') %}{% for a in range(100) %}{% set n.t = n.t ~ n.t %}{% endfor %}";
+        for source in [nested.as_str(), doubled, "{% macro a(n) %}{{ a(n) }}{{ a(n) }}{% endmacro %}{{ a(0) }}"] {
+            assert!(render(source, &[]).is_err(), "{source}");
+        }
+        let long = "word ".repeat(1_000_000);
+        assert_eq!(render("{% for m in messages %}{{ m.content }}{% endfor %}", &[("user", &long)]).unwrap(), long);
     }
 
     #[test]

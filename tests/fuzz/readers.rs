@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use tunesmith::engine::{KindCatalog, Lockfile};
 use tunesmith::graph::Graph;
 use tunesmith::manifest::{Manifest, Overlays, Problems};
+use tunesmith::model::lora::PeftAdapter;
 use tunesmith::model::weights::{Base, WeightFiles};
-use tunesmith::node::export::try_edit;
+use tunesmith::node::export::{try_edit, try_template};
 use tunesmith::node::filter::Converter;
 use tunesmith::node::source::{read_markdown, read_website, read_wiki};
 use tunesmith::node::{Family, Job};
@@ -22,7 +23,7 @@ const MOST_SHOWN: usize = 100;
 pub type Reader = fn(&[u8]);
 
 /// All readers by the name of their target and of its corpus.
-pub const READERS: [(&str, Reader); 11] = [
+pub const READERS: [(&str, Reader); 15] = [
     ("manifest", manifest),
     ("jsonl", jsonl),
     ("job", job),
@@ -30,6 +31,10 @@ pub const READERS: [(&str, Reader); 11] = [
     ("lock", lock),
     ("gguf-header", gguf_header),
     ("safetensors-header", safetensors_header),
+    ("model-folder", model_folder),
+    ("adapter", adapter),
+    ("chat-template", chat_template),
+    ("answers", answers),
     ("website", website),
     ("wiki", wiki),
     ("markdown", markdown),
@@ -102,15 +107,52 @@ pub fn gguf_header(bytes: &[u8]) {
 
 /// Opens a base model of a folder whose tensors are these bytes.
 pub fn safetensors_header(bytes: &[u8]) {
-    let fixture =
-        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("tests/fixtures/tiny-llama"));
-    let fixture = fixture.into_iter().find(|folder| folder.is_dir()).unwrap();
-    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
-    let mut files: BTreeMap<String, PathBuf> = names.map(|name| (name.to_owned(), fixture.join(name))).into();
-    with_file("model.safetensors", bytes, |path| {
-        files.insert("model.safetensors".to_owned(), path.to_owned());
+    with_file("model.safetensors", bytes, |path| read_base(&WeightFiles::Folder(tiny_with("model.safetensors", path))));
+}
+
+/// Opens a base model of a folder in which one file is of these bytes: its name is the first line, such as `config.json`,
+/// `tokenizer.json`, `tokenizer.model` or `model.safetensors.index.json`.
+pub fn model_folder(bytes: &[u8]) {
+    let Some((name, rest)) = first_line(bytes) else { return };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte)) {
+        return;
+    }
+    with_file("file", rest, |path| {
+        let mut files = tiny_with(name, path);
+        // A tokenizer of SentencePiece is read where there is no other.
+        if name == "tokenizer.model" {
+            files.remove("tokenizer.json");
+        }
         read_base(&WeightFiles::Folder(files));
     });
+}
+
+/// Reads an adapter in PEFT's form in which one file is of these bytes: its settings, or its tensors.
+pub fn adapter(bytes: &[u8]) {
+    let read = |name: &str| fs_err::read(tiny().join("adapter").join(name)).unwrap();
+    let is_config = bytes.trim_ascii_start().starts_with(b"{");
+    let parsed = if is_config {
+        PeftAdapter::parse(bytes, &read("adapter_model.safetensors"))
+    } else {
+        PeftAdapter::parse(&read("adapter_config.json"), bytes)
+    };
+    for module in parsed.iter().flat_map(|adapter| adapter.modules.values()) {
+        assert!(module.rank > 0 && module.a.len() == module.rank * module.inputs());
+        assert!(module.b.len() == module.rank * module.outputs());
+    }
+}
+
+/// Renders conversations by a chat template, and makes a Go template of it.
+pub fn chat_template(bytes: &[u8]) {
+    if let Ok(source) = std::str::from_utf8(bytes) {
+        try_template(source);
+    }
+}
+
+/// Reads what hubs, registries and servers of models answer.
+pub fn answers(bytes: &[u8]) {
+    tunesmith::node::export::read_answers(bytes);
+    tunesmith::node::model::read_answers(bytes);
 }
 
 /// Reads what a website sends: a page, whose text holds nothing unseen, a sitemap, a robots.txt.
@@ -146,7 +188,29 @@ fn read_base(files: &WeightFiles) {
     if let Ok(base) = Base::open(files) {
         drop(base.vector("model.norm.weight", base.config().hidden.min(1 << 16)));
         drop(base.template());
+        if let Ok(tokenizer) = base.tokenizer() {
+            drop(tokenizer.encode("A few words, größer than <|im_start|> one."));
+        }
     }
+}
+
+/// Where the tiny model lies.
+fn tiny() -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.map(|folder| folder.join("tests/fixtures/tiny-llama")).find(|folder| folder.is_dir()).unwrap()
+}
+
+/// Returns the files of the tiny model with another one for `name`.
+fn tiny_with(name: &str, path: &Path) -> BTreeMap<String, PathBuf> {
+    let names = ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors"];
+    let mut files: BTreeMap<String, PathBuf> = names.map(|name| (name.to_owned(), tiny().join(name))).into();
+    files.insert(name.to_owned(), path.to_owned());
+    files
+}
+
+fn first_line(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
 }
 
 fn with_file(name: &str, bytes: &[u8], read: impl FnOnce(&Path)) {

@@ -67,6 +67,8 @@ impl Tokenizer {
     /// # Errors
     /// [`ModelError::Tokenizer`] when it is not one.
     pub fn from_json(json: &str) -> Result<Self> {
+        // The library trusts what it reads to be JSON, and panics in the middle of what is none.
+        serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| ModelError::Tokenizer(error.into()))?;
         let mut inner = Inner::from_bytes(json).map_err(ModelError::Tokenizer)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(ModelError::Tokenizer)?;
