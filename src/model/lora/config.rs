@@ -17,7 +17,8 @@ pub enum Init {
     /// The weight's own greatest singular values and vectors, which the frozen weight then lacks (PiSSA; Meng et al.,
     /// 2024).
     Pissa {
-        /// How often the estimate of the singular vectors is multiplied with the weight: 16 is as good as exact.
+        /// How often the estimate of the singular vectors is multiplied with the weight: 16 is usual. It is not the exact
+        /// decomposition where values lie close: PEFT's own two, on SmolLM2, take 0.39 of their size apart out of the base.
         iterations: u32,
     },
 }
