@@ -81,3 +81,7 @@ pub mod secret;
 pub mod serve;
 pub mod store;
 mod suggest;
+
+/// Every program with this library, the benchmarks too, has the allocator that suits records.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
