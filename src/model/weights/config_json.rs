@@ -151,7 +151,7 @@ impl ConfigJson {
 
     /// Returns the share of a head's features that are turned, where it is written down.
     fn rotated_share(&self) -> Option<f64> {
-        self.partial_rotary_factor.or(self.rope_json()?.partial_rotary_factor)
+        self.partial_rotary_factor.or_else(|| self.rope_json()?.partial_rotary_factor)
     }
 
     /// Returns the base of the rotary embedding's frequencies, and their scaling.

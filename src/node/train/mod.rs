@@ -6,7 +6,8 @@ mod full;
 mod lora;
 #[cfg(feature = "train")]
 mod session;
-#[cfg(all(test, feature = "train"))]
+#[cfg(feature = "train")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "train")]
 mod training;

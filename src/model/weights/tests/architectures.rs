@@ -52,6 +52,7 @@ fn each_architecture_computes_what_llama_cpp_computes() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "a power of two divides exactly")]
 fn a_rotary_scaling_is_computed_as_llama_cpp_computes_it_or_refused_by_its_type() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -73,7 +74,7 @@ fn a_rotary_scaling_is_computed_as_llama_cpp_computes_it_or_refused_by_its_type(
     assert_eq!(divided(&[]), 1.0);
     assert_eq!(divided(&[kind("linear"), factor.clone()]), 4.0);
     assert_eq!(divided(&[kind("none"), factor.clone()]), 1.0);
-    assert_eq!(divided(&[factor.clone()]), 4.0);
+    assert_eq!(divided(std::slice::from_ref(&factor)), 4.0);
     assert_eq!(divided(&[("scale_linear", Value::F32(4.0))]), 4.0);
     assert_eq!(divided(&[("scaling.factor", Value::F32(0.0))]), 1.0);
     let refused = |keys: &[(&str, Value)]| {

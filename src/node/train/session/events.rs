@@ -167,7 +167,7 @@ mod tests {
         assert!(holds(&messages[2], b"eval/loss") && holds(&messages[2], &3.5_f32.to_le_bytes()));
     }
 
-    /// `tests/fixtures/peer.tfevents` was written by TensorBoard 2.21:
+    /// `tests/fixtures/peer.tfevents` was written by `TensorBoard` 2.21:
     ///
     /// ```python
     /// from tensorboard.compat.proto.event_pb2 import Event
