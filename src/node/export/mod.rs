@@ -1,5 +1,7 @@
 //! Kinds of the family `export`.
 
+#[cfg(not(feature = "train"))]
+mod absent;
 mod adapter_gguf;
 mod card;
 mod copy;
@@ -16,6 +18,8 @@ mod sending;
 mod sha256;
 
 use super::Kind;
+#[cfg(not(feature = "train"))]
+use absent::NoModelHalf;
 use sha256::sha256;
 
 pub use self::helm_values::try_edit;

@@ -34,13 +34,6 @@ static INFO: KindInfo = KindInfo {
     effect: false,
 };
 
-/// Built without the model half.
-#[cfg(not(feature = "train"))]
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("this tunesmith was built without the model half, which reads adapters")]
-#[diagnostic(code(export::no_adapters), help("build it with its default features: `cargo build --release`"))]
-struct NoModelHalf;
-
 impl Kind for ModelCard {
     fn info(&self) -> &'static KindInfo {
         &INFO
@@ -67,7 +60,7 @@ impl Kind for ModelCard {
 
     #[cfg(not(feature = "train"))]
     fn run(&self, _: &Run<'_>) -> Result<Outcome, NodeError> {
-        Err(NoModelHalf.into())
+        Err(super::NoModelHalf { wanted: INFO.name }.into())
     }
 }
 

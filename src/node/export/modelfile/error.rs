@@ -6,20 +6,12 @@ use miette::Diagnostic;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub(super) enum ModelfileError {
     /// Not exactly one GGUF.
-    #[cfg(feature = "train")]
     #[error("a Modelfile is made for one GGUF, `from` names {count}")]
     #[diagnostic(code(export::one_gguf), help("name one node of the type `gguf`: `from = [\"NAME\"]`"))]
     OneGguf { count: usize },
 
     /// A text that the Modelfile's quotes cannot hold.
-    #[cfg(feature = "train")]
     #[error("{what} cannot be quoted in a Modelfile: {why}")]
     #[diagnostic(code(export::unquotable), help("use other quotes in the text, such as ' or “ ”"))]
     Unquotable { what: String, why: &'static str },
-
-    /// Built without the model half.
-    #[cfg(not(feature = "train"))]
-    #[error("this tunesmith was built without the model half, which reads chat templates")]
-    #[diagnostic(code(export::no_tokenizer), help("build it with its default features: `cargo build --release`"))]
-    NoTokenizer,
 }

@@ -1,5 +1,6 @@
 //! `export.modelfile`: what Ollama needs beside a GGUF: template, system prompt, stops, parameters.
 
+#[cfg(feature = "train")]
 mod error;
 #[cfg(feature = "train")]
 mod go;
@@ -106,7 +107,7 @@ impl Kind for Modelfile {
 
     #[cfg(not(feature = "train"))]
     fn run(&self, _: &Run<'_>) -> Result<Outcome, NodeError> {
-        Err(error::ModelfileError::NoTokenizer.into())
+        Err(super::NoModelHalf { wanted: INFO.name }.into())
     }
 }
 

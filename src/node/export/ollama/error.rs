@@ -86,11 +86,6 @@ pub(super) enum OllamaError {
     #[error("a file that is to be sent cannot be read")]
     #[diagnostic(code(ollama::io), help("run the same command again"))]
     Io(#[from] std::io::Error),
-    /// Built without the model half.
-    #[cfg(not(feature = "train"))]
-    #[error("this tunesmith was built without the model half, which reads chat templates")]
-    #[diagnostic(code(export::no_tokenizer), help("build it with its default features: `cargo build --release`"))]
-    NoTokenizer,
 }
 
 /// Makes the node's failure of an error, which another try may mend when it lies in the network or at the server.

@@ -125,5 +125,5 @@ fn template(
 
 #[cfg(not(feature = "train"))]
 fn template(_: &Run<'_>, _: &std::path::Path, _: &Settings) -> Result<(Option<String>, Vec<String>), NodeError> {
-    Err(OllamaError::NoTokenizer.into())
+    Err(crate::node::export::NoModelHalf { wanted: "ollama" }.into())
 }
