@@ -10,13 +10,14 @@ use serde::Deserialize;
 
 use super::glance;
 use super::quoted;
+use super::text::{LongText, RecordText};
 use super::types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};
 
 /// Results of writing and reading JSON.
 type Result<T> = serde_json::Result<T>;
 
 /// Writes a record.
-pub(super) fn write<S: AsRef<str>>(record: &Record<S>, out: &mut Vec<u8>) -> Result<()> {
+pub(super) fn write<S: RecordText>(record: &Record<S>, out: &mut Vec<u8>) -> Result<()> {
     match record {
         Record::Issue(thread) => write_thread(thread, "issue", out),
         Record::Pull(thread) => write_thread(thread, "pull", out),
@@ -28,7 +29,7 @@ pub(super) fn write<S: AsRef<str>>(record: &Record<S>, out: &mut Vec<u8>) -> Res
 }
 
 /// Reads a record, once where the form is canonical: there its type is found without reading what stands around it.
-pub(super) fn read<'j, S: Deserialize<'j> + Default>(json: &'j str) -> Result<Record<S>> {
+pub(super) fn read<'j, S: Deserialize<'j> + LongText<'j> + Default>(json: &'j str) -> Result<Record<S>> {
     #[derive(Deserialize)]
     struct Tagged<'a> {
         #[serde(rename = "type", borrow)]
@@ -76,7 +77,18 @@ impl<'o> Object<'o> {
         quoted::write(text, self.key(key))
     }
 
-    fn text_if(&mut self, key: &str, text: Option<&impl AsRef<str>>) -> Result<()> {
+    /// As [`Self::text`], without a look into the text where its JSON is at hand.
+    fn long_text(&mut self, key: &str, text: &impl RecordText) -> Result<()> {
+        match text.canonical() {
+            Some(json) => {
+                self.key(key).extend_from_slice(json.as_bytes());
+                Ok(())
+            }
+            None => self.text(key, text.as_ref()),
+        }
+    }
+
+    fn text_if(&mut self, key: &str, text: Option<&impl RecordText>) -> Result<()> {
         text.map_or(Ok(()), |text| self.text(key, text.as_ref()))
     }
 
@@ -111,11 +123,11 @@ fn list<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>) -> R
     Ok(())
 }
 
-fn texts(texts: &[impl AsRef<str>], out: &mut Vec<u8>) -> Result<()> {
+fn texts(texts: &[impl RecordText], out: &mut Vec<u8>) -> Result<()> {
     list(texts, out, |text, out| quoted::write(text.as_ref(), out))
 }
 
-fn write_thread<S: AsRef<str>>(thread: &Thread<S>, kind: &str, out: &mut Vec<u8>) -> Result<()> {
+fn write_thread<S: RecordText>(thread: &Thread<S>, kind: &str, out: &mut Vec<u8>) -> Result<()> {
     let Thread {
         id,
         repo,
@@ -137,7 +149,7 @@ fn write_thread<S: AsRef<str>>(thread: &Thread<S>, kind: &str, out: &mut Vec<u8>
     } = thread;
     let mut object = Object::new(out);
     write_author(author, object.key("author"))?;
-    object.text("body", body.as_ref())?;
+    object.long_text("body", body)?;
     object.text_if("closed_at", closed_at.as_ref())?;
     list(comments, object.key("comments"), write_comment)?;
     object.text_if("created_at", created_at.as_ref())?;
@@ -160,7 +172,7 @@ fn write_thread<S: AsRef<str>>(thread: &Thread<S>, kind: &str, out: &mut Vec<u8>
     Ok(())
 }
 
-fn write_author(author: &Author<impl AsRef<str>>, out: &mut Vec<u8>) -> Result<()> {
+fn write_author(author: &Author<impl RecordText>, out: &mut Vec<u8>) -> Result<()> {
     let Author { login, association, bot } = author;
     let mut object = Object::new(out);
     object.text_if("association", association.as_ref())?;
@@ -170,12 +182,12 @@ fn write_author(author: &Author<impl AsRef<str>>, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn write_comment(comment: &Comment<impl AsRef<str>>, out: &mut Vec<u8>) -> Result<()> {
+fn write_comment(comment: &Comment<impl RecordText>, out: &mut Vec<u8>) -> Result<()> {
     let Comment { id, author, body, created_at, updated_at, reactions, reply_to, accepted } = comment;
     let mut object = Object::new(out);
     object.flag("accepted", *accepted);
     write_author(author, object.key("author"))?;
-    object.text("body", body.as_ref())?;
+    object.long_text("body", body)?;
     object.text_if("created_at", created_at.as_ref())?;
     object.number_if("id", *id)?;
     object.number_if("reactions", Some(*reactions).filter(|reactions| *reactions > 0))?;

@@ -19,7 +19,7 @@ use super::glance;
 use super::quoted;
 use super::room::room;
 use super::summary::Summary;
-use super::text::Text;
+use super::text::{LongText, RecordText, Text};
 use super::types::Record;
 use crate::store::Digest;
 
@@ -60,7 +60,7 @@ impl Line<'static> {
     }
 }
 
-impl<S: AsRef<str>> Record<S> {
+impl<S: RecordText> Record<S> {
     /// Writes the record's line behind others.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl<S: AsRef<str>> Record<S> {
     }
 }
 
-fn digest(record: &Record<impl AsRef<str>>) -> Result<Digest> {
+fn digest(record: &Record<impl RecordText>) -> Result<Digest> {
     TEXT.with_borrow_mut(|text| {
         text.clear();
         canonical::write(record, text)
@@ -145,7 +145,7 @@ impl<'a> Line<'a> {
         self.read()
     }
 
-    fn read<'l, S: Deserialize<'l> + Default>(&'l self) -> Result<Record<S>> {
+    fn read<'l, S: Deserialize<'l> + LongText<'l> + Default>(&'l self) -> Result<Record<S>> {
         canonical::read(self.json()).map_err(|cause| RecordError::Unreadable { id: self.id.clone().into(), cause })
     }
 

@@ -51,7 +51,7 @@ pub(crate) use recall::{is_whole, recall, remember};
 pub use reduce::{Verdict, reduce};
 pub use set::{RecordSet, write, write_lines};
 pub use summary::summarize;
-pub use text::Text;
+pub use text::{LongText, RecordText, Text};
 pub use tree::ChunkRef;
 pub(crate) use turns::in_turns;
 pub use types::{Author, Comment, Conversation, Correction, Document, Record, Role, SourceRef, Thread, Turn};

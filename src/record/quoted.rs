@@ -1,8 +1,6 @@
 //! Text as JSON has it, written and read fast: most of a record is text, and most of a text needs no escapes.
 
-use std::borrow::Cow;
-
-use memchr::{memchr_iter, memchr2_iter, memchr3_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter};
 
 /// Writes a text in quotes, as serde does.
 pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -41,42 +39,80 @@ pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     Ok(())
 }
 
-/// Reads a text from its JSON, which is one whole value. The text is written once into memory that suffices; serde, which
-/// does not know how long a string will be, moves it while it grows, and copies it in the end. Without escapes it stays
-/// where it is.
+/// A text in quotes with escapes in it, each as [`write()`] has it: written again, it is the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Escaped<'j>(&'j str);
+
+impl<'j> Escaped<'j> {
+    /// Returns its JSON.
+    pub(super) const fn json(self) -> &'j str {
+        self.0
+    }
+
+    /// Returns the text. It is written once into memory that suffices; serde, which does not know how long a string will
+    /// be, moves it while it grows, and copies it in the end.
+    pub(super) fn text(self) -> String {
+        let quoted = &self.0[1..self.0.len() - 1];
+        let mut text = String::with_capacity(quoted.len());
+        let mut from = 0;
+        for at in escapes(quoted) {
+            text.push_str(&quoted[from..at]);
+            text.push(match quoted.as_bytes().get(at + 1) {
+                Some(b'n') => '\n',
+                Some(b'r') => '\r',
+                Some(b't') => '\t',
+                Some(b'"') => '"',
+                _ => '\\',
+            });
+            from = at + 2;
+        }
+        text.push_str(&quoted[from..]);
+        text
+    }
+}
+
+/// A text that was read from its JSON.
+#[derive(Debug)]
+pub(super) enum Quoted<'j> {
+    /// It has no escapes.
+    Plain(&'j str),
+    /// It need not be read before somebody looks at it.
+    Escaped(Escaped<'j>),
+    /// It has other escapes, such as characters by their numbers.
+    Read(String),
+}
+
+/// Reads a text from its JSON, which is one whole value.
 ///
 /// # Errors
 /// Serde's, for what is no string.
-pub(super) fn read(json: &str) -> serde_json::Result<Cow<'_, str>> {
-    let Some(quoted) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-        return serde_json::from_str(json).map(Cow::Owned);
-    };
-    let mut escapes = memchr_iter(b'\\', quoted.as_bytes()).peekable();
-    if escapes.peek().is_none() {
-        return Ok(Cow::Borrowed(quoted));
+pub(super) fn read(json: &str) -> serde_json::Result<Quoted<'_>> {
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) if memchr(b'\\', quoted.as_bytes()).is_none() => Ok(Quoted::Plain(quoted)),
+        Some(quoted) if !may_have_other_escapes(quoted.as_bytes()) => Ok(Quoted::Escaped(Escaped(json))),
+        _ => serde_json::from_str(json).map(Quoted::Read),
     }
-    let mut text = String::with_capacity(quoted.len());
+}
+
+/// Returns whether there are escapes that [`write()`] never makes, by the pairs of bytes, which the compiler makes vectors
+/// of: the second of two backslashes counts, too.
+fn may_have_other_escapes(quoted: &[u8]) -> bool {
+    let is_other = |pair: (&u8, &u8)| *pair.0 == b'\\' && !matches!(*pair.1, b'n' | b'r' | b't' | b'"' | b'\\');
+    let mut pieces = quoted.chunks(128).zip(quoted.get(1..).unwrap_or_default().chunks(128));
+    let any = |(first, second): (&[u8], &[u8])| first.iter().zip(second).fold(false, |any, pair| any | is_other(pair));
+    quoted.last() == Some(&b'\\') || pieces.any(any)
+}
+
+/// Returns where the escapes of a text are. The second of two backslashes is what the first one stands before.
+fn escapes(quoted: &str) -> impl Iterator<Item = usize> {
     let mut from = 0;
-    for at in escapes {
-        // The second of two backslashes is what the first one stands before.
-        if at < from {
-            continue;
+    memchr_iter(b'\\', quoted.as_bytes()).filter(move |at| {
+        let is_escape = *at >= from;
+        if is_escape {
+            from = at + 2;
         }
-        text.push_str(&quoted[from..at]);
-        text.push(match quoted.as_bytes().get(at + 1) {
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            // Characters by their numbers are few, and may stand in pairs.
-            _ => return serde_json::from_str(json).map(Cow::Owned),
-        });
-        from = at + 2;
-    }
-    text.push_str(&quoted[from..]);
-    Ok(Cow::Owned(text))
+        is_escape
+    })
 }
 
 /// Returns whether there are control characters beside line ends and tabs: of each piece all bytes are looked at, which the
@@ -92,19 +128,31 @@ mod tests {
 
     use super::*;
 
+    fn said(json: &str) -> String {
+        match read(json).unwrap() {
+            Quoted::Plain(text) => text.to_owned(),
+            Quoted::Escaped(escaped) => escaped.text(),
+            Quoted::Read(text) => text,
+        }
+    }
+
     proptest! {
         #[test]
         fn a_text_is_written_as_serde_writes_it(text in "([a-z \u{7f}é\"\\\\\n\r\t]{0,99}|\\PC|[\0-\u{1f}]?){0,5}") {
             let mut written = Vec::new();
             write(&text, &mut written).unwrap();
             prop_assert_eq!(std::str::from_utf8(&written).unwrap(), serde_json::to_string(&text).unwrap());
-            prop_assert_eq!(read(std::str::from_utf8(&written).unwrap()).unwrap(), text);
+            prop_assert_eq!(said(std::str::from_utf8(&written).unwrap()), text);
         }
 
         #[test]
         fn a_text_is_read_as_serde_reads_it(json in r#"([a-zé]{0,9}|\\[nrtbf/"\\]|\\u00e9|\\ud83d\\ude00){0,9}"#) {
             let json = format!("\"{json}\"");
-            prop_assert_eq!(read(&json).unwrap(), serde_json::from_str::<String>(&json).unwrap());
+            let text: String = serde_json::from_str(&json).unwrap();
+            if let Quoted::Escaped(escaped) = read(&json).unwrap() {
+                prop_assert_eq!(escaped.json(), serde_json::to_string(&text).unwrap());
+            }
+            prop_assert_eq!(said(&json), text);
         }
     }
 }

@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::text::LongText;
 use crate::store::Digest;
 
 /// One record. The texts of threads are `S`: their own, or [`super::Text`] while the JSON that they were read from is at hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", bound(deserialize = "S: Deserialize<'de> + Default"))]
+#[serde(tag = "type", rename_all = "kebab-case", bound(deserialize = "S: Deserialize<'de> + LongText<'de> + Default"))]
 pub enum Record<S = String> {
     /// An issue with its comments.
     Issue(Thread<S>),
@@ -26,6 +27,7 @@ pub enum Record<S = String> {
 
 /// An issue, a pull request or a discussion; they share the numbers of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de> + LongText<'de> + Default"))]
 pub struct Thread<S = String> {
     /// `owner/name#number`.
     pub id: S,
@@ -36,6 +38,7 @@ pub struct Thread<S = String> {
     /// The title, as written.
     pub title: S,
     /// The description, as written; empty when there is none.
+    #[serde(deserialize_with = "LongText::long")]
     pub body: S,
     /// `open` or `closed`.
     pub state: S,
@@ -90,6 +93,7 @@ pub struct Author<S = String> {
 
 /// One comment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "S: Deserialize<'de> + LongText<'de> + Default"))]
 pub struct Comment<S = String> {
     /// The upstream's id, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +102,7 @@ pub struct Comment<S = String> {
     #[serde(default)]
     pub author: Author<S>,
     /// The text, as written.
+    #[serde(deserialize_with = "LongText::long")]
     pub body: S,
     /// RFC 3339, as the upstream gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

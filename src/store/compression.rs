@@ -7,6 +7,8 @@
 //!
 //! An object's digest is that of its bytes, so how well they were compressed is nobody's matter.
 
+use std::cell::RefCell;
+
 use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
 
 /// Marks bytes as they are.
@@ -20,21 +22,24 @@ const MOST_RATIO: usize = 255;
 /// The mark and the length.
 const HEAD: usize = 5;
 
+thread_local! {
+    /// The memory that a thread's blocks are made in: the most that one could take is much more than it takes, and new
+    /// memory has to be zeroed.
+    static BLOCK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Returns the stored form of an object.
 pub(super) fn stored(bytes: &[u8]) -> Vec<u8> {
     match u32::try_from(bytes.len()) {
-        Ok(length) if bytes.len() >= LEAST => {
-            let mut stored = vec![0; HEAD + get_maximum_output_size(bytes.len())];
-            stored[0] = LZ4;
-            stored[1..HEAD].copy_from_slice(&length.to_le_bytes());
-            match compress_into(bytes, &mut stored[HEAD..]) {
+        Ok(length) if bytes.len() >= LEAST => BLOCK.with_borrow_mut(|block| {
+            block.resize(block.len().max(get_maximum_output_size(bytes.len())), 0);
+            match compress_into(bytes, block) {
                 Ok(size) if HEAD + size < bytes.len() => {
-                    stored.truncate(HEAD + size);
-                    stored
+                    [&[LZ4], length.to_le_bytes().as_slice(), &block[..size]].concat()
                 }
                 _ => plain(bytes),
             }
-        }
+        }),
         _ => plain(bytes),
     }
 }

@@ -4,13 +4,11 @@
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::super::quoted;
-use super::super::text::Text;
+use super::super::text::{LongText as _, Text};
 use super::super::types::{Author, Comment, Thread};
 use super::import::ImportError;
 
@@ -45,12 +43,7 @@ struct Body<'a>(Text<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Body<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = <&RawValue>::deserialize(deserializer)?.get();
-        quoted::read(json).map(|text| Self(text.into())).map_err(|error| {
-            // The place in the value is none in the line, which the deserializer adds.
-            let error = error.to_string();
-            D::Error::custom(error.rsplit_once(" at line ").map_or(error.as_str(), |(what, _)| what))
-        })
+        Text::long(deserializer).map(Self)
     }
 }
 
@@ -222,7 +215,7 @@ impl<'a> RawComment<'a> {
 /// RFC 3339 in UTC sorts as text; comments without a time stay where they are.
 fn in_order_of_time<'a, S: From<Text<'a>>>(mut comments: Vec<RawComment<'a>>) -> Vec<Comment<S>> {
     if comments.iter().all(|comment| comment.created_at.is_some()) {
-        comments.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+        comments.sort_by(|a, b| a.created_at.as_deref().cmp(&b.created_at.as_deref()));
     }
     comments.into_iter().map(RawComment::comment).collect()
 }
