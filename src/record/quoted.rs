@@ -1,6 +1,6 @@
 //! Text as JSON has it, written and read fast: most of a record is text, and most of a text needs no escapes.
 
-use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter};
+use memchr::{memchr_iter, memchr2_iter, memchr3_iter};
 
 /// Writes a text in quotes, as serde does.
 pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
@@ -57,12 +57,11 @@ impl<'j> Escaped<'j> {
         let mut from = 0;
         for at in escapes(quoted) {
             text.push_str(&quoted[from..at]);
-            text.push(match quoted.as_bytes().get(at + 1) {
-                Some(b'n') => '\n',
-                Some(b'r') => '\r',
-                Some(b't') => '\t',
-                Some(b'"') => '"',
-                _ => '\\',
+            text.push(match quoted.as_bytes()[at + 1] {
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                other => other.into(),
             });
             from = at + 2;
         }
@@ -87,20 +86,16 @@ pub(super) enum Quoted<'j> {
 /// # Errors
 /// Serde's, for what is no string.
 pub(super) fn read(json: &str) -> serde_json::Result<Quoted<'_>> {
-    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(quoted) if memchr(b'\\', quoted.as_bytes()).is_none() => Ok(Quoted::Plain(quoted)),
-        Some(quoted) if !may_have_other_escapes(quoted.as_bytes()) => Ok(Quoted::Escaped(Escaped(json))),
-        _ => serde_json::from_str(json).map(Quoted::Read),
+    let by_serde = || serde_json::from_str(json).map(Quoted::Read);
+    let Some(quoted) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return by_serde() };
+    let mut has_escapes = false;
+    for at in escapes(quoted) {
+        if !matches!(quoted.as_bytes().get(at + 1), Some(b'n' | b'r' | b't' | b'"' | b'\\')) {
+            return by_serde();
+        }
+        has_escapes = true;
     }
-}
-
-/// Returns whether there are escapes that [`write()`] never makes, by the pairs of bytes, which the compiler makes vectors
-/// of: the second of two backslashes counts, too.
-fn may_have_other_escapes(quoted: &[u8]) -> bool {
-    let is_other = |pair: (&u8, &u8)| *pair.0 == b'\\' && !matches!(*pair.1, b'n' | b'r' | b't' | b'"' | b'\\');
-    let mut pieces = quoted.chunks(128).zip(quoted.get(1..).unwrap_or_default().chunks(128));
-    let any = |(first, second): (&[u8], &[u8])| first.iter().zip(second).fold(false, |any, pair| any | is_other(pair));
-    quoted.last() == Some(&b'\\') || pieces.any(any)
+    Ok(if has_escapes { Quoted::Escaped(Escaped(json)) } else { Quoted::Plain(quoted) })
 }
 
 /// Returns where the escapes of a text are. The second of two backslashes is what the first one stands before.
