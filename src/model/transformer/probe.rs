@@ -15,6 +15,7 @@ use super::super::lora::Adapter;
 use super::super::optimizer::{AdamW, Part};
 use super::super::rows::TokenRow;
 use super::super::weights::{Base, Storage};
+use super::block::Block;
 use super::{Activations, Batch, GradientStep, Transformer, WholeModel};
 
 /// Blocks that are measured together.
@@ -25,8 +26,10 @@ const FEW: usize = 64;
 const MANY: usize = 512;
 /// What the larger measurement may take, in seconds.
 const SECONDS: f64 = 0.4;
-/// Times that each is measured.
-const TIMES: usize = 3;
+/// Rounds of measurements: so many at the least, and more within these seconds.
+const LEAST_ROUNDS: usize = 3;
+const MOST_ROUNDS: usize = 7;
+const ROUNDS_SECONDS: f64 = 3.0;
 /// Parameters that the optimiser is measured with: those of an adapter, which caches hold, and those of a model, which
 /// they do not.
 const FEW_PARAMETERS: usize = 1 << 19;
@@ -52,26 +55,34 @@ impl Speed {
     /// Measures it with the first blocks of `base` and, beside them, an adapter for so small a model; without one all
     /// weights are trained. Rows are as long as `row`, and as much of them is trained.
     ///
+    /// All is measured in turns, and what a block takes is the difference within a turn: a machine that does something else
+    /// meanwhile is slow for both.
+    ///
     /// # Errors
     /// [`super::super::ModelError`] when the weights cannot be read.
     pub fn measure(base: &Base, storage: Storage, adapter: Option<MakeAdapter<'_>>, row: &TokenRow) -> Result<Self> {
-        let blocks = BLOCKS.min(base.config().layers);
-        let trial = Trial::new(base, storage, blocks, adapter)?;
-        let a_look = trial.time(&batch(row, FEW, Targets::One))?;
+        let mut trial = Trial::new(base, storage, adapter)?;
+        let few = batch(row, FEW, Targets::One);
+        trial.time(&few)?;
+        let a_look = trial.time(&few)?;
         let tokens = (FEW as f64 * SECONDS / a_look).clamp(2.0 * FEW as f64, MANY as f64) as usize;
-        let [few, many] = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::One));
-        let several = [trial.time(&few)?, trial.time(&many)?];
-        let forward = median(|| trial.loss(&many).map(drop))?;
-        let first = trial.first(base, adapter)?;
-        let one = [first.time(&few)?, first.time(&many)?];
-        let more = blocks.saturating_sub(1).max(1) as f64;
-        let block = [0, 1].map(|size| (several[size] - one[size]).max(0.0) / more);
+        let many = batch(row, tokens, Targets::One);
         let trained = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::OfRow));
-        let head = [first.time(&trained[0])? - block[0], first.time(&trained[1])? - block[1]];
+        // The first one touches its memory for the first time.
+        trial.round([&few, &many], &trained)?;
+        let (begun, mut rounds) = (Instant::now(), Vec::new());
+        while rounds.len() < LEAST_ROUNDS
+            || rounds.len() < MOST_ROUNDS && begun.elapsed().as_secs_f64() < ROUNDS_SECONDS
+        {
+            rounds.push(trial.round([&few, &many], &trained)?);
+        }
+        let of = |number: fn(&Round) -> f64| median(rounds.iter().map(number).collect());
+        let blocks = [of(|round| round.block[0]), of(|round| round.block[1])];
+        let heads = [of(|round| round.head[0]), of(|round| round.head[1])];
         Ok(Self {
-            block: line((few.tokens(), block[0]), (many.tokens(), block[1])),
-            forward: (forward / several[1]).min(1.0),
-            head: line((trained[0].trained_tokens(), head[0]), (trained[1].trained_tokens(), head[1])),
+            block: line((few.tokens(), blocks[0]), (many.tokens(), blocks[1])),
+            forward: of(|round| round.forward).clamp(0.0, 1.0),
+            head: line((trained[0].trained_tokens(), heads[0]), (trained[1].trained_tokens(), heads[1])),
             parameter: a_parameter(if adapter.is_some() { FEW_PARAMETERS } else { MANY_PARAMETERS }),
             peak: peak_flops(),
         })
@@ -89,71 +100,111 @@ impl Speed {
 pub type MakeAdapter<'a> = &'a dyn Fn(&ModelConfig, &Transformer) -> Result<Adapter>;
 
 /// A model under measurement.
-enum Trial {
-    Adapter { model: Transformer, adapter: Adapter },
-    Whole(WholeModel),
+struct Trial {
+    model: Model,
+    /// The adapters of all blocks and of the first alone, where adapters are what is trained.
+    adapters: Option<[Adapter; 2]>,
+    gradient: Vec<f32>,
+}
+
+/// Its weights.
+enum Model {
+    Frozen(Transformer),
+    Trained(WholeModel),
+}
+
+/// What one round found, in seconds: of a block for few and many tokens, the share of its forward pass for many, and of
+/// all but the blocks.
+struct Round {
+    block: [f64; 2],
+    forward: f64,
+    head: [f64; 2],
 }
 
 impl Trial {
-    fn new(base: &Base, storage: Storage, blocks: usize, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
-        let Some(adapter) = adapter else { return Ok(Self::Whole(WholeModel::load_first(base, blocks)?)) };
-        Self::beside(base, Transformer::load_first(base, storage, blocks, |_| ())?, adapter)
+    fn new(base: &Base, storage: Storage, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
+        let blocks = BLOCKS.min(base.config().layers);
+        let Some(adapter) = adapter else {
+            let model = WholeModel::load_first(base, blocks)?;
+            let gradient = vec![0.0; model.numbers()];
+            return Ok(Self { model: Model::Trained(model), adapters: None, gradient });
+        };
+        let model = Transformer::load_first(base, storage, blocks, |_| ())?;
+        let beside = |layers| adapter(&ModelConfig { layers, ..base.config().clone() }, &model);
+        let adapters = [beside(blocks)?, beside(1)?];
+        let gradient = vec![0.0; adapters[0].parameters().len()];
+        Ok(Self { model: Model::Frozen(model), adapters: Some(adapters), gradient })
     }
 
-    fn beside(base: &Base, model: Transformer, adapter: MakeAdapter<'_>) -> Result<Self> {
-        let adapter = adapter(&ModelConfig { layers: model.blocks.len(), ..base.config().clone() }, &model)?;
-        Ok(Self::Adapter { model, adapter })
+    /// Measures each quantity once.
+    fn round(&mut self, plain: [&Batch; 2], trained: &[Batch; 2]) -> Result<Round> {
+        let more = self.model.blocks().len().saturating_sub(1).max(1) as f64;
+        let several = [self.time(plain[0])?, self.time(plain[1])?];
+        let forward = self.time_forward(plain[1])?;
+        let rest = self.model.blocks().split_off(1);
+        let one = [self.time(plain[0])?, self.time(plain[1])?];
+        let one_forward = self.time_forward(plain[1])?;
+        let heads = [self.time(&trained[0])?, self.time(&trained[1])?];
+        self.model.blocks().extend(rest);
+        let block = [0, 1].map(|size| (several[size] - one[size]).max(0.0) / more);
+        Ok(Round {
+            block,
+            forward: (forward - one_forward) / (more * block[1]).max(f64::MIN_POSITIVE),
+            head: [0, 1].map(|size| heads[size] - block[size]),
+        })
     }
 
-    /// Leaves the first block.
-    fn first(self, base: &Base, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
-        match (self, adapter) {
-            (Self::Adapter { mut model, .. }, Some(adapter)) => {
-                model.blocks.truncate(1);
-                Self::beside(base, model, adapter)
-            }
-            (Self::Whole(mut model), _) => {
-                model.truncate(1);
-                Ok(Self::Whole(model))
-            }
-            (same, None) => Ok(same),
-        }
+    /// Returns the adapter of the blocks that there are.
+    fn adapter(&self) -> Option<&Adapter> {
+        let blocks = match &self.model {
+            Model::Frozen(model) => model.blocks.len(),
+            Model::Trained(_) => return None,
+        };
+        self.adapters.as_ref().map(|[several, one]| if blocks == 1 { one } else { several })
     }
 
-    fn loss(&self, batch: &Batch) -> Result<f64> {
-        match self {
-            Self::Adapter { model, adapter } => model.loss(Some(adapter), batch),
-            Self::Whole(model) => model.model().loss(None, batch),
-        }
+    /// Returns the seconds of the loss of a batch.
+    fn time_forward(&self, batch: &Batch) -> Result<f64> {
+        let begun = Instant::now();
+        match &self.model {
+            Model::Frozen(model) => model.loss(self.adapter(), batch)?,
+            Model::Trained(model) => model.model().loss(None, batch)?,
+        };
+        Ok(begun.elapsed().as_secs_f64())
     }
 
     /// Returns the seconds of the loss and gradient of a batch.
-    fn time(&self, batch: &Batch) -> Result<f64> {
+    fn time(&mut self, batch: &Batch) -> Result<f64> {
         let step = GradientStep::new(1.0, Activations::Kept);
+        let mut gradient = std::mem::take(&mut self.gradient);
+        let begun = Instant::now();
+        match (&self.model, self.adapter()) {
+            (Model::Frozen(model), Some(adapter)) => {
+                model.loss_and_gradient(adapter, batch, &step, &mut gradient[..adapter.parameters().len()])?;
+            }
+            (Model::Trained(model), _) => {
+                model.loss_and_gradient(batch, &step, &mut gradient[..model.numbers()])?;
+            }
+            (Model::Frozen(_), None) => {}
+        }
+        self.gradient = gradient;
+        Ok(begun.elapsed().as_secs_f64())
+    }
+}
+
+impl Model {
+    fn blocks(&mut self) -> &mut Vec<Block> {
         match self {
-            Self::Adapter { model, adapter } => {
-                let mut gradient = vec![0.0; adapter.parameters().len()];
-                median(|| model.loss_and_gradient(adapter, batch, &step, &mut gradient).map(drop))
-            }
-            Self::Whole(model) => {
-                let mut gradient = vec![0.0; model.numbers()];
-                median(|| model.loss_and_gradient(batch, &step, &mut gradient).map(drop))
-            }
+            Self::Frozen(model) => &mut model.blocks,
+            Self::Trained(model) => model.blocks_mut(),
         }
     }
 }
 
-/// Does something some times and returns the median of its seconds: the best would be that of a machine that does nothing
-/// else, and the first touches its memory for the first time.
-fn median(mut work: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut seconds = [0.0; TIMES];
-    for seconds in &mut seconds {
-        let begun = Instant::now();
-        work()?;
-        *seconds = begun.elapsed().as_secs_f64();
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[TIMES / 2])
+/// Returns the middle one: the best would be that of a machine that does nothing else.
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }
 
 /// Returns the line through two points: its height at 0 and its slope, neither below 0.

@@ -98,9 +98,9 @@ impl WholeModel {
         Ok(Self(Transformer::load_first(base, Storage::Dense, layers, |_| ())?))
     }
 
-    /// Leaves only the first blocks, for a measurement.
-    pub(super) fn truncate(&mut self, layers: usize) {
-        self.0.blocks.truncate(layers);
+    /// Returns the blocks, of which a measurement leaves some out for a while.
+    pub(super) fn blocks_mut(&mut self) -> &mut Vec<Block> {
+        &mut self.0.blocks
     }
 
     /// Returns the model as it is now.

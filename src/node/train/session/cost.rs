@@ -42,6 +42,8 @@ pub(super) struct Work {
     pub(super) tokens: f64,
     /// Their trained tokens.
     trained: f64,
+    /// Tokens and trained tokens of the longest micro-batch, which is rehearsed.
+    longest: (f64, f64),
     /// Evaluations.
     evaluations: f64,
     /// Tokens, trained tokens and micro-batches of one.
@@ -63,6 +65,8 @@ impl Work {
         let scale = scales.0 * epochs;
         let steps = (appearances * scale / settings.batch_size as f64).ceil();
         let per_step = parts_of(settings, rows);
+        let longest = longest(rows, settings);
+        let of_longest = |number: fn(&Row) -> usize| longest.iter().map(|row| number(row)).sum::<usize>() as f64;
         let evaluations = match (settings.eval.is_some(), settings.eval_steps) {
             (false, _) => 0.0,
             (true, None) => 1.0 + epochs,
@@ -77,6 +81,7 @@ impl Work {
             micro_batches: steps * per_step,
             tokens: sum(rows, tokens) * scale,
             trained: sum(rows, trained) * scale,
+            longest: (of_longest(tokens), of_longest(trained)),
             evaluations,
             held_out: (once, once_trained, (once / settings.micro_batch_tokens as f64).ceil()),
             sampled: answers * (prompt + settings.sample_tokens as f64 / 2.0),
@@ -92,7 +97,6 @@ impl Work {
     pub(super) fn seconds(&self, speed: &Speed, config: &ModelConfig, parameters: usize, again: usize) -> f64 {
         let parts = self.micro_batches.max(1.0);
         let training = parts * speed.micro_batch(config.layers, again, (self.tokens / parts, self.trained / parts));
-        let parts_of_training = parts;
         let optimizer = self.steps * parameters as f64 * speed.parameter * 1.5;
         let (tokens, trained, parts) = self.held_out;
         let forward = |tokens: f64, trained: f64, parts: f64| {
@@ -102,8 +106,7 @@ impl Work {
         };
         let evaluating = self.evaluations * forward(tokens, trained, parts);
         let sampling = if self.sampled > 0.0 { forward(self.sampled, self.sampled, 1.0) } else { 0.0 };
-        // The rehearsal is one more micro-batch.
-        let rehearsal = training / parts_of_training;
+        let rehearsal = speed.micro_batch(config.layers, again, self.longest);
         if self.tokens == 0.0 { evaluating } else { training + rehearsal + optimizer + evaluating + sampling }
     }
 
