@@ -25,6 +25,9 @@ pub(in crate::model) enum Layout {
 pub(in crate::model) fn add_outer(wide: &Panels, narrow: &Panels, layout: Layout, out: &mut [f32]) {
     let (rows, columns) = (wide.features(), narrow.features());
     let tokens = wide.panels() * LANES;
+    if tokens == 0 {
+        return;
+    }
     let turned = turned(wide.workspace(), narrow.data(), columns);
     parts(out, layout, rows, columns).into_par_iter().enumerate().for_each(|(task, mut out)| {
         let features = TASK_FEATURES.min(rows - task * TASK_FEATURES);
@@ -86,6 +89,9 @@ impl<'a> Features<'a> {
 /// As in [`add_outer`] each number is a sum of chains in the order of the tokens, whatever the number of threads.
 pub(in crate::model) fn add_outer_bands(workspace: &Workspace, back: Features<'_>, x: Features<'_>, out: &mut [f32]) {
     let (rows, columns) = (back.features, x.features);
+    if x.data.is_empty() {
+        return;
+    }
     let turned = turned(workspace, x.data, columns);
     let strip = x.data.len() / columns * LANES;
     out.par_chunks_mut(TASK_FEATURES * columns).enumerate().for_each(|(task, out)| {
@@ -178,6 +184,17 @@ mod tests {
                 assert_eq!(out[place], expected, "{layout:?} {row} {column}");
             }
         }
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "nothing is added")]
+    fn a_batch_without_tokens_adds_nothing() {
+        let (wide, narrow) = (Panels::zeros(3, 0), Panels::zeros(5, 0));
+        let mut out = vec![2.0; bands_len(3, 5)];
+        add_outer(&wide, &narrow, Layout::WideByNarrow, &mut out[..15]);
+        add_outer(&wide, &narrow, Layout::NarrowByWide, &mut out[..15]);
+        add_outer_bands(&Workspace::default(), Features::of(&wide), Features::of(&narrow), &mut out);
+        assert!(out.iter().all(|number| *number == 2.0));
     }
 
     #[test]

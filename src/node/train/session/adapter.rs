@@ -7,7 +7,8 @@ use super::settings::AdapterSettings;
 use crate::model::lora::{Init, LoraConfig, Projection, TargetModules, name_help};
 use crate::node::SettingProblem;
 
-/// Iterations of PiSSA when none are given: the singular values are then as good as exact (Meng et al., 2024).
+/// Iterations of PiSSA when none are given: the singular values are then near the exact ones (Meng et al., 2024); the
+/// vectors of those that lie close together are not, and a training from them ends elsewhere.
 const PISSA_ITERATIONS: u32 = 16;
 /// The largest rank that can be asked for.
 const LARGEST_RANK: usize = 1024;
