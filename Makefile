@@ -51,10 +51,10 @@ CLIENTS ?= target/clients
 check-clients:
 	CARGO="$(CARGO)" .ci/ollama-clients $(CLIENTS)
 
-# The tests of chance as often as it takes to trust them: 200 kills of a build, 100 of a fetch, 50 builds at once. Some
-# 20 minutes.
+# The tests of chance as often as it takes to trust them: 200 kills of a build, 100 of a fetch, 50 builds at once, 20,000
+# damaged inputs for each reader. Some 25 minutes.
 test-long: system-packages
-	TUNESMITH_LONG_TESTS=1 $(CARGO) test $(LOCKED) --test it -- interruption at_once
+	TUNESMITH_LONG_TESTS=1 $(CARGO) test $(LOCKED) --test it -- interruption at_once corpora
 
 # Each reader of bytes that others wrote, for FUZZ_SECONDS.
 FUZZ_SECONDS ?= 600

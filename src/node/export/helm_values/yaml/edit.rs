@@ -210,7 +210,9 @@ fn block_range(text: &str, node: &Node) -> Option<Range<usize>> {
     let header =
         [" #", "\t#"].iter().fold(header, |header, comment| header.find(comment).map_or(header, |at| &header[..at]));
     let start = line + header.rfind(['|', '>'])?;
-    let end = text[..node.range.end].trim_end().len();
+    let last = text[..node.range.end].trim_end().len();
+    // Spaces at the end of the last line are the value's.
+    let end = last + text[last..node.range.end].find(['\r', '\n']).unwrap_or(node.range.end - last);
     // A block without text ends with its first line.
     Some(start..end.max(before.len()))
 }

@@ -134,6 +134,8 @@ fn blocks_keep_their_form_their_indentation_and_their_comment() {
         ("a: &x |\n\n  x\nb: *x\n", "a", "n\n", "a: &x |\n  n\nb: *x\n"),
         ("a: |\n  x\nb: 1\n", "a", " leading", "a: \" leading\"\nb: 1\n"),
         ("a: | # hi\nb: 1\n", "a", "new", "a: \"new\" # hi\nb: 1\n"),
+        ("a: |\n  x  \n \nb: 1\n", "a", "n \n", "a: |\n  n \n \nb: 1\n"),
+        ("b: |\r\n  x\r\n  y\r\nc: 1\r\n", "b", ") ", "b: |-\r\n  ) \r\nc: 1\r\n"),
         ("a: |2\n   x\n  y\nb: 1\n", "a", "p\nq\n", "a: \"p\\nq\\n\"\nb: 1\n"),
     ] {
         assert_eq!(edited(text, path, value), expected, "{text:?}");
