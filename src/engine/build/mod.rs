@@ -1,12 +1,14 @@
 //! A build: decisions and runs, in parallel, until everything selected is fresh or failed.
 
+mod heal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::execute::{Executor, Failure, Ran, objects_of};
+use super::execute::{Executor, Failure, Ran};
 use super::out::{OutState, OutWrite};
 use super::plan::{Deploy, as_they_are, is_held_effect};
 use super::prepare::Prepared;
@@ -16,7 +18,6 @@ use super::report::{BuildReport, NodeReport, Outcome};
 use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
 use crate::graph::NodeIndex;
 use crate::node::{Cancel, Device, FailureClass, Grant, NodeError, Rehearsal, Secrets, Weight};
-use crate::store::{Artifact, Digest, Store};
 
 /// How a build runs.
 pub struct BuildOptions<'a> {
@@ -55,23 +56,6 @@ pub fn build(resolver: &Resolver<'_>, options: &BuildOptions<'_>) -> Result<Buil
     result?;
     resolver.store.keep_warm()?;
     Ok(builder.report())
-}
-
-/// Returns whether a node failed since an object was missing or damaged.
-fn is_about_bytes(error: &NodeError) -> bool {
-    error.code.as_deref().is_some_and(|code| ["store::missing_object", "store::damaged_object"].contains(&code))
-}
-
-/// Returns whether every byte of an artifact is there and right.
-fn is_whole(store: &Store, artifact: &Artifact) -> bool {
-    match artifact {
-        Artifact::Records(_) => {
-            // Each one is read: what is damaged is dropped by that, so that nobody takes it for whole by its name.
-            let missing = |objects: Vec<Digest>| objects.iter().filter(|digest| store.get(digest).is_err()).count();
-            objects_of(store, artifact).is_ok_and(|objects| missing(objects) == 0)
-        }
-        Artifact::File(_) | Artifact::Folder { .. } => store.files_are_whole(artifact),
-    }
 }
 
 /// A run that ended.
@@ -268,57 +252,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// When a run found bytes of an input missing or damaged, sees to it that their producers run again. Returns whether
-    /// the node is to be tried again.
-    fn heal(&mut self, index: NodeIndex, error: &NodeError) -> bool {
-        if !is_about_bytes(error) || self.stopping {
-            return false;
-        }
-        let mut again = self.healed.insert(index);
-        // A pinned source reads its snapshot before.
-        for artifact in self.resolver.snapshot(&self.resolver.graph[index].name).values() {
-            if !is_whole(self.resolver.store, artifact) {
-                self.resolver.store.distrust(artifact);
-            }
-        }
-        for from in self.resolver.graph.dependencies(index) {
-            if !self.options.selected.contains(&from) {
-                continue;
-            }
-            // Another reader may have found it first.
-            let Some(known) = self.known[from.get()].clone() else {
-                again = true;
-                continue;
-            };
-            if self.distrust_broken(&known) && self.healed.insert(from) {
-                self.reopen(from);
-                again = true;
-            }
-        }
-        if again {
-            self.ready.wait(index);
-        }
-        again
-    }
-
-    /// Lets a settled node be built again.
-    fn reopen(&mut self, index: NodeIndex) {
-        self.known[index.get()] = None;
-        self.reports.remove(&index);
-        self.ready.reopen(index);
-        let waiting = self.resolver.graph.dependants(index);
-        for dependant in waiting.iter().filter(|dependant| self.held.remove(dependant).is_some()) {
-            self.ready.wait(*dependant);
-        }
-    }
-
-    /// Reads all that a node gave; what is not as it was stored is no hit any more. Returns whether there is such.
-    fn distrust_broken(&self, known: &Known) -> bool {
-        let store = self.resolver.store;
-        let broken = known.outputs.values().filter(|artifact| !is_whole(store, artifact));
-        broken.map(|artifact| store.distrust(artifact)).count() > 0
-    }
-
     fn lacking_input(&self, index: NodeIndex) -> Option<NodeIndex> {
         self.edges(index).find(|from| self.known[from.get()].is_none())
     }
@@ -340,9 +273,7 @@ impl<'a> Builder<'a> {
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 let error = error.into_failure();
-                if is_about_bytes(&error) && self.distrust_broken(&given) && self.healed.insert(index) {
-                    self.ready.wait(index);
-                } else {
+                if !self.heal_result(index, &given, &error) {
                     self.fail(index, error, started, duration);
                 }
                 return Ok(());
