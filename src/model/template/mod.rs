@@ -2,7 +2,11 @@
 //!
 //! A render is a function of the messages alone: templates that ask for the date get a constant one.
 
+mod namespace;
+
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
@@ -16,8 +20,12 @@ const DATE: &str = "26 Jul 2024";
 
 /// What one render may cost: an instruction each, or 64 bytes of what it makes. Templates come from whoever published a model:
 /// one that counts for ever, or doubles a text for ever, ends with an error. A conversation of a million tokens takes a
-/// hundredth of it.
-const FUEL: u64 = 8_000_000;
+/// tenth of it.
+const FUEL: u64 = 1_000_000;
+
+/// The stack that a render gets, of which it touches a few pages: lists in lists, as many as [`FUEL`] can make, are written
+/// and dropped by calls in calls, some 450 bytes each.
+const STACK: usize = 512 << 20;
 
 /// One message, as templates expect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +69,12 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         // As in transformers: a block tag takes its line with it.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(ModelError::Template)?);
+        let syntax = syntax.map_err(ModelError::Template)?;
+        namespace::check(source, syntax.clone()).map_err(ModelError::Template)?;
+        environment.set_syntax(syntax);
         environment.set_fuel(Some(FUEL));
+        // An error would keep values that only a render's stack can drop.
+        environment.set_debug(false);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |_format: &str| DATE);
@@ -87,15 +99,28 @@ impl ChatTemplate {
     /// [`ModelError::Template`] when the template refuses the roles or their order.
     pub fn render(&self, messages: &[Message], ending: Ending) -> Result<String> {
         let template = self.environment.get_template("chat").map_err(ModelError::Template)?;
-        template
-            .render(context! {
+        let render = || {
+            template.render(context! {
                 messages => messages.iter().map(Message::value).collect::<Vec<_>>(),
                 add_generation_prompt => ending == Ending::GenerationPrompt,
                 bos_token => self.bos.as_deref().unwrap_or_default(),
                 eos_token => self.eos.as_deref().unwrap_or_default(),
             })
-            .map_err(ModelError::Template)
+        };
+        with_stack(render).map_err(ModelError::Template)
     }
+}
+
+/// Renders on [`STACK`].
+fn with_stack(
+    render: impl FnOnce() -> std::result::Result<String, Error> + Send,
+) -> std::result::Result<String, Error> {
+    thread::scope(|scope| match thread::Builder::new().stack_size(STACK).spawn_scoped(scope, render) {
+        Ok(rendered) => rendered.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(error) => {
+            Err(Error::new(ErrorKind::InvalidOperation, "no thread can be had to render in").with_source(error))
+        }
+    })
 }
 
 /// What templates call to refuse a conversation.
@@ -173,6 +198,21 @@ mod tests {
         }
         let long = "word ".repeat(1_000_000);
         assert_eq!(render("{% for m in messages %}{{ m.content }}{% endfor %}", &[("user", &long)]).unwrap(), long);
+    }
+
+    #[test]
+    fn lists_in_lists_without_end_are_written_and_dropped_or_an_error() {
+        let deep = |rounds: usize, of: usize| {
+            let (open, close) = ("[".repeat(of), "]".repeat(of));
+            format!(
+                "{{% set n = namespace(t=1) %}}{{% for a in range({rounds}) %}}{{% for b in range({rounds}) %}}\
+                 {{% set n.t = {open}n.t{close} %}}{{% endfor %}}{{% endfor %}}{{{{ n.t }}}}"
+            )
+        };
+        assert_eq!(render(&deep(100, 10), &[]).unwrap().len(), 200_001);
+        render(&deep(10_000, 100), &[]).unwrap_err();
+        let itself = "{% set n = namespace() %}{% set n.n = n %}{{ n }}";
+        assert!(render(itself, &[]).is_err());
     }
 
     #[test]
