@@ -64,14 +64,13 @@ impl ChatTemplate {
     /// Parses a template.
     ///
     /// # Errors
-    /// [`ModelError::Template`] with the line that does not parse.
+    /// [`ModelError::Template`] with the line that does not parse, or in which a namespace is used as a value.
     pub fn new(source: &str, bos: Option<String>, eos: Option<String>) -> Result<Self> {
         let mut environment = Environment::new();
         // As in transformers: a block tag takes its line with it.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         let syntax = syntax.map_err(ModelError::Template)?;
-        namespace::check(source, syntax.clone()).map_err(ModelError::Template)?;
-        environment.set_syntax(syntax);
+        environment.set_syntax(syntax.clone());
         environment.set_fuel(Some(FUEL));
         // An error would keep values that only a render's stack can drop.
         environment.set_debug(false);
@@ -80,6 +79,7 @@ impl ChatTemplate {
         environment.add_function("strftime_now", |_format: &str| DATE);
         environment.add_filter("tojson", to_json);
         environment.add_template_owned("chat", source.to_owned()).map_err(ModelError::Template)?;
+        namespace::check(source, syntax).map_err(ModelError::Template)?;
         Ok(Self { environment: Arc::new(environment), source: source.to_owned(), bos, eos })
     }
 
