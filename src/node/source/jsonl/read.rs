@@ -54,7 +54,7 @@ pub(super) struct Facts {
 }
 
 impl Reader<'_> {
-    /// Reads every line of a run, and returns those of its records as one text.
+    /// Reads every line of a run, and returns those of its records as one text, and what was left out.
     fn read(&self, run: &RawRun<'_>) -> Result<(String, Facts), JsonlError> {
         let mut text = Vec::with_capacity(run.bytes.len() + run.bytes.len() / 8);
         let mut facts = Facts::default();
@@ -84,9 +84,7 @@ impl Reader<'_> {
             facts.tool_turns += imported.tool_turns;
             imported.record.write_line(&mut text)?;
         }
-        let text = String::from_utf8(text).map_err(io::Error::other)?;
-        facts.records = lines(&text)?.iter().map(Fact::of).collect();
-        Ok((text, facts))
+        Ok((String::from_utf8(text).map_err(io::Error::other)?, facts))
     }
 
     fn import<'l>(&'l self, text: &'l [u8]) -> Result<Imported<Text<'l>>, ImportError> {
@@ -127,8 +125,9 @@ impl Reader<'_> {
         if let Some(facts) = known.and_then(|bytes| Facts::from_bytes(&bytes)) {
             return Ok((run.digest, facts, None));
         }
-        let (text, facts) = self.read(run)?;
+        let (text, mut facts) = self.read(run)?;
         let lines = lines(&text)?;
+        facts.records = lines.iter().map(Fact::of).collect();
         let ids: Vec<&str> = lines.iter().map(Line::id).collect();
         self.keep(FACTS, run.digest, facts.to_bytes())?;
         self.keep("ids", run.digest, serde_json::to_vec(&ids)?)?;
