@@ -23,6 +23,7 @@ mod groups;
 mod job;
 mod kind;
 mod ledger;
+mod ollama_store;
 pub(crate) mod process;
 mod questions;
 mod run;

@@ -1,6 +1,7 @@
 //! The SHA-256 of stored files, by which servers of models and registries name what they are given.
 
 use std::io::Read as _;
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,7 +14,15 @@ pub(super) fn sha256(run: &Run<'_>, file: &FileRef) -> Result<String, NodeError>
     if let Some(known) = run.store.state::<String>(&memo)? {
         return Ok(known);
     }
-    let mut reader = fs_err::File::open(run.store.path(file)?).map_err(StoreError::from)?;
+    let digest = sha256_at(run, &run.store.path(file)?)?;
+    run.store.put_state(&memo, &digest)?;
+    Ok(digest)
+}
+
+/// Returns the SHA-256 of what lies at a path in lower-case hexadecimal.
+pub(super) fn sha256_at(run: &Run<'_>, path: &Path) -> Result<String, NodeError> {
+    let mut reader = fs_err::File::open(path).map_err(StoreError::from)?;
+    let size = reader.metadata().map_err(StoreError::from)?.len();
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut done = 0;
@@ -25,9 +34,7 @@ pub(super) fn sha256(run: &Run<'_>, file: &FileRef) -> Result<String, NodeError>
         }
         hasher.update(&buffer[..count]);
         done += count as u64;
-        run.progress(done, Some(file.size), "bytes", "SHA-256");
+        run.progress(done, Some(size), "bytes", "SHA-256");
     }
-    let digest = hexadecimal(&hasher.finalize());
-    run.store.put_state(&memo, &digest)?;
-    Ok(digest)
+    Ok(hexadecimal(&hasher.finalize()))
 }

@@ -15,7 +15,7 @@ use super::{fetch, hub, ollama, pypi, registry};
 use crate::node::settings::canonical;
 use crate::node::{
     Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
-    SettingProblem, Weight,
+    SettingProblem, Weight, ollama_store,
 };
 use crate::store::{Artifact, FileRef};
 
@@ -106,7 +106,7 @@ fn file_of(run: &Run<'_>, settings: &Settings, origin: Origin) -> Result<(Artifa
     let pin: Option<Pin> = settings.digest.as_deref().and_then(|digest| digest.parse().ok());
     let (path, is_fetched) = match origin {
         Origin::Ollama(name) => {
-            let store = ollama::store(|variable| run.secrets.environment(variable));
+            let store = ollama_store::folder(|variable| run.secrets.environment(variable));
             let found = store.map(|store| ollama::locate(&store, &name)).transpose()?.flatten();
             match found {
                 Some((path, _)) => (path, false),

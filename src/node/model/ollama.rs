@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::error::ModelError;
 use super::origin::OllamaName;
 use super::verify::Pin;
+use crate::node::ollama_store;
 
 /// The layer that holds the weights.
 const MODEL_LAYER: &str = "application/vnd.ollama.image.model";
@@ -48,12 +49,6 @@ pub(super) fn model_layer(name: &OllamaName, manifest: &[u8]) -> Result<ModelLay
     }
 }
 
-/// Returns the folder of Ollama's models, from the variables that Ollama itself reads; `None` when neither is set.
-pub(super) fn store(environment: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let in_home = || environment("HOME").map(|home| Path::new(&home).join(".ollama/models"));
-    environment("OLLAMA_MODELS").map(PathBuf::from).or_else(in_home)
-}
-
 /// Returns where the weights of `name` lie, and their SHA-256 by which Ollama names the file; `None` when the store does
 /// not have the model.
 ///
@@ -67,7 +62,7 @@ pub(super) fn locate(store: &Path, name: &OllamaName) -> Result<Option<(PathBuf,
         Err(error) => return Err(error.into()),
     };
     let pin = model_layer(name, &text)?.pin;
-    let path = store.join("blobs").join(pin.to_string().replace(':', "-"));
+    let path = ollama_store::blob(store, &pin.to_string());
     Ok(path.is_file().then_some((path, pin)))
 }
 
@@ -111,13 +106,5 @@ mod tests {
         let text = r#"{"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"../../../etc/passwd"}]}"#;
         fs_err::write(manifests.join("1b"), text).unwrap();
         assert!(matches!(locate(folder.path(), &name()), Err(ModelError::BadOllamaManifest { .. })));
-    }
-
-    #[test]
-    fn the_folder_is_the_one_that_ollama_uses() {
-        let set = |variable: &'static str| move |name: &str| (name == variable).then(|| "/x".to_owned());
-        assert_eq!(store(set("OLLAMA_MODELS")).unwrap(), Path::new("/x"));
-        assert_eq!(store(set("HOME")).unwrap(), Path::new("/x/.ollama/models"));
-        assert_eq!(store(|_| None), None);
     }
 }

@@ -1,6 +1,5 @@
 //! The HTTP API of an Ollama server, as far as it is needed to put models there.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use super::Tag;
 use super::error::OllamaError;
 use super::host;
+use super::recipe::Part;
 use super::settings::Settings;
 use crate::net::{Client, NetError, Policy, Request, Secret, Url};
 use crate::node::Run;
@@ -101,24 +101,36 @@ impl<'a, 'r> Server<'a, 'r> {
         Ok(listed.models.into_iter().map(|model| Tag { name: model.name, digest: model.digest }).collect())
     }
 
-    /// Sends a file, unless the server has it. Returns whether it was sent.
-    pub(super) fn send(&self, file: &str, path: &Path, sha256: &str, version: &str) -> Result<bool, OllamaError> {
-        let url = self.url(&format!("blobs/sha256:{sha256}"))?;
-        match self.client.send(&Request::head(url.clone()), self.run) {
-            Ok(_) => return Ok(false),
-            Err(NetError::Refused { status: 404, .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let total = fs_err::metadata(path)?.len();
-        let watch = Sending { run: self.run, name: file, before: 0, total };
-        match self.client.send(&Request::post_file(url, path), &watch) {
+    /// Returns whether the server may be on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.base.is_loopback()
+    }
+
+    /// Returns whether the server has a file.
+    pub(super) fn has(&self, part: &Part) -> Result<bool, OllamaError> {
+        match self.client.send(&Request::head(self.blob(part)?), self.run) {
             Ok(_) => Ok(true),
+            Err(NetError::Refused { status: 404, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends a file.
+    pub(super) fn send(&self, part: &Part, version: &str) -> Result<(), OllamaError> {
+        let total = fs_err::metadata(&part.path)?.len();
+        let watch = Sending { run: self.run, name: &part.name, before: 0, total };
+        match self.client.send(&Request::post_file(self.blob(part)?, &part.path), &watch) {
+            Ok(_) => Ok(()),
             Err(NetError::Refused { status: 400, .. }) => {
-                Err(OllamaError::WrongDigest { server: self.name(), file: file.to_owned() })
+                Err(OllamaError::WrongDigest { server: self.name(), file: part.name.clone() })
             }
             Err(NetError::Refused { status: 404 | 405, .. }) => Err(self.too_old(version, "it takes no files")),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn blob(&self, part: &Part) -> Result<Url, OllamaError> {
+        self.url(&format!("blobs/{}", part.digest()))
     }
 
     /// Refuses a server of the time before models could be made of files; what has no such number is believed to be new.

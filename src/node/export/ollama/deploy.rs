@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::api::Server;
 use super::error::{OllamaError, failure};
+use super::local::LocalStore;
 use super::name::ModelName;
-use super::recipe::Recipe;
+use super::recipe::{Part, Recipe};
 use super::settings::Settings;
 use super::{Moved, Tag};
 use crate::node::ledger::Ledger;
@@ -93,9 +94,7 @@ impl Deployment<'_, '_> {
             return Ok(tag);
         }
         for part in recipe.parts() {
-            if self.server.send(&part.name, &part.path, &part.sha256, version).map_err(failure)? {
-                self.sent += 1;
-            }
+            self.bring(part, version)?;
         }
         if find(&tags, name).is_none() {
             ledger.make(name)?;
@@ -105,6 +104,23 @@ impl Deployment<'_, '_> {
         let tag = find(&self.server.tags().map_err(failure)?, name);
         let not_listed = || OllamaError::NotListed { server: self.server.name(), tag: name.to_owned() };
         tag.ok_or_else(|| failure(not_listed()))
+    }
+
+    /// Brings a file to the server, unless the server has it.
+    fn bring(&mut self, part: &Part, version: &str) -> Result<(), NodeError> {
+        if self.server.has(part).map_err(failure)? {
+            return Ok(());
+        }
+        if let Some(store) = LocalStore::of(self.run, &self.server)
+            && store.share(self.run, &self.server, part)?
+        {
+            self.run
+                .note(format!("`{}` is in the server's store without a copy: it shares its blocks there", part.name));
+            return Ok(());
+        }
+        self.server.send(part, version).map_err(failure)?;
+        self.sent += 1;
+        Ok(())
     }
 
     /// Moves the alias to the tag, unless it names it. Returns whether it was moved.

@@ -82,6 +82,10 @@ pub(super) enum OllamaError {
     #[error("environment variable `{variable}`, which `token` names, is not set")]
     #[diagnostic(code(ollama::no_token), help("set it where `tunesmith build` runs"))]
     NoToken { variable: String },
+    /// Its store is on this machine, and something there fails in the middle.
+    #[error("Ollama's store on this machine cannot be written")]
+    #[diagnostic(code(ollama::store), help("look at its disk and whose it is; nothing was deployed"))]
+    Store(#[source] std::io::Error),
     /// A file to send.
     #[error("a file that is to be sent cannot be read")]
     #[diagnostic(code(ollama::io), help("run the same command again"))]

@@ -9,6 +9,7 @@ mod api;
 mod deploy;
 mod error;
 mod host;
+mod local;
 mod name;
 mod recipe;
 mod rollback;

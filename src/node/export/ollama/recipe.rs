@@ -23,7 +23,15 @@ pub(super) struct Part {
     /// Its name there.
     pub(super) name: String,
     pub(super) path: PathBuf,
+    /// In lower-case hexadecimal.
     pub(super) sha256: String,
+}
+
+impl Part {
+    /// Returns the digest as servers write it.
+    pub(super) fn digest(&self) -> String {
+        format!("sha256:{}", self.sha256)
+    }
 }
 
 /// What a model is made of.
@@ -79,7 +87,7 @@ impl Recipe {
     /// Returns what the server is told, without a name.
     pub(super) fn body(&self) -> Value {
         let files = |parts: &[Part]| -> Map<String, Value> {
-            parts.iter().map(|part| (part.name.clone(), json!(format!("sha256:{}", part.sha256)))).collect()
+            parts.iter().map(|part| (part.name.clone(), json!(part.digest()))).collect()
         };
         let mut body = Map::new();
         let mut put = |key: &str, value: Value, is_there: bool| {

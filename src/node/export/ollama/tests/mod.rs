@@ -1,7 +1,8 @@
 //! `export.ollama` against a server of its API.
 
-#[path = "../../../../tests/it/support/fake_ollama.rs"]
+#[path = "../../../../../tests/it/support/fake_ollama.rs"]
 mod fake_ollama;
+mod local;
 
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ impl Place {
 
     /// Returns a GGUF as the node's input, another one for each number.
     fn gguf(&self, number: u8) -> JobInput {
-        let mut bytes = include_bytes!("../../../../tests/fixtures/tiny-llama/reference.gguf").to_vec();
+        let mut bytes = include_bytes!("../../../../../tests/fixtures/tiny-llama/reference.gguf").to_vec();
         bytes.push(number);
         let file = Artifact::File(self.bench.store.put_file_bytes(&bytes).unwrap());
         self.bench.input(InputRole::From, "gguf", "gguf", Some(file), json!({}))
