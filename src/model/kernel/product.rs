@@ -148,6 +148,7 @@ fn blocks(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
 pub(super) struct Block<'a> {
     pub(super) a: &'a [f32],
     pub(super) rows: usize,
+    /// Columns: at least one.
     pub(super) depth: usize,
     pub(super) strides: Strides,
     pub(super) fresh: bool,
@@ -155,6 +156,7 @@ pub(super) struct Block<'a> {
 
 /// Multiplies one block with one or two panels.
 fn run(vectors: Vectors, block: &Block<'_>, x: (&[f32], usize), out: (&mut [f32], usize), panels: usize) {
+    assert!(block.depth > 0, "a block has columns");
     match vectors {
         Vectors::Portable => portable::run(block, x, out, panels),
         #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,8 @@
 //!
 //! Rows are written out by a macro and addresses wrap: left to itself the compiler keeps the sums of a tile on the stack
 //! in a build with overflow checks, which is six times slower. Distances that are known when a kernel is built cost no
-//! instruction: `0` for a distance means one that is not.
+//! instruction: `0` for a distance means one that is not. Loops ask at their ends: where one may have no turn at all, the
+//! compiler puts the sums on the stack after each chunk of columns.
 
 #![expect(unsafe_code, reason = "vector loads through pointers; `multiply` has checked every shape")]
 
@@ -57,11 +58,11 @@ macro_rules! tile {
             let offsets = [0_usize $(, row_stride.wrapping_mul($row))*];
             // A tile of one row has no further one.
             _ = (row_stride, offsets);
-            // SAFETY: the block has `ROWS` rows from `a` on, `x` has its depth in every vector, `out` its rows.
+            // SAFETY: the block has `ROWS` rows from `a` on and a depth, `x` has that in every vector, `out` its rows.
             unsafe {
                 let mut sums = [[$zero(); VECTORS]; ROWS];
                 let mut left = block.depth;
-                while left > 0 {
+                loop {
                     let chunk = left.min(block.strides.chunk);
                     let next = a.wrapping_add(block.strides.jump);
                     if ROW == BAND && COLUMN == 1 {
@@ -76,7 +77,8 @@ macro_rules! tile {
                             _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * LANES).cast());
                         }
                     }
-                    for _ in 0..chunk {
+                    let mut columns = chunk;
+                    loop {
                         if ROW == 1 && COLUMN == BAND {
                             // A band is read once from beginning to end: the machine's prefetcher stops at each page.
                             _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
@@ -90,9 +92,16 @@ macro_rules! tile {
                         )*
                         a = a.wrapping_add(column_stride);
                         x = x.wrapping_add(LANES);
+                        columns -= 1;
+                        if columns == 0 {
+                            break;
+                        }
                     }
                     a = next;
                     left -= chunk;
+                    if left == 0 {
+                        break;
+                    }
                 }
                 if !block.fresh {
                     $(
@@ -100,12 +109,12 @@ macro_rules! tile {
                         sums[$first][$vector] = $add(before, sums[$first][$vector]);
                     )+
                     $($(
-                        let before = $load(out.wrapping_add($copy * out_apart + $row * LANES));
+                        let before = $load(out.wrapping_add($copy * out_apart).wrapping_add($row * LANES));
                         sums[$row][$copy] = $add(before, sums[$row][$copy]);
                     )+)*
                 }
                 $($store(out.wrapping_add($vector * out_apart), sums[$first][$vector]);)+
-                $($($store(out.wrapping_add($copy * out_apart + $row * LANES), sums[$row][$copy]);)+)*
+                $($($store(out.wrapping_add($copy * out_apart).wrapping_add($row * LANES), sums[$row][$copy]);)+)*
             }
             ROWS
         }
