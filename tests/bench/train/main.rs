@@ -98,7 +98,7 @@ fn compare(base: &str, rows: &str, peer: Option<&Peer<'_>>) {
     let (mut ours, mut our_rows, mut theirs, mut their_rows) = (vec![], vec![], vec![], vec![]);
     let steps = (STEPS + 2).to_string();
     for _ in 0..ROUNDS {
-        ours.push(own(&["windows", base, rows, "512", "dense", "1000"]));
+        ours.push(own(&["windows", base, rows, "512", "dense", "300"]));
         if let Some(peer) = peer {
             theirs.push(peer.run(&["--steps", &steps]));
         }
