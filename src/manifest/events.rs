@@ -25,6 +25,7 @@ pub(super) enum Sort {
     Equals,
     Scalar,
     Separator,
+    /// A line's end, or a comment.
     Newline,
     Error,
 }
@@ -36,7 +37,7 @@ impl Sort {
     }
 }
 
-/// A sort of thing and its place; whitespace and comments are left out. A manifest's offsets fit 32 bits.
+/// A sort of thing and its place; whitespace is left out. A manifest's offsets fit 32 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) sort: Sort,
@@ -155,6 +156,9 @@ impl EventReceiver for Kept {
     }
     fn value_sep(&mut self, span: Span, _: &mut dyn ErrorSink) {
         self.push(Sort::Separator, None, span);
+    }
+    fn comment(&mut self, span: Span, _: &mut dyn ErrorSink) {
+        self.push(Sort::Newline, None, span);
     }
     fn newline(&mut self, span: Span, _: &mut dyn ErrorSink) {
         self.push(Sort::Newline, None, span);

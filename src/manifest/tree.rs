@@ -58,7 +58,7 @@ impl<'t> Tree<'t> {
                         break;
                     }
                     let value = self.next_value();
-                    self.set(&mut current, &path, key, value);
+                    self.set(&mut current, &path, key, value, Form::Dotted);
                 }
                 _ => {}
             }
@@ -86,7 +86,7 @@ impl<'t> Tree<'t> {
 
     /// What stands in for a value after an error.
     fn no_value(&self) -> Value {
-        Value { span: (self.start, 0).into(), data: Data::Boolean(false) }
+        Value { span: (self.start, 0).into(), data: Data::Integer(0) }
     }
 
     fn place(&self, span: Span) -> SourceSpan {
@@ -169,7 +169,7 @@ impl<'t> Tree<'t> {
                 Ok(time) => Data::Datetime(time.to_string()),
                 Err(error) => {
                     self.errors.report_error(ParseError::new(error.to_string()).with_unexpected(event.span()));
-                    Data::Boolean(false)
+                    Data::Datetime(String::new())
                 }
             },
             ScalarKind::Float => {
@@ -220,7 +220,7 @@ impl<'t> Tree<'t> {
                 Sort::InlineOpen | Sort::ArrayOpen | Sort::Scalar => value = Some(self.value(event)),
                 Sort::Separator | Sort::InlineClose => {
                     if let (Some((path, key)), Some(value)) = (key.take(), value.take()) {
-                        self.set(&mut table, &path, key, value);
+                        self.set(&mut table, &path, key, value, Form::InlineDotted);
                     }
                     if event.sort == Sort::InlineClose {
                         break;
@@ -238,7 +238,7 @@ impl<'t> Tree<'t> {
         if header.is_array {
             return Table::default();
         }
-        let (Some(parent), Some(key)) = (self.descend(root, &header.path, false), &header.key) else {
+        let (Some(parent), Some(key)) = (self.descend(root, &header.path, Form::Implicit), &header.key) else {
             return Table::default();
         };
         let Some(old) = parent.entry_mut(&key.value) else { return Table::default() };
@@ -264,7 +264,7 @@ impl<'t> Tree<'t> {
             return;
         };
         let Some(key) = key else { return };
-        let Some(parent) = self.descend(root, &path, false) else { return };
+        let Some(parent) = self.descend(root, &path, Form::Implicit) else { return };
         let table = Value { span, data: Data::Table(table) };
         if !is_array {
             parent.set(key, table);
@@ -282,9 +282,9 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Sets a value by the steps of its key.
-    fn set(&mut self, table: &mut Table, path: &[Key], key: Key, value: Value) {
-        let Some(table) = self.descend(table, path, true) else { return };
+    /// Sets a value by the steps of its key; `form` is as [`Self::descend`] has it.
+    fn set(&mut self, table: &mut Table, path: &[Key], key: Key, value: Value, form: Form) {
+        let Some(table) = self.descend(table, path, form) else { return };
         if !path.is_empty() && !table.form().is_implicit() {
             self.duplicate(key.span, None);
         } else if let Some(old) = table.entry(&key.value) {
@@ -295,25 +295,17 @@ impl<'t> Tree<'t> {
         }
     }
 
-    /// Finds the table at the end of a path, and makes those that are not there. `dotted` tells a dotted key from a
-    /// header.
-    fn descend<'a>(&mut self, mut table: &'a mut Table, path: &[Key], dotted: bool) -> Option<&'a mut Table> {
+    /// Finds the table at the end of a path, and makes those that are not there. `form` is theirs, and tells a header's path, a
+    /// dotted key's and one's within an inline table apart.
+    fn descend<'a>(&mut self, mut table: &'a mut Table, path: &[Key], form: Form) -> Option<&'a mut Table> {
+        let dotted = form != Form::Implicit;
         for key in path {
             if table.entry(&key.value).is_none() {
-                let within = table.form();
-                let form = if !dotted {
-                    Form::Implicit
-                } else if within.is_inline() {
-                    Form::InlineDotted
-                } else {
-                    Form::Dotted
-                };
                 table.push(Entry {
                     key: key.clone(),
                     value: Value { span: key.span, data: Data::Table(Table::of(form)) },
                 });
             }
-            let in_inline = table.form().is_inline();
             let entry = table.entry_mut(&key.value)?;
             let kind = entry.value.data.toml_name();
             let is_tables = matches!(&entry.value.data, Data::Array(items) if is_of_tables(items));
@@ -330,7 +322,7 @@ impl<'t> Tree<'t> {
             };
             // What stands in an array of tables is extended by a dotted key as any table is.
             if !is_tables {
-                if inner.form().is_inline() && !in_inline {
+                if inner.form().is_inline() && form != Form::InlineDotted {
                     let what = "cannot extend value of type inline table with a dotted key";
                     self.errors.report_error(ParseError::new(what).with_unexpected(self.unplaced(key.span)));
                     return None;
