@@ -1,10 +1,19 @@
 //! Text as JSON has it, written and read fast: most of a record is text, and most of a text needs no escapes.
 
-use memchr::{memchr_iter, memchr2_iter, memchr3_iter};
+use memchr::{memchr, memchr_iter, memchr2_iter, memchr3_iter};
+
+/// Texts of up to so many bytes, such as names and times, seldom have escapes, and are looked through in no time.
+const SHORT: usize = 64;
 
 /// Writes a text in quotes, as serde does.
 pub(super) fn write(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
     let bytes = text.as_bytes();
+    if bytes.len() <= SHORT && !needs_escapes(bytes) {
+        out.extend_from_slice(b"\"");
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return Ok(());
+    }
     if has_rare_controls(bytes) {
         return serde_json::to_writer(out, text);
     }
@@ -88,14 +97,26 @@ pub(super) enum Quoted<'j> {
 pub(super) fn read(json: &str) -> serde_json::Result<Quoted<'_>> {
     let by_serde = || serde_json::from_str(json).map(Quoted::Read);
     let Some(quoted) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return by_serde() };
-    let mut has_escapes = false;
-    for at in escapes(quoted) {
-        if !matches!(quoted.as_bytes().get(at + 1), Some(b'n' | b'r' | b't' | b'"' | b'\\')) {
-            return by_serde();
-        }
-        has_escapes = true;
+    let is_known = |at: usize| matches!(quoted.as_bytes().get(at + 1), Some(b'n' | b'r' | b't' | b'"' | b'\\'));
+    if memchr(b'\\', quoted.as_bytes()).is_none() {
+        return Ok(Quoted::Plain(quoted));
     }
-    Ok(if has_escapes { Quoted::Escaped(Escaped(json)) } else { Quoted::Plain(quoted) })
+    if may_have_other_escapes(quoted.as_bytes()) && !escapes(quoted).all(is_known) {
+        return by_serde();
+    }
+    Ok(Quoted::Escaped(Escaped(json)))
+}
+
+/// Returns whether a backslash stands before something else than what [`write()`] escapes. It may be the second of two, and
+/// no escape: to know, one would have to go from escape to escape, where the compiler makes vectors of this.
+fn may_have_other_escapes(quoted: &[u8]) -> bool {
+    let is_other = |(byte, next): (&u8, &u8)| (*byte == b'\\') & !matches!(*next, b'n' | b'r' | b't' | b'"' | b'\\');
+    let (Some(after), last) = (quoted.get(1..), quoted.last()) else { return true };
+    let pieces = quoted.chunks(128).zip(after.chunks(128));
+    last == Some(&b'\\')
+        || pieces
+            .into_iter()
+            .any(|(piece, after)| piece.iter().zip(after).fold(false, |any, pair| any | is_other(pair)))
 }
 
 /// Returns where the escapes of a text are. The second of two backslashes is what the first one stands before.
@@ -108,6 +129,11 @@ fn escapes(quoted: &str) -> impl Iterator<Item = usize> {
         }
         is_escape
     })
+}
+
+/// Returns whether a text has something to escape.
+fn needs_escapes(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |any, byte| any | matches!(*byte, 0..=31 | b'"' | b'\\'))
 }
 
 /// Returns whether there are control characters beside line ends and tabs: of each piece all bytes are looked at, which the

@@ -20,8 +20,15 @@ pub struct Text<'a>(Form<'a>);
 enum Form<'a> {
     Borrowed(&'a str),
     Owned(String),
-    /// Its JSON, and the text once somebody looked at it.
-    Escaped(Escaped<'a>, OnceCell<String>),
+    /// In a place of its own: a record has a dozen texts of which one or two have escapes, and moves from hand to hand.
+    Escaped(Box<Unread<'a>>),
+}
+
+/// A text that is read when somebody looks at it.
+#[derive(Clone, Debug)]
+struct Unread<'a> {
+    escaped: Escaped<'a>,
+    text: OnceCell<String>,
 }
 
 /// What the texts of records are.
@@ -39,7 +46,7 @@ impl RecordText for String {
 impl RecordText for Text<'_> {
     fn canonical(&self) -> Option<&str> {
         match &self.0 {
-            Form::Escaped(escaped, _) => Some(escaped.json()),
+            Form::Escaped(unread) => Some(unread.escaped.json()),
             Form::Borrowed(_) | Form::Owned(_) => None,
         }
     }
@@ -52,7 +59,7 @@ impl Deref for Text<'_> {
         match &self.0 {
             Form::Borrowed(text) => text,
             Form::Owned(text) => text,
-            Form::Escaped(escaped, text) => text.get_or_init(|| escaped.text()),
+            Form::Escaped(unread) => unread.text.get_or_init(|| unread.escaped.text()),
         }
     }
 }
@@ -79,7 +86,7 @@ impl<'a> From<Quoted<'a>> for Text<'a> {
     fn from(text: Quoted<'a>) -> Self {
         Self(match text {
             Quoted::Plain(text) => Form::Borrowed(text),
-            Quoted::Escaped(escaped) => Form::Escaped(escaped, OnceCell::new()),
+            Quoted::Escaped(escaped) => Form::Escaped(Box::new(Unread { escaped, text: OnceCell::new() })),
             Quoted::Read(text) => Form::Owned(text),
         })
     }
@@ -102,7 +109,7 @@ impl From<Text<'_>> for String {
         match text.0 {
             Form::Borrowed(text) => text.to_owned(),
             Form::Owned(text) => text,
-            Form::Escaped(escaped, text) => text.into_inner().unwrap_or_else(|| escaped.text()),
+            Form::Escaped(unread) => unread.text.into_inner().unwrap_or_else(|| unread.escaped.text()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::questions::Questions;
+use super::questions::{Questions, filled};
 use super::text::pattern;
 
 /// Headings that stand for the whole page.
@@ -38,12 +38,12 @@ pub(super) fn question(title: &str, heading: Option<&str>, templates: &Questions
     let title = &title.replace('"', "'");
     let heading = heading.map(|heading| heading.replace('"', "'"));
     if let Some(heading) = heading.as_deref().map(str::trim).filter(|heading| RELEASE.is_match(heading)) {
-        return templates.release.pick(&topic).replace("{heading}", heading).replace("{title}", title);
+        return filled(&filled(templates.release.pick(&topic), "{heading}", heading), "{title}", title);
     }
     let heading = heading.map(|heading| NUMBER.replace(heading.trim_start_matches(is_ornament), "").trim().to_owned());
     let heading = heading.filter(|heading| !heading.is_empty() && !heading.eq_ignore_ascii_case(title));
     let Some(heading) = heading.filter(|heading| !PAGE.contains(&heading.to_lowercase().as_str())) else {
-        return templates.page.pick(&topic).replace("{title}", title);
+        return filled(templates.page.pick(&topic), "{title}", title);
     };
     if heading.ends_with('?') {
         return heading;
@@ -59,7 +59,7 @@ pub(super) fn question(title: &str, heading: Option<&str>, templates: &Questions
     } else {
         (&templates.section, heading)
     };
-    templates.pick(&topic).replace("{heading}", &heading).replace("{title}", title)
+    filled(&filled(templates.pick(&topic), "{heading}", &heading), "{title}", title)
 }
 
 /// Returns whether a character decorates a heading: `√`, `×`, an emoji.

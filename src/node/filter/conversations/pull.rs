@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::dialogue::turns;
 use super::people::is_bot;
+use super::questions::filled;
 use super::row::Rows;
 use super::rules::Rules;
 use super::text::{clean, pattern};
@@ -56,7 +57,7 @@ pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) 
         return rows.count("dropped pull request: body too short", 1);
     }
     let template = settings.questions.pull.pick(title);
-    let question = template.replace("{title}", title);
+    let question = filled(template, "{title}", title);
     let answer = rules.shortened(body, settings.max_answer(), "answer", rows);
     rows.pair(":motivation", question, answer);
 }
@@ -113,7 +114,7 @@ fn review(
     let template = settings.questions.review.pick(&remark);
     let remark = rules.shortened(remark, settings.max_question(), "question", rows);
     // The remark goes in last: it may hold the other placeholder.
-    let question = template.replace("{title}", title).replace("{remark}", &remark);
+    let question = filled(&filled(template, "{title}", title), "{remark}", &remark);
     let mut dialogue = turns(question, said, rules).ok_or("no answer explains something")?;
     dialogue.comments.extend(first.id);
     dialogue.comments.sort_unstable();

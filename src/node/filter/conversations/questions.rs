@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
+use memchr::memmem;
 use regex::Regex;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,6 +49,20 @@ impl Templates {
         };
         self.0.iter().max_by_key(rank).map_or("", String::as_str)
     }
+}
+
+/// Puts a value where a template has its placeholder.
+pub(super) fn filled(template: &str, placeholder: &str, value: &str) -> String {
+    // The standard library's `replace` makes ready for long texts, and lets the result grow.
+    let mut text = String::with_capacity(template.len() + value.len());
+    let mut from = 0;
+    for at in memmem::find_iter(template.as_bytes(), placeholder) {
+        text.push_str(&template[from..at]);
+        text.push_str(value);
+        from = at + placeholder.len();
+    }
+    text.push_str(&template[from..]);
+    text
 }
 
 impl<'de> Deserialize<'de> for Templates {
@@ -169,5 +184,22 @@ fn unknown(key: &str, index: Option<usize>, found: &str, known: &[&str]) -> Sett
         message: format!("`{found}` stands for nothing here"),
         label: "no such placeholder".into(),
         help: Some(format!("there is {}", known.join(" and "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_filled_as_the_standard_library_replaces() {
+        let long = "a word ".repeat(40);
+        for template in
+            ["", "{title}", "a {title} b {title}", "{titl {title", "é{title}é", "{{title}}", &(long + "{title}.")]
+        {
+            for value in ["", "x", "{title}"] {
+                assert_eq!(filled(template, "{title}", value), template.replace("{title}", value));
+            }
+        }
     }
 }
