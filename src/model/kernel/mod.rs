@@ -6,6 +6,7 @@
 //! [`DEPTH_BLOCK`] features each, in their order, on every instruction set, whatever the number of threads: that is why
 //! results agree bit for bit.
 
+mod lanes;
 mod math;
 mod numbers;
 mod operand;
@@ -18,6 +19,7 @@ mod workspace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(super) use lanes::{greatest, scale_and_subtract};
 pub(super) use math::{exp, sigmoid};
 pub(super) use numbers::Numbers;
 #[cfg(test)]

@@ -40,12 +40,15 @@ impl Strides {
         Self { row, band: BAND * row, column, chunk: usize::MAX, jump: 0 }
     }
 
+    /// Returns the place of a row's first element.
+    #[inline]
+    pub(super) fn place_of_row(&self, row: usize) -> usize {
+        row / BAND * self.band + row % BAND * self.row
+    }
+
     /// Returns the place of an element.
     pub(super) fn place(&self, row: usize, column: usize) -> usize {
-        row / BAND * self.band
-            + row % BAND * self.row
-            + column / self.chunk * self.jump
-            + column % self.chunk * self.column
+        self.place_of_row(row) + column / self.chunk * self.jump + column % self.chunk * self.column
     }
 }
 
@@ -81,7 +84,7 @@ impl<'a> Operand<'a> {
 
     /// Takes some of the rows of a matrix whose rows lie at even distances.
     pub(in crate::model) fn some_rows(self, rows: Range<usize>) -> Self {
-        Self { data: &self.data[self.strides.place(rows.start, 0)..], rows: rows.len(), ..self }
+        Self { data: &self.data[self.strides.place_of_row(rows.start)..], rows: rows.len(), ..self }
     }
 
     /// Returns how many numbers the operand reaches over.

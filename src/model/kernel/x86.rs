@@ -35,7 +35,7 @@ struct Place {
 impl Place {
     /// Returns the place of the rows from `row` on.
     fn below(self, block: &Block<'_>, row: usize) -> Self {
-        let a = self.a.wrapping_add(block.strides.place(row, 0));
+        let a = self.a.wrapping_add(block.strides.place_of_row(row));
         Self { a, out: self.out.wrapping_add(row * LANES), ..self }
     }
 }

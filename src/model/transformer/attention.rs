@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, multiply, turn, widest};
+use super::super::kernel::{LANES, Mode, Numbers, Operand, Panels, Workspace, exp, greatest, multiply, turn, widest};
 use super::Batch;
 
 /// Panels that are computed together: what a micro-kernel takes.
@@ -289,10 +289,13 @@ impl<'a> Scores<'a> {
                 widest(|| {
                     for ((key, end), scores) in (key_panel * LANES..).zip(ends).zip(scores) {
                         // The lanes of the queries that see the key.
-                        let [from, to] = [key, *end].map(|place| place.saturating_sub(first).min(LANES) as u32);
+                        let from = key.saturating_sub(first).min(LANES) as u32;
+                        let to = end.saturating_sub(first).min(LANES) as u32;
                         for (lane, score) in lanes.iter().zip(scores) {
                             let seen = (from <= *lane) & (*lane < to);
-                            *score = if seen { *score * scale } else { f32::NEG_INFINITY };
+                            // Scaled in any case: for a product with a condition the compiler gathers.
+                            let scaled = *score * scale;
+                            *score = if seen { scaled } else { f32::NEG_INFINITY };
                         }
                     }
                 });
@@ -315,14 +318,8 @@ impl<'a> Scores<'a> {
     /// over the sum.
     fn exponentials(&mut self, panel: usize) -> [[f32; LANES]; 2] {
         let scores = self.numbers[panel * self.len..][..self.len].as_chunks_mut::<LANES>().0;
+        let greatest = greatest(scores);
         widest(|| {
-            let mut greatest = [f32::NEG_INFINITY; LANES];
-            for scores in scores.iter() {
-                for (greatest, score) in greatest.iter_mut().zip(scores) {
-                    // Not `max`: what it does with numbers that are none takes three instructions.
-                    *greatest = if *score > *greatest { *score } else { *greatest };
-                }
-            }
             let mut sums = [0.0_f32; LANES];
             for scores in scores {
                 for ((score, greatest), sum) in scores.iter_mut().zip(&greatest).zip(&mut sums) {

@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{Features, LANES, Mode, Numbers, Panels, Workspace, add_outer_bands, exp, multiply, widest};
+use super::super::kernel::{
+    Features, LANES, Mode, Numbers, Panels, Workspace, add_outer_bands, exp, greatest, multiply, scale_and_subtract,
+    widest,
+};
 use super::super::weights::Matrix;
 use super::products::group;
 
@@ -103,13 +106,7 @@ fn project(head: &Matrix, workspace: &Workspace, x: &[f32], logits: &mut [f32]) 
 fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], objective: Option<Objective>) {
     let logits = logits.as_chunks_mut::<LANES>().0;
     let smoothing = objective.map_or(0.0, |objective| objective.label_smoothing);
-    let mut greatest = [f32::NEG_INFINITY; LANES];
-    for logits in logits.iter() {
-        for (greatest, logit) in greatest.iter_mut().zip(logits) {
-            // Not `max`: what it does with numbers that are none takes three instructions.
-            *greatest = if *logit > *greatest { *logit } else { *greatest };
-        }
-    }
+    let greatest = greatest(logits);
     for (lane, (target, loss)) in targets.iter().zip(losses.iter_mut()).enumerate() {
         let share = 1.0 - f64::from(smoothing);
         *loss = f64::from(greatest[lane]) - share * f64::from(logits[*target as usize][lane]);
@@ -129,11 +126,7 @@ fn cross_entropy(logits: &mut [f32], targets: &[u32], losses: &mut [f64], object
         factors[lane] = weight / sums[lane] as f32;
     }
     let even = weight * smoothing / logits.len() as f32;
-    for logits in logits.iter_mut() {
-        for (logit, factor) in logits.iter_mut().zip(&factors) {
-            *logit = *logit * factor - even;
-        }
-    }
+    scale_and_subtract(logits, &factors, even);
     for (lane, target) in targets.iter().enumerate() {
         logits[*target as usize][lane] -= weight * (1.0 - smoothing);
     }
