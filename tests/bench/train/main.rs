@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 /// Steps of a case: the first warms up, and the median of the others counts.
 const STEPS: usize = 6;
-/// How often both sides take turns.
-const ROUNDS: usize = 2;
+/// How often both sides take turns, and the probe with them.
+const ROUNDS: usize = 3;
 
 /// Runs one case in a process of its own and prints and returns its last line.
 fn own(arguments: &[&str]) -> Value {
@@ -63,7 +63,16 @@ fn number(value: &Value, name: &str) -> Option<f64> {
 
 /// Returns the median of what the rounds gave for `name`.
 fn median(rounds: &[Value], name: &str) -> Option<f64> {
-    let mut found: Vec<f64> = rounds.iter().filter_map(|round| number(round, name)).collect();
+    middle(rounds.iter().filter_map(|round| number(round, name)).collect())
+}
+
+/// Returns the median of each round's quotient: what took turns had the machine in the same minutes.
+fn median_quotient(over: &[Value], under: &[Value], name: &str) -> Option<f64> {
+    let quotients = over.iter().zip(under).filter_map(|(over, under)| Some(number(over, name)? / number(under, name)?));
+    middle(quotients.collect())
+}
+
+fn middle(mut found: Vec<f64>) -> Option<f64> {
     found.sort_by(f64::total_cmp);
     found.get(found.len() / 2).copied()
 }
@@ -93,19 +102,19 @@ fn main() {
 fn compare(base: &str, rows: &str, peer: Option<&Peer<'_>>) {
     let folder = tempfile::tempdir().unwrap();
     let peak = own(&["peak"]);
-    let probe = own(&["probe", base, "dense"]);
     own(&["probe", base, "stored"]);
-    let (mut ours, mut our_rows, mut theirs, mut their_rows) = (vec![], vec![], vec![], vec![]);
+    let (mut probes, mut ours, mut our_rows, mut theirs, mut their_rows) = (vec![], vec![], vec![], vec![], vec![]);
     let steps = (STEPS + 2).to_string();
     for _ in 0..ROUNDS {
+        probes.push(own(&["probe", base, "dense"]));
         ours.push(own(&["windows", base, rows, "512", "dense", "300"]));
         if let Some(peer) = peer {
             theirs.push(peer.run(&["--steps", &steps]));
         }
-    }
-    our_rows.push(own(&["rows", base, rows, "4000"]));
-    if let Some(peer) = peer {
-        their_rows.push(peer.run(&["--padded", "4", "--steps", "5"]));
+        our_rows.push(own(&["rows", base, rows, "4000"]));
+        if let Some(peer) = peer {
+            their_rows.push(peer.run(&["--padded", "4", "--steps", "5"]));
+        }
     }
     own(&["windows", base, rows, "512", "stored", "150"]);
     own(&["windows", base, rows, "2048", "dense", "350"]);
@@ -119,14 +128,17 @@ fn compare(base: &str, rows: &str, peer: Option<&Peer<'_>>) {
             "mfu": mfu,
         })
     };
-    let speed = |windows: &[Value]| median(windows, "tokens_per_second");
-    let share_of = |most: &Value, name: &str| {
-        median(&ours, "flops_per_second").zip(number(most, name)).map(|(flops, most)| flops / most)
-    };
-    println!("{}", json!({"of_probe": share_of(&probe, "flops_per_second")}));
+    println!(
+        "{}",
+        json!({
+            "of_probe": median_quotient(&ours, &probes, "flops_per_second"),
+            "rows_ratio": median_quotient(&our_rows, &their_rows, "rows_per_second"),
+        })
+    );
     // Both sides compute the same: their shares of the machine are in the ratio of their speeds.
-    let mfu = share_of(&peak, "fma_flops_per_second");
-    let ratio = speed(&ours).zip(speed(&theirs)).map(|(ours, theirs)| ours / theirs);
+    let mfu =
+        median(&ours, "flops_per_second").zip(number(&peak, "fma_flops_per_second")).map(|(ours, peak)| ours / peak);
+    let ratio = median_quotient(&ours, &theirs, "tokens_per_second");
     let tunesmith = side(&ours, &our_rows, mfu);
     let peft = side(&theirs, &their_rows, mfu.zip(ratio).map(|(mfu, ratio)| mfu / ratio));
     println!("{}", json!({"tunesmith": tunesmith, "peft": peft, "ratio": ratio}));
