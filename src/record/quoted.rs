@@ -111,12 +111,10 @@ pub(super) fn read(json: &str) -> serde_json::Result<Quoted<'_>> {
 /// no escape: to know, one would have to go from escape to escape, where the compiler makes vectors of this.
 fn may_have_other_escapes(quoted: &[u8]) -> bool {
     let is_other = |(byte, next): (&u8, &u8)| (*byte == b'\\') & !matches!(*next, b'n' | b'r' | b't' | b'"' | b'\\');
-    let (Some(after), last) = (quoted.get(1..), quoted.last()) else { return true };
-    let pieces = quoted.chunks(128).zip(after.chunks(128));
-    last == Some(&b'\\')
-        || pieces
-            .into_iter()
-            .any(|(piece, after)| piece.iter().zip(after).fold(false, |any, pair| any | is_other(pair)))
+    let after = quoted.get(1..).unwrap_or_default();
+    let mut pieces = quoted.chunks(128).zip(after.chunks(128));
+    quoted.ends_with(b"\\")
+        || pieces.any(|(piece, after)| piece.iter().zip(after).fold(false, |any, pair| any | is_other(pair)))
 }
 
 /// Returns where the escapes of a text are. The second of two backslashes is what the first one stands before.

@@ -1,7 +1,7 @@
 //! Issues and pull requests as the scripts' files and GitHub's API have them: authors and labels by name or as objects,
 //! comments as a list or as their number.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -176,7 +176,7 @@ impl<'a> RawThread<'a> {
         let repo = self.repo.or_else(|| repo.map(Text::from)).ok_or(ImportError::Missing("`repo`"))?;
         let comments = self.comments.map_or_else(Vec::new, |RawComments(comments)| comments);
         Ok(Thread {
-            id: Text::from(id(&repo, self.number)).into(),
+            id: Text::from([&*repo, "#", self.number.to_string().as_str()].concat()).into(),
             repo: repo.into(),
             number: self.number,
             title: self.title.unwrap_or_default().into(),
@@ -210,17 +210,6 @@ impl<'a> RawComment<'a> {
             accepted: false,
         }
     }
-}
-
-/// Returns a thread's id.
-fn id(repo: &str, number: u64) -> String {
-    let digits = number.checked_ilog10().unwrap_or_default() as usize + 1;
-    let mut id = String::with_capacity(repo.len() + 1 + digits);
-    id.push_str(repo);
-    id.push('#');
-    // A string takes all that is written.
-    let _ = write!(id, "{number}");
-    id
 }
 
 /// RFC 3339 in UTC sorts as text; comments without a time stay where they are.

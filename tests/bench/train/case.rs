@@ -13,7 +13,7 @@ use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transforme
 use tunesmith::model::weights::{Base, Storage, WeightFiles};
 use tunesmith::record::{Conversation, Role, Turn};
 
-use super::{STEPS, large, peak};
+use super::{STEPS, large, middle, peak};
 
 /// The longest row, in tokens.
 const MAX_TOKENS: usize = 2_048;
@@ -147,11 +147,6 @@ fn processor_seconds() -> f64 {
     ticks / 100.0
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
-}
-
 fn windows_case(base: &str, rows: &str, tokens: usize, storage: Storage, activations: Activations) -> Value {
     let base = open(base);
     let windows = windows(&base, rows, tokens);
@@ -168,10 +163,10 @@ fn windows_case(base: &str, rows: &str, tokens: usize, storage: Storage, activat
             flops.push(work / time);
         }
     }
-    let step = median(seconds);
+    let step = middle(seconds).unwrap();
     let cores = (processor_seconds() - computed) / begun.elapsed().as_secs_f64();
     json!({
-        "tokens_per_second": tokens as f64 / step, "median_step_s": step, "flops_per_second": median(flops), "cores": cores,
+        "tokens_per_second": tokens as f64 / step, "median_step_s": step, "flops_per_second": middle(flops), "cores": cores,
         "peak_rss_mib": status("VmHWM:"), "mapped_mib": status("RssFile:"), "losses": losses,
     })
 }
@@ -220,7 +215,7 @@ fn probe_case(base: &str, storage: Storage) -> Value {
     let base = open(base);
     let config = base.config().clone();
     let model = Transformer::load(&base, storage, |_| ()).unwrap();
-    let own = median((0..PROBES).map(|_| per_second(|| model.products(config.layers, 512, 256))).collect());
+    let own = middle((0..PROBES).map(|_| per_second(|| model.products(config.layers, 512, 256))).collect()).unwrap();
     let other = candle_products(&config);
     json!({"flops_per_second": own.max(other), "own_kernels": own, "gemm_crate": other})
 }
@@ -243,7 +238,7 @@ fn candle_products(config: &ModelConfig) -> f64 {
         }
         shapes.iter().map(|(inputs, outputs)| 4.0 * 512.0 * (inputs * outputs) as f64).sum()
     };
-    median((0..8 * PROBES).map(|_| per_second(products)).collect())
+    middle((0..8 * PROBES).map(|_| per_second(products)).collect()).unwrap()
 }
 
 /// One step of 512 tokens on random weights of Llama 3.1 8B's shape, quantised as `Q4_K_M` has them, or on some of its

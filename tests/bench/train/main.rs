@@ -72,6 +72,7 @@ fn median_quotient(over: &[Value], under: &[Value], name: &str) -> Option<f64> {
     middle(quotients.collect())
 }
 
+/// Returns the median of numbers, if there are any.
 fn middle(mut found: Vec<f64>) -> Option<f64> {
     found.sort_by(f64::total_cmp);
     found.get(found.len() / 2).copied()
