@@ -42,6 +42,11 @@ impl Heads {
         (&x.data()[panel * x.panel_len() + head * self.len()..], x.panel_len())
     }
 
+    /// Returns the heads of keys alone.
+    pub(super) fn of_keys(self) -> Self {
+        Self { queries: self.keys, ..self }
+    }
+
     /// Returns the key head that serves a query head.
     fn key_head(&self, query_head: usize) -> usize {
         query_head / (self.queries / self.keys)

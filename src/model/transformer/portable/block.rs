@@ -10,7 +10,7 @@ use super::super::attention::Heads;
 use super::Pass;
 use super::attention::Inputs;
 use super::frozen::times;
-use super::linear::{Graph, Linear, Low, addition};
+use super::linear::{Graph, Input, Linear, Low, addition};
 use super::weight::Weight;
 
 /// The frozen weights of one block on their device.
@@ -87,13 +87,14 @@ impl Block {
         Ok(BlockGraph { x, inputs, mixed, output, trained })
     }
 
-    /// Adds the adapter's gradient from that of the block's output to `gradient`, and returns that of its input.
+    /// Writes the adapter's gradient from that of the block's output into `gradient`, which has a number for each parameter,
+    /// and returns that of its input.
     pub(super) fn backward(
         &self,
         pass: &Pass<'_>,
         graph: BlockGraph,
         back: &Tensor,
-        gradient: &mut [f32],
+        gradient: &Tensor,
     ) -> Result<Tensor> {
         let BlockGraph { x, inputs, mixed, output, trained } = graph;
         let after = times(&output, back)?.sum_all()?.backward()?;
@@ -103,9 +104,9 @@ impl Block {
         let [q, k, v] = parts.map(|(part, back)| times(part, back)?.sum_all());
         let before = ((q? + k?)? + v?)?.backward()?;
         for (tensor, place) in &trained {
-            for part in [&after, &before].into_iter().filter_map(|gradients| gradients.get(tensor)) {
-                let numbers = part.flatten_all()?.to_vec1::<f32>()?;
-                gradient[place.clone()].iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+            // A projection stands either before attention or after it.
+            if let Some(part) = after.get(tensor).or_else(|| before.get(tensor)) {
+                gradient.slice_set(&part.flatten_all()?.contiguous()?, 0, place.start)?;
             }
         }
         found(&after, &x)? + found(&before, &x)?
@@ -115,12 +116,11 @@ impl Block {
         let linear = |projection: Projection| {
             let weight = &self.weights[projection as usize];
             let bias = self.biases[projection as usize].clone();
-            let Some((adapter, module)) = pass.module(self.layer, projection) else {
+            let Some((given, module)) = pass.module(self.layer, projection) else {
                 return Ok(Linear { weight: weight.numbers(pass.numbers)?, bias, low: None });
             };
             let exact = self.exact(pass, module)?;
-            let dropout = (pass.dropout, pass.batch);
-            let low = Some(Low::new(adapter, module, (exact.as_ref(), &pass.device), dropout, graph)?);
+            let low = Some(Low::new(pass, (given, module), exact.as_ref(), graph)?);
             let weight = exact.map_or_else(|| weight.numbers(pass.numbers), |exact| exact.to_dtype(pass.numbers))?;
             Ok(Linear { weight, bias, low })
         };
@@ -131,7 +131,7 @@ impl Block {
     /// Returns a module's frozen weight in 32 bits where that is needed: for the lengths of its rows, or because it lacks
     /// what PiSSA took.
     fn exact(&self, pass: &Pass<'_>, module: &Module) -> Result<Option<Tensor>> {
-        let removed = pass.adapter.and_then(|adapter| adapter.removed(module));
+        let removed = pass.adapter.as_ref().and_then(|given| given.adapter.removed(module));
         if removed.is_none() && module.magnitude().is_none() {
             return Ok(None);
         }
@@ -146,7 +146,7 @@ impl Block {
 impl Ready<'_> {
     /// Returns what attention reads: heads normalised and turned.
     fn inputs(&self, x: &Tensor) -> Result<Inputs> {
-        let x = rms_norm(x, &self.block.attention_norm, self.pass.epsilon)?;
+        let x = Input::new(rms_norm(x, &self.block.attention_norm, self.pass.epsilon)?, self.pass.numbers)?;
         let of = |projection: Projection, heads: usize| {
             self.linears[projection as usize].apply(&x)?.reshape(((), heads, self.block.heads.size))
         };
@@ -161,11 +161,12 @@ impl Ready<'_> {
 
     /// Returns the block's output from its input and what attention mixed.
     fn output(&self, x: &Tensor, mixed: &Tensor) -> Result<Tensor> {
-        let of = |projection: Projection, x: &Tensor| self.linears[projection as usize].apply(x);
-        let middle = (of(Projection::O, mixed)? + x)?;
-        let inner = rms_norm(&middle, &self.block.feed_forward_norm, self.pass.epsilon)?;
+        let of = |projection: Projection, x: &Input| self.linears[projection as usize].apply(x);
+        let read = |x: Tensor| Input::new(x, self.pass.numbers);
+        let middle = (of(Projection::O, &read(mixed.clone())?)? + x)?;
+        let inner = read(rms_norm(&middle, &self.block.feed_forward_norm, self.pass.epsilon)?)?;
         let gated = (of(Projection::Gate, &inner)?.silu()? * of(Projection::Up, &inner)?)?;
-        of(Projection::Down, &gated)? + middle
+        of(Projection::Down, &read(gated)?)? + middle
     }
 }
 

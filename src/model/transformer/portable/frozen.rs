@@ -36,10 +36,9 @@ pub(super) fn plus(x: &Tensor, terms: &Tensor) -> Result<Tensor> {
     x.apply_op1(Frozen { map: Map::Plus, constant: terms.detach() })
 }
 
-/// Returns `x Wᵀ` in 32 bits, multiplied in the type of `weight`; `x` is `tokens × inputs`, `weight` `outputs × inputs`.
+/// Returns `x Wᵀ`; `x` is `tokens × inputs`, `weight` `outputs × inputs`, all of one type.
 pub(super) fn through(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let x = x.to_dtype(weight.dtype())?.contiguous()?;
-    x.apply_op1(Frozen { map: Map::Through, constant: weight.detach() })?.to_dtype(DType::F32)
+    x.contiguous()?.apply_op1(Frozen { map: Map::Through, constant: weight.detach() })
 }
 
 /// Returns the product of two matrices, or of batches of them, in 32 bits, multiplied in `numbers`.

@@ -5,10 +5,11 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rayon::prelude::*;
 
-use super::super::super::lora::{Adapter, LowRank, Module};
+use super::super::super::lora::{LowRank, Module};
 use super::super::Batch;
 use super::super::linear::Dropout;
 use super::frozen::{plus, product, through, times};
+use super::{OnDevice, Pass};
 
 /// Whether parameters get gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +50,26 @@ struct Magnitude {
     rest: Tensor,
 }
 
+/// What projections read.
+pub(super) struct Input {
+    /// `tokens × inputs`, in 32 bits.
+    x: Tensor,
+    /// The same as products take it: once for all projections that read it.
+    short: Tensor,
+}
+
+impl Input {
+    pub(super) fn new(x: Tensor, numbers: DType) -> Result<Self> {
+        Ok(Self { short: x.to_dtype(numbers)?, x })
+    }
+}
+
 impl Linear {
-    /// Returns the projection of `x`, which is `tokens × inputs`.
-    pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let out = through(x, &self.weight)?;
+    /// Returns the projection of `x`, `tokens × outputs` in 32 bits.
+    pub(super) fn apply(&self, x: &Input) -> Result<Tensor> {
+        let out = through(&x.short, &self.weight)?;
         let out = match &self.low {
-            None => out,
+            None => out.to_dtype(DType::F32)?,
             Some(low) => low.added(x, out, &self.weight)?,
         };
         match &self.bias {
@@ -73,16 +88,15 @@ impl Linear {
 }
 
 impl Low {
-    /// Takes a module's addition to the device. DoRA needs the frozen weight in 32 bits.
+    /// Takes a module's addition from the parameters on the device. DoRA needs the frozen weight in 32 bits.
     pub(super) fn new(
-        adapter: &Adapter,
-        module: &Module,
-        (weight, device): (Option<&Tensor>, &Device),
-        (dropout, batch): (Option<Dropout>, &Batch),
+        pass: &Pass<'_>,
+        (given, module): (&OnDevice<'_>, &Module),
+        weight: Option<&Tensor>,
         graph: Graph,
     ) -> Result<Self> {
         let numbers = |place: Range<usize>, shape: &[usize]| -> Result<Tensor> {
-            let tensor = Tensor::from_slice(&adapter.parameters()[place], shape, device)?;
+            let tensor = given.parameters.narrow(0, place.start, place.len())?.reshape(shape)?;
             if graph == Graph::Kept { Ok(Var::from_tensor(&tensor)?.into_inner()) } else { Ok(tensor) }
         };
         let rank = module.rank();
@@ -91,27 +105,29 @@ impl Low {
         let magnitude = match module.magnitude().zip(weight) {
             None => None,
             Some((place, weight)) => {
-                let whole = (weight + addition(&adapter.low_rank(module), module, device)?)?;
+                let whole = (weight + addition(&given.adapter.low_rank(module), module, &pass.device)?)?;
                 Some(Magnitude::new(numbers(place, &[module.outputs])?, &whole)?)
             }
         };
-        let kept = dropout.map(|dropout| kept(dropout, batch, module, device)).transpose()?;
+        let kept = pass.dropout.map(|dropout| kept(dropout, pass.batch, module, &pass.device)).transpose()?;
         let places = [module.a(), module.b()].into_iter().chain(module.magnitude()).collect();
         Ok(Self { a, b, scale: f64::from(module.scale()), kept, magnitude, places })
     }
 
-    /// Returns `out`, the frozen projection of `x`, with the addition.
-    fn added(&self, x: &Tensor, out: Tensor, weight: &Tensor) -> Result<Tensor> {
-        let dropped = self.kept.as_ref().map(|kept| times(x, kept)).transpose()?;
-        let small = product(dropped.as_ref().unwrap_or(x), &self.a.t()?, weight.dtype())?.affine(self.scale, 0.0)?;
-        let wide = product(&small, &self.b.t()?, weight.dtype())?;
-        let Some(magnitude) = &self.magnitude else { return out + wide };
+    /// Returns `out`, the frozen projection of `x`, with the addition, in 32 bits.
+    fn added(&self, x: &Input, out: Tensor, weight: &Tensor) -> Result<Tensor> {
+        let numbers = weight.dtype();
+        let dropped = self.kept.as_ref().map(|kept| times(&x.x, kept)?.to_dtype(numbers)).transpose()?;
+        let small = product(dropped.as_ref().unwrap_or(&x.short), &self.a.t()?, numbers)?.affine(self.scale, 0.0)?;
+        let wide = small.to_dtype(numbers)?.matmul(&self.b.to_dtype(numbers)?.t()?)?;
+        let Some(magnitude) = &self.magnitude else { return (out + wide)?.to_dtype(DType::F32) };
         let factor = plus(&times(&magnitude.trained, &magnitude.over)?, &magnitude.rest)?;
+        let [out, wide] = [out, wide].map(|numbers| numbers.to_dtype(DType::F32));
         match dropped {
-            None => (out + wide)?.broadcast_mul(&factor),
+            None => (out? + wide?)?.broadcast_mul(&factor),
             Some(dropped) => {
-                let plain = through(&dropped, weight)?;
-                (out - &plain)? + (plain + wide)?.broadcast_mul(&factor)?
+                let plain = through(&dropped, weight)?.to_dtype(DType::F32)?;
+                (out? - &plain)? + (plain + wide?)?.broadcast_mul(&factor)?
             }
         }
     }

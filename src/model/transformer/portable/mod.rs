@@ -3,7 +3,7 @@
 //! Candle keeps the graph of one block at a time: blocks run forward without one, and the backward pass computes each
 //! block again from its input, from the last to the first that is trained. Frozen weights are dequantised for one block
 //! at a time; they have no gradients. On a GPU products are of 16 bits (bfloat16) with sums of 32; all else is of 32.
-//! Embeddings stay in the host's memory; parameters and gradients go there and back with each micro-batch.
+//! Embeddings stay in the host's memory; parameters and gradients go there and back with each micro-batch, all at once.
 
 mod attention;
 mod block;
@@ -46,9 +46,15 @@ enum Saved {
     Input(Tensor),
 }
 
+/// An adapter, and its parameters on the device, one after the other.
+struct OnDevice<'a> {
+    adapter: &'a Adapter,
+    parameters: Tensor,
+}
+
 /// What all blocks of one computation share.
 struct Pass<'a> {
-    adapter: Option<&'a Adapter>,
+    adapter: Option<OnDevice<'a>>,
     batch: &'a Batch,
     dropout: Option<Dropout>,
     attention: Attention,
@@ -71,8 +77,11 @@ impl Portable {
         Self::with_numbers(model, device, numbers)
     }
 
-    /// Brings a model to a device where products are computed in `numbers`.
-    pub(super) fn with_numbers(model: Transformer, name: Device, numbers: DType) -> Result<Self> {
+    /// Brings a model to a device where products are computed in `numbers`, of 32 or of 16 bits.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_numbers(model: Transformer, name: Device, numbers: DType) -> Result<Self> {
         let device = name.open()?;
         let told = |cause| ModelError::Device { device: name, cause: Box::new(cause) };
         let Transformer { embedding, blocks, norm, head, epsilon, frequencies, .. } = model;
@@ -170,14 +179,17 @@ impl Portable {
         }
         let (loss, mut back) = self.head_and_back(batch, step, &x)?;
         drop(x);
+        // It is fetched at the end: each fetch waits until the device has nothing left to do.
+        let own = Tensor::zeros(gradient.len(), DType::F32, &self.device)?;
         for block in self.blocks.iter().rev() {
             let graph = match saved.pop() {
                 None => break,
                 Some(Saved::Graph(graph)) => graph,
                 Some(Saved::Input(input)) => block.graph(&pass, &input)?,
             };
-            back = block.backward(&pass, graph, &back, gradient)?;
+            back = block.backward(&pass, graph, &back, &own)?;
         }
+        gradient.iter_mut().zip(own.to_vec1::<f32>()?).for_each(|(sum, number)| *sum += number);
         Ok(loss)
     }
 
@@ -221,8 +233,12 @@ impl Portable {
         });
         let (sines, cosines): (Vec<f32>, Vec<f32>) = angles.map(|(sine, cosine)| (sine as f32, cosine as f32)).unzip();
         let tensor = |numbers| Tensor::from_vec(numbers, (batch.tokens(), 1, self.frequencies.len()), &self.device);
+        let adapter = adapter.map(|adapter| {
+            let parameters = Tensor::from_slice(adapter.parameters(), adapter.parameters().len(), &self.device)?;
+            candle_core::Result::Ok(OnDevice { adapter, parameters })
+        });
         Ok(Pass {
-            adapter,
+            adapter: adapter.transpose()?,
             batch,
             dropout,
             attention: Attention::new(batch, self.numbers, &self.device)?,
@@ -242,9 +258,9 @@ impl Portable {
 
 impl Pass<'_> {
     /// Returns the adapter and its module for a projection, if it is trained.
-    fn module(&self, layer: usize, projection: Projection) -> Option<(&Adapter, &Module)> {
-        let adapter = self.adapter?;
-        Some((adapter, &adapter.modules()[adapter.index(layer, projection)?]))
+    fn module(&self, layer: usize, projection: Projection) -> Option<(&OnDevice<'_>, &Module)> {
+        let given = self.adapter.as_ref()?;
+        Some((given, &given.adapter.modules()[given.adapter.index(layer, projection)?]))
     }
 
     /// Turns heads by their tokens' positions.
