@@ -6,8 +6,8 @@ LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
 
-.PHONY: test test-long demo check-clients check-cuda fmt lint unit doc generated bench bench-charts bench-convert bench-engine \
-	bench-export bench-forecast bench-importance bench-parity bench-train fuzz system-packages
+.PHONY: test test-long demo check-clients check-cuda test-cuda fmt lint unit doc generated bench bench-charts bench-convert \
+	bench-engine bench-export bench-forecast bench-gpu bench-importance bench-parity bench-train fuzz system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -44,6 +44,10 @@ generated:
 CUDA ?= target/cuda
 check-cuda:
 	CARGO="$(CARGO)" .ci/check-cuda $(CUDA)
+
+# Whether an NVIDIA GPU of this machine computes what the CPU does; CUDA's toolkit is installed already.
+test-cuda:
+	$(CARGO) test $(LOCKED) --features cuda --lib -- portable gpu
 
 # Whether Ollama's own clients for Python and JavaScript see what tunesmith put on a server, and do the same: the server is
 # that of the tests. They are fetched from PyPI and npm into CLIENTS.
@@ -100,6 +104,11 @@ ROWS ?=
 PEFT_SCRIPT ?=
 bench-train:
 	$(BENCH) --bench train -- $(BASE) $(ROWS) $(if $(PEFT_SCRIPT),$(PEFT) $(PEFT_SCRIPT))
+
+# The same on an NVIDIA GPU: GPU_PEFT is a Python as above whose torch computes there; without one only our side is measured.
+GPU_PEFT ?=
+bench-gpu:
+	$(BENCH) --features cuda --bench gpu -- $(BASE) $(ROWS) $(GPU_PEFT)
 
 # A folder of safetensors to GGUF beside llama.cpp's own converter, every tensor and every key compared. FOLDER is the
 # model, LLAMA_CPP the folder of llama.cpp's source, PYTHON an interpreter with torch and transformers.

@@ -1,10 +1,12 @@
 //! Trains what PEFT trained, from the same adapters on the same rows, and compares each step's loss and the adapter at the
-//! end; and likewise all weights that transformers trained: `make bench-parity`, or `cargo bench --bench parity -- OUT` after `tests/bench/peft_parity.py train BASE OUT`.
+//! end; and likewise all weights that transformers trained: `make bench-parity`, or `cargo bench --bench parity -- OUT` after
+//! `tests/bench/peft_parity.py train BASE OUT`. `cargo bench --features cuda --bench parity -- OUT cuda` trains the adapters
+//! on the GPU, with products of 32 bits and, as trainings there have them, of 16.
 //!
 //! Prints one JSON object a case: the largest relative difference of a loss; how far the two adapters ended from each
 //! other, over how far PEFT's moved; and how far PEFT's own runs with one and with two threads ended from each other, where
 //! there are two. Fails when a loss differs by more than 2e-4, or the adapters by more than 1e-3 and three times PEFT's own
-//! distance. PiSSA trains from PEFT's start as well; how far our own decomposition is from that is told beside it.
+//! distance; with products of 16 bits, when a loss differs by more than 5e-3. PiSSA trains from PEFT's start as well; how far our own decomposition is from that is told beside it.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
@@ -14,16 +16,20 @@ mod whole;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use candle_core::DType;
 use serde_json::{Value, json};
+use tunesmith::model::Device;
 use tunesmith::model::lora::{Adapter, Init, LoraConfig, Module};
 use tunesmith::model::optimizer::{AdamW, Schedule, clip};
 use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
-use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transformer};
+use tunesmith::model::transformer::{Activations, Backend, Batch, GradientStep, Portable, Transformer};
 use tunesmith::model::weights::{Base, Storage, WeightFiles};
 use tunesmith::record::{Conversation, Role, Turn};
 
 /// How much a loss may differ, relatively.
 const LOSS_LIMIT: f64 = 2e-4;
+/// The same with products of 16 bits, whose rounding error is 2⁻⁹.
+const SHORT_LOSS_LIMIT: f64 = 5e-3;
 /// How far from PEFT's the adapter may end, over how far it moved.
 const ADAPTER_LIMIT: f64 = 1e-3;
 
@@ -112,7 +118,7 @@ impl Case {
     }
 
     /// Trains an adapter, and returns each step's loss.
-    fn train_adapter(&self, model: &Transformer, adapter: &mut Adapter) -> Vec<f64> {
+    fn train_adapter(&self, model: &Backend, adapter: &mut Adapter) -> Vec<f64> {
         let mut optimizer = AdamW::new(adapter.parameters().len(), self.number("weight-decay"));
         self.train(adapter.parameters().len(), |batches, how, gradient, rate| {
             let sum = batches.iter().map(|batch| model.loss_and_gradient(adapter, batch, how, gradient).unwrap()).sum();
@@ -146,35 +152,65 @@ impl Case {
         losses
     }
 
-    /// Runs the case, leaves the adapter for PEFT, and returns whether all is within its limits.
+    fn load(&self, base: &Base) -> Transformer {
+        let storage = if self.how["base"] == "gguf" { Storage::AsStored } else { Storage::Dense };
+        Transformer::load(base, storage, |_| ()).unwrap()
+    }
+
+    /// Runs the case on the CPU, leaves the adapter for PEFT, and returns whether all is within its limits.
     fn run(&self, name: &str) -> bool {
         let begun = Instant::now();
         let base = self.base();
         self.check_rows(&base);
-        let storage = if self.how["base"] == "gguf" { Storage::AsStored } else { Storage::Dense };
-        let model = Transformer::load(&base, storage, |_| ()).unwrap();
-        let start = self.start(&base);
-        let mut adapter = start.clone();
+        let model = Backend::Fused(Box::new(self.load(&base)));
+        let mut adapter = self.start(&base);
         let losses = self.train_adapter(&model, &mut adapter);
         self.write(&adapter, &model);
-        let theirs = self.adapter(&base, "final-1");
-        let moved = distance(theirs.parameters(), start.parameters());
-        let apart = |other: &Adapter| distance(other.parameters(), theirs.parameters()) / moved;
-        let own = self.folder.join("final-2").is_dir().then(|| apart(&self.adapter(&base, "final-2")));
-        let is_within = self.tell((name, begun), &losses, (apart(&adapter), own));
+        let is_within = self.tell((name, begun), &losses, self.distances(&base, &adapter), (LOSS_LIMIT, ADAPTER_LIMIT));
         if self.is_pissa() {
-            let apart = self.start_distance(&base, &model);
+            let apart = self.start_distance(&base, &self.load(&base));
             println!("{}", json!({"case": name, "iterations": ITERATIONS, "distance_of_starts": apart}));
         }
         is_within
     }
 
+    /// Runs the case on the GPU, with products of 32 and of 16 bits, and returns whether all is within its limits.
+    fn run_on_gpu(&self, name: &str) -> bool {
+        let base = self.base();
+        self.check_rows(&base);
+        let limits = [(DType::F32, (LOSS_LIMIT, ADAPTER_LIMIT)), (DType::BF16, (SHORT_LOSS_LIMIT, f64::INFINITY))];
+        let within = limits.map(|(numbers, limits)| {
+            let begun = Instant::now();
+            let model = Portable::with_numbers(self.load(&base), Device::Cuda(0), numbers).unwrap();
+            let mut adapter = self.start(&base);
+            let losses = self.train_adapter(&Backend::Portable(Box::new(model)), &mut adapter);
+            let name = format!("{name} on the GPU, {}", numbers.as_str());
+            self.tell((&name, begun), &losses, self.distances(&base, &adapter), limits)
+        });
+        within == [true; 2]
+    }
+
+    /// Returns how far an adapter ended from PEFT's, and how far PEFT's own runs did from each other, over how far they moved.
+    fn distances(&self, base: &Base, adapter: &Adapter) -> (f64, Option<f64>) {
+        let theirs = self.adapter(base, "final-1");
+        let moved = distance(theirs.parameters(), self.start(base).parameters());
+        let apart = |other: &Adapter| distance(other.parameters(), theirs.parameters()) / moved;
+        let own = self.folder.join("final-2").is_dir().then(|| apart(&self.adapter(base, "final-2")));
+        (apart(adapter), own)
+    }
+
     /// Prints how far losses are from those of the peer, and what was trained from its own, over how far that moved; and
     /// returns whether all is within the limits.
-    fn tell(&self, (name, begun): (&str, Instant), losses: &[f64], (apart, own): (f64, Option<f64>)) -> bool {
+    fn tell(
+        &self,
+        (name, begun): (&str, Instant),
+        losses: &[f64],
+        (apart, own): (f64, Option<f64>),
+        (loss_limit, distance_limit): (f64, f64),
+    ) -> bool {
         let differences = losses.iter().zip(&self.losses).map(|(ours, theirs)| (ours / theirs - 1.0).abs());
         let loss_difference = differences.fold(0.0, f64::max);
-        let within = loss_difference <= LOSS_LIMIT && apart <= ADAPTER_LIMIT.max(3.0 * own.unwrap_or(0.0));
+        let within = loss_difference <= loss_limit && apart <= distance_limit.max(3.0 * own.unwrap_or(0.0));
         println!(
             "{}",
             json!({
@@ -193,7 +229,7 @@ impl Case {
     }
 
     /// Writes the adapter and the loss that it has on all rows.
-    fn write(&self, adapter: &Adapter, model: &Transformer) {
+    fn write(&self, adapter: &Adapter, model: &Backend) {
         let folder = self.folder.join("ours");
         fs_err::create_dir_all(&folder).unwrap();
         for (name, bytes) in adapter.to_peft(0.0).unwrap() {
@@ -228,21 +264,30 @@ fn added(adapter: &Adapter) -> Vec<f32> {
 }
 
 fn main() {
-    let Some(out) = std::env::args().skip(1).find(|word| !word.starts_with("--")) else {
-        println!(
-            "{}",
-            json!({"skipped": "usage: cargo bench --bench parity -- OUT, where peft_parity.py has trained"})
-        );
-        return;
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let (out, on_gpu) = match words.as_slice() {
+        [out] => (out, false),
+        [out, device] if device == "cuda" => (out, true),
+        _ => {
+            let usage = "usage: cargo bench --bench parity -- OUT [cuda], where peft_parity.py has trained";
+            println!("{}", json!({ "skipped": usage }));
+            return;
+        }
     };
-    let cases = fs_err::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+    let cases = fs_err::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
     let mut cases: Vec<PathBuf> = cases.filter(|path| path.join("final-1").is_dir()).collect();
     cases.sort();
     let mut outside = Vec::new();
     for folder in &cases {
         let name = folder.file_name().unwrap().to_string_lossy();
         let case = Case::read(folder);
-        if !(if case.how["method"] == "full" { case.run_whole(&name) } else { case.run(&name) }) {
+        let within = match (case.how["method"] == "full", on_gpu) {
+            (true, true) => continue,
+            (true, false) => case.run_whole(&name),
+            (false, true) => case.run_on_gpu(&name),
+            (false, false) => case.run(&name),
+        };
+        if !within {
             outside.push(name);
         }
     }

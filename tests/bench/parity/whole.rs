@@ -7,7 +7,7 @@ use tunesmith::model::optimizer::{AdamW, clip};
 use tunesmith::model::transformer::{Batch, Tensor, WholeModel};
 use tunesmith::model::weights::{Base, Float, PlannedTensor, Shards, WeightFiles};
 
-use super::Case;
+use super::{ADAPTER_LIMIT, Case, LOSS_LIMIT};
 
 impl Case {
     /// Runs a case in which all weights are trained, leaves the model for transformers, and returns whether all is within
@@ -32,7 +32,7 @@ impl Case {
             let other = WholeModel::load(&self.model("final-2"), |_| ()).unwrap();
             distance(&other, &theirs) / moved
         });
-        self.tell((name, begun), &losses, (distance(&model, &theirs) / moved, own))
+        self.tell((name, begun), &losses, (distance(&model, &theirs) / moved, own), (LOSS_LIMIT, ADAPTER_LIMIT))
     }
 
     /// Opens a model of the case's folder, with the base's tokenizer.

@@ -8,15 +8,13 @@ use serde_json::{Value, json};
 use tunesmith::model::config::ModelConfig;
 use tunesmith::model::lora::{Adapter, LoraConfig, Projection};
 use tunesmith::model::optimizer::{AdamW, clip};
-use tunesmith::model::rows::{OverLength, RowMaker, TokenRow};
+use tunesmith::model::rows::TokenRow;
 use tunesmith::model::transformer::{Activations, Batch, GradientStep, Transformer};
-use tunesmith::model::weights::{Base, Storage, WeightFiles};
-use tunesmith::record::{Conversation, Role, Turn};
+use tunesmith::model::weights::Storage;
 
+use super::rows::{open, packs, token_rows, windows};
 use super::{STEPS, large, middle, peak};
 
-/// The longest row, in tokens.
-const MAX_TOKENS: usize = 2_048;
 /// Tokens that are trained at a time, as `train.lora` has it.
 const PACK: usize = 2_048;
 const RANK: usize = 16;
@@ -52,47 +50,6 @@ fn kept(storage: &str) -> Storage {
 /// Takes what activations may take, in MiB.
 fn within(mib: &str) -> Activations {
     Activations::Within(mib.parse::<u64>().unwrap() << 20)
-}
-
-fn open(base: &str) -> Base {
-    Base::open(&WeightFiles::Gguf(base.into())).unwrap()
-}
-
-/// Returns the conversations of a file as token rows.
-fn token_rows(base: &Base, path: &str, count: usize) -> Vec<TokenRow> {
-    let (tokenizer, template) = (base.tokenizer().unwrap(), base.template().unwrap());
-    let over_length = OverLength::Truncate;
-    let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: MAX_TOKENS, over_length };
-    let text = fs_err::read_to_string(path).unwrap();
-    text.lines().take(count).filter_map(|line| maker.row(&conversation(line)).unwrap().0).collect()
-}
-
-fn conversation(line: &str) -> Conversation {
-    let json: Value = serde_json::from_str(line).unwrap();
-    let turns = json["conversations"].as_array().unwrap().iter().map(|turn| {
-        let role = match turn["from"].as_str().unwrap() {
-            "system" => Role::System,
-            "human" | "user" => Role::User,
-            _ => Role::Assistant,
-        };
-        Turn { role, text: turn["value"].as_str().unwrap().to_owned() }
-    });
-    Conversation { turns: turns.collect(), ..Conversation::default() }
-}
-
-/// Returns windows of so many tokens of rows laid end to end, as the peer cuts them; the first token of a window is
-/// predicted from nothing.
-fn windows(base: &Base, rows: &str, tokens: usize) -> Vec<TokenRow> {
-    let rows = token_rows(base, rows, 64);
-    let ids: Vec<u32> = rows.iter().flat_map(|row| row.ids.iter().copied()).collect();
-    let trained: Vec<bool> = rows.iter().flat_map(|row| row.trained.iter().copied()).collect();
-    let chunks = ids.chunks_exact(tokens).zip(trained.chunks_exact(tokens));
-    let row = |(ids, trained): (&[u32], &[bool])| {
-        let mut row = TokenRow { ids: ids.to_vec(), trained: trained.to_vec() };
-        row.trained[0] = false;
-        row
-    };
-    chunks.map(row).collect()
 }
 
 /// A training under way.
@@ -177,7 +134,7 @@ fn rows_case(base: &str, path: &str, activations: Activations) -> Value {
     let model = Transformer::load(&base, Storage::Dense, |_| ()).unwrap();
     let mut training = Training::new(base.config(), model, activations);
     let (mut seconds, mut flops, mut count, mut computed, mut laid) = (0.0, 0.0, 0, 0, 0);
-    let batches = |group| packs(group).map(|rows| Batch::new((0..).zip(rows))).collect::<Vec<_>>();
+    let batches = |group| packs(group, PACK).map(|rows| Batch::new((0..).zip(rows))).collect::<Vec<_>>();
     // As `train.lora` does, the longest first, so that no later one needs more memory.
     let longest = rows.chunks(ROWS_A_STEP).flat_map(batches).max_by_key(Batch::tokens);
     training.step(longest.as_slice());
@@ -196,17 +153,6 @@ fn rows_case(base: &str, path: &str, activations: Activations) -> Value {
         "rows_per_second": count as f64 / seconds, "tokens_per_second": laid as f64 / seconds,
         "flops_per_second": flops / seconds, "flops_a_row": flops / count as f64, "tokens_a_row": laid as f64 / count as f64,
         "computed_share": computed as f64 / laid as f64, "peak_rss_mib": status("VmHWM:"),
-    })
-}
-
-/// Cuts rows into parts of at most [`PACK`] tokens.
-fn packs(rows: &[TokenRow]) -> impl Iterator<Item = &[TokenRow]> {
-    let mut filled = 0;
-    rows.chunk_by(move |row, next| {
-        filled = if filled == 0 { row.ids.len() } else { filled } + next.ids.len();
-        let fits = filled <= PACK;
-        filled = if fits { filled } else { 0 };
-        fits
     })
 }
 

@@ -17,6 +17,7 @@
 mod case;
 mod large;
 mod peak;
+mod rows;
 
 use std::process::Command;
 

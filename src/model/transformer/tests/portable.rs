@@ -1,4 +1,4 @@
-//! The portable path held against the fused one, on the CPU.
+//! The portable path held against the fused one: on the CPU, or on the GPU that the program is built for.
 
 use candle_core::DType;
 
@@ -9,6 +9,9 @@ use super::super::super::lora::LoraConfig;
 use super::super::super::weights::WeightFiles;
 use super::adapters::{kinds, new_adapter};
 use super::*;
+
+/// Where the portable path computes.
+const DEVICE: Device = if cfg!(feature = "cuda") { Device::Cuda(0) } else { Device::Cpu };
 
 /// Both paths over one model.
 struct Pair {
@@ -23,7 +26,7 @@ impl Pair {
 
     fn with_numbers(base: &Base, storage: Storage, numbers: DType) -> Self {
         let load = || Transformer::load(base, storage, |_| ()).unwrap();
-        Self { fused: load(), portable: Portable::with_numbers(load(), Device::Cpu, numbers).unwrap() }
+        Self { fused: load(), portable: Portable::with_numbers(load(), DEVICE, numbers).unwrap() }
     }
 
     fn tiny() -> Self {
