@@ -66,6 +66,15 @@
 //! - What fetches is synchronous (`ureq`): nodes run in threads of their own, so an async runtime would serve nothing.
 //!   What serves is not (`hyper`): only so is a client that goes away seen while the model computes.
 
+#![cfg_attr(
+    all(feature = "train", not(feature = "llama")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "conversion and export, which need llama.cpp's quantiser, use what is read"
+    )
+)]
+
 pub mod cli;
 pub mod engine;
 pub mod field;

@@ -1,10 +1,11 @@
 //! Times training on this machine's GPU beside PyTorch with PEFT on the same:
 //! `cargo bench --features cuda --bench gpu -- BASE.gguf ROWS.jsonl [PYTHON]`.
 //!
-//! ROWS are conversations as JSON lines. PYTHON has torch for this GPU, transformers, peft and gguf; it runs `peer.py`. Each
-//! case runs in a process of its own, and of each case both sides take turns: windows of 512 tokens, eight a step; rows as
-//! they are, packed by us and padded by the peer; and two windows of 2,048 on random weights of Llama 3.1 8B's shape, quantised
-//! with us and of 16 bits with the peer. Memory is what the driver says that the GPU has given, at its most. Prints one JSON object a case.
+//! ROWS are conversations as JSON lines. PYTHON has torch for this GPU, transformers, peft and gguf; it runs `peer.py`.
+//! Each case runs in a process of its own, and of each case both sides take turns: windows of 512 tokens, eight a step;
+//! rows as they are, packed by us and padded by the peer; and two windows of 2,048 on random weights of Llama 3.1 8B's
+//! shape, quantised with us and of 16 bits with the peer. Memory is what the driver says that the GPU has given, at its
+//! most. Prints one JSON object a case.
 //!
 //! One case alone: `cargo bench --features cuda --bench gpu -- case CASE BASE.gguf ROWS.jsonl`, where CASE is `product`,
 //! `windows`, `rows` or `large`; `large` writes its 4.6 GB below the folder for temporary files.

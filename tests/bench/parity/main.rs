@@ -6,7 +6,8 @@
 //! Prints one JSON object a case: the largest relative difference of a loss; how far the two adapters ended from each
 //! other, over how far PEFT's moved; and how far PEFT's own runs with one and with two threads ended from each other, where
 //! there are two. Fails when a loss differs by more than 2e-4, or the adapters by more than 1e-3 and three times PEFT's own
-//! distance; with products of 16 bits, when a loss differs by more than 5e-3. PiSSA trains from PEFT's start as well; how far our own decomposition is from that is told beside it.
+//! distance; with products of 16 bits, when a loss differs by more than 5e-3. PiSSA trains from PEFT's start as well; how
+//! far our own decomposition is from that is told beside it.
 
 #![expect(clippy::print_stdout, reason = "a benchmark's result goes to standard output")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
