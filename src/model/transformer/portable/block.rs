@@ -87,8 +87,8 @@ impl Block {
         Ok(BlockGraph { x, inputs, mixed, output, trained })
     }
 
-    /// Writes the adapter's gradient from that of the block's output into `gradient`, which has a number for each parameter,
-    /// and returns that of its input.
+    /// Writes the adapter's gradient from that of the block's output into `gradient`, which has a number for each
+    /// parameter, and returns that of its input.
     pub(super) fn backward(
         &self,
         pass: &Pass<'_>,
@@ -105,9 +105,8 @@ impl Block {
         let before = ((q? + k?)? + v?)?.backward()?;
         for (tensor, place) in &trained {
             // A projection stands either before attention or after it.
-            if let Some(part) = after.get(tensor).or_else(|| before.get(tensor)) {
-                gradient.slice_set(&part.flatten_all()?.contiguous()?, 0, place.start)?;
-            }
+            let part = after.get(tensor).map_or_else(|| found(&before, tensor), Ok)?;
+            gradient.slice_set(&part.flatten_all()?.contiguous()?, 0, place.start)?;
         }
         found(&after, &x)? + found(&before, &x)?
     }
