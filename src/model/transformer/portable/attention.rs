@@ -18,7 +18,7 @@ use super::frozen::{product, times};
 
 /// Queries of a part.
 const QUERIES: usize = 512;
-/// The fewest slots that are laid for a part.
+/// Shorter parts are about the same length.
 const LEAST: usize = 16;
 /// Scores of a head that exist at the same time; more, if one part has more.
 const SCORES: usize = 1 << 21;
@@ -109,7 +109,7 @@ impl Attention {
         let mut mixed = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             let laid = group.laid(&inputs, heads)?;
-            let probabilities = self.probabilities(group, &laid, heads)?;
+            let probabilities = Pairs::new(&self.probabilities(group, &laid, heads)?, group, heads)?;
             mixed.push(group.unlaid(&self.mixed(&probabilities, &laid.v)?, heads)?);
         }
         self.by_token(&mixed)
@@ -127,14 +127,14 @@ impl Attention {
             let back = group.back(&back, heads)?;
             let probabilities = self.probabilities(group, &laid, heads)?;
             let through = self.pairs(&back, &laid.v)?.all(group, heads)?;
-            let all = probabilities.all(group, heads)?;
-            let dots = (&all * &through)?.sum_keepdim(D::Minus1)?;
-            let scores = (&all * through.broadcast_sub(&dots)?)?.affine(f64::from(heads.scale()), 0.0)?;
-            drop((all, through));
-            let scores = Pairs::new(&scores, group, heads)?;
+            let dots = (&probabilities * &through)?.sum_keepdim(D::Minus1)?;
+            let scores = (&probabilities * through.broadcast_sub(&dots)?)?.affine(f64::from(heads.scale()), 0.0)?;
+            drop(through);
+            let [scores, probabilities] = [scores, probabilities].map(|all| Pairs::new(&all, group, heads));
+            let (scores, probabilities) = (scores?, probabilities?);
             q_back.push(group.unlaid(&self.mixed(&scores, &laid.k)?, heads)?);
-            let k = self.gathered(&scores, &laid.q, heads)?;
-            let v = self.gathered(&probabilities, &back, heads)?;
+            let k = self.gathered(&scores, &laid.q)?;
+            let v = self.gathered(&probabilities, &back)?;
             k_back.push(group.unlaid(&k.own, heads.of_keys())?);
             v_back.push(group.unlaid(&v.own, heads.of_keys())?);
             before.extend(k.before.zip(v.before).map(|both| (&group.before, both)));
@@ -149,8 +149,8 @@ impl Attention {
         Ok(Inputs { q, k, v })
     }
 
-    /// Returns the shares of all keys for each query.
-    fn probabilities(&self, group: &Group, laid: &Laid, heads: Heads) -> Result<Pairs> {
+    /// Returns the shares of all keys for each query, laid as [`Pairs::all`] has them.
+    fn probabilities(&self, group: &Group, laid: &Laid, heads: Heads) -> Result<Tensor> {
         let mut scores = self.pairs(&laid.q, &laid.k)?;
         let shape = ((), heads.queries / heads.keys, group.length, group.length);
         scores.own = scores.own.affine(f64::from(heads.scale()), 0.0)?.reshape(shape)?.broadcast_add(&group.mask)?;
@@ -158,8 +158,7 @@ impl Attention {
         let scores = scores.all(group, heads)?;
         let exponentials = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
         drop(scores);
-        let probabilities = exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)?;
-        Pairs::new(&probabilities, group, heads)
+        exponentials.broadcast_div(&exponentials.sum_keepdim(D::Minus1)?)
     }
 
     /// Returns the products of queries with keys, or of what belongs to queries with values.
@@ -182,8 +181,7 @@ impl Attention {
     }
 
     /// Returns for each key the sum of what belongs to queries, by shares.
-    fn gathered(&self, shares: &Pairs, of_queries: &Tensor, heads: Heads) -> Result<Keys> {
-        debug_assert_eq!(of_queries.dim(0)?, heads.keys);
+    fn gathered(&self, shares: &Pairs, of_queries: &Tensor) -> Result<Keys> {
         let before = shares.before.as_ref();
         let before = before.map(|shares| product(&shares.t()?, &merged(of_queries, 1)?, self.numbers)).transpose()?;
         Ok(Keys { before, own: product(&shares.own.t()?, &merged(of_queries, 2)?, self.numbers)? })
