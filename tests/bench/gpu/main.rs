@@ -31,7 +31,7 @@ use tunesmith::model::rows::TokenRow;
 use tunesmith::model::transformer::{Activations, Backend, Batch, GradientStep, Transformer};
 use tunesmith::model::weights::{Base, Storage};
 
-/// Steps of a case: the first two warm up, and the median of the others counts.
+/// Steps of a case: the first two warm up, and the time of the others counts.
 const STEPS: usize = 10;
 /// Tokens that are trained at a time, as `train.lora` has it on a GPU.
 const PACK: usize = 4_096;
@@ -103,17 +103,13 @@ fn case(name: &str, base: &str, path: &str) -> Value {
         "windows" => {
             let base = rows::open(base);
             let windows = rows::windows(&base, path, 512);
-            train(&base, Storage::AsStored, |step| {
-                vec![(0..8).map(|at| &windows[(8 * step + at) % windows.len()]).collect()]
-            })
+            train(&base, |step| vec![(0..8).map(|at| &windows[(8 * step + at) % windows.len()]).collect()])
         }
         "rows" => {
             let base = rows::open(base);
             let all = rows::token_rows(&base, path, ROWS_A_STEP * STEPS);
             let groups: Vec<&[TokenRow]> = all.chunks(ROWS_A_STEP).collect();
-            train(&base, Storage::AsStored, |step| {
-                rows::packs(groups[step], PACK).map(|pack| pack.iter().collect()).collect()
-            })
+            train(&base, |step| rows::packs(groups[step], PACK).map(|pack| pack.iter().collect()).collect())
         }
         "large" => {
             let folder = tempfile::tempdir().unwrap();
@@ -122,15 +118,15 @@ fn case(name: &str, base: &str, path: &str) -> Value {
             let ids: Vec<u32> = (0..2_048_u32).map(|token| token * 7919 % 100_000).collect();
             let row = TokenRow { trained: vec![true; ids.len()], ids };
             let other = TokenRow { ids: row.ids.iter().map(|id| id + 1).collect(), ..row.clone() };
-            train(&rows::open(path.to_str().unwrap()), Storage::AsStored, |_| vec![vec![&row, &other]])
+            train(&rows::open(path.to_str().unwrap()), |_| vec![vec![&row, &other]])
         }
         _ => json!({"failed": "no such case"}),
     }
 }
 
 /// Trains all linear layers; `batches` names the rows of each micro-batch of a step.
-fn train<'r>(base: &Base, storage: Storage, batches: impl Fn(usize) -> Vec<Vec<&'r TokenRow>>) -> Value {
-    let model = Transformer::load(base, storage, |_| ()).unwrap();
+fn train<'r>(base: &Base, batches: impl Fn(usize) -> Vec<Vec<&'r TokenRow>>) -> Value {
+    let model = Transformer::load(base, Storage::AsStored, |_| ()).unwrap();
     let lora = LoraConfig { rank: RANK, alpha: RANK as f64, ..LoraConfig::default() };
     let mut adapter =
         Adapter::new(base.config(), &lora, 42, |layer, projection| model.weight(layer, projection)).unwrap();

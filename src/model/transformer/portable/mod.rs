@@ -2,7 +2,8 @@
 //!
 //! Candle keeps the graph of one block at a time: blocks run forward without one, and the backward pass computes each
 //! block again from its input, from the last to the first that is trained. Frozen weights are dequantised for one block
-//! at a time; they have no gradients. On a GPU products are of 16 bits (bfloat16) with sums of 32; all else is of 32.
+//! at a time; they have no gradients. On a GPU products are of 16 bits (bfloat16) with sums of 32, and what an adapter
+//! adds to one is added as it is; all else is of 32.
 //! Embeddings stay in the host's memory; parameters and gradients go there and back with each micro-batch, all at once.
 
 mod attention;
