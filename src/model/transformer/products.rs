@@ -42,7 +42,7 @@ pub(super) fn products(
             smalls.push((narrow.as_ref(), small, small_len, *wide));
         }
     }
-    tasks.into_par_iter().enumerate().for_each(|(task, (out, mut smalls))| {
+    tasks.into_par_iter().enumerate().with_max_len(1).for_each(|(task, (out, mut smalls))| {
         for (narrow, small, small_len, _) in &mut smalls {
             if let Some((Summand { a, x }, factor)) = narrow {
                 multiply(*a, (&x.data()[of(x, task)..], x.panel_len()), (small, *small_len), Mode::Fresh);
