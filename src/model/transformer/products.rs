@@ -42,6 +42,7 @@ pub(super) fn products(
             smalls.push((narrow.as_ref(), small, small_len, *wide));
         }
     }
+    // By themselves: of several in one piece nobody takes the rest from a thread that falls behind.
     tasks.into_par_iter().enumerate().with_max_len(1).for_each(|(task, (out, mut smalls))| {
         for (narrow, small, small_len, _) in &mut smalls {
             if let Some((Summand { a, x }, factor)) = narrow {
