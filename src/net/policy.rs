@@ -83,10 +83,12 @@ pub(super) fn limited(status: u16, headers: &HeaderMap, body: &[u8], now: System
         return Verdict::Limited(Some(wait));
     }
     let none_left = text(headers, "x-ratelimit-remaining").is_some_and(|left| left.trim() == "0");
-    if none_left && let Some(reset) = text(headers, "x-ratelimit-reset").and_then(|reset| reset.trim().parse().ok()) {
-        let reset = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(reset)).unwrap_or(now);
-        // One second more: the header is cut to whole seconds.
-        let wait = reset.duration_since(now).unwrap_or_default() + Duration::from_secs(1);
+    if none_left && let Some(reset) = text(headers, "x-ratelimit-reset").and_then(seconds) {
+        let wait = match SystemTime::UNIX_EPOCH.checked_add(reset) {
+            // One second more: the header is cut to whole seconds.
+            Some(reset) => reset.duration_since(now).unwrap_or_default().saturating_add(Duration::from_secs(1)),
+            None => reset,
+        };
         return Verdict::Limited(Some(wait));
     }
     let body = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -97,10 +99,17 @@ pub(super) fn limited(status: u16, headers: &HeaderMap, body: &[u8], now: System
 /// Reads `retry-after`, which is seconds or a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = text(headers, "retry-after")?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Some(wait) = seconds(value) {
+        return Some(wait);
     }
     Some(date(headers, "retry-after")?.duration_since(now).unwrap_or_default())
+}
+
+/// Reads a number of seconds; one that is too large for a number is as long as any can be.
+fn seconds(value: &str) -> Option<Duration> {
+    let digits = value.trim();
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
 }
 
 /// Reads a header that is a date.
@@ -159,6 +168,20 @@ mod tests {
         assert_eq!(judged(403, &used_up, ""), limited_for(7));
         assert_eq!(judged(429, &[("retry-after", "Thu, 01 Jan 1970 00:16:50 GMT")], ""), limited_for(10));
         assert_eq!(judged(503, &[("retry-after", "3")], ""), Verdict::Failed(Some(Duration::from_secs(3))));
+    }
+
+    #[test]
+    fn numbers_beyond_all_time_are_read_as_the_longest_waits() {
+        for (reset, wait) in [
+            ("1795000000000", 1_794_999_999_001),
+            ("18446744073709551615", u64::MAX),
+            ("99999999999999999999", u64::MAX),
+        ] {
+            let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset)];
+            assert_eq!(judged(403, &headers, ""), limited_for(wait), "{reset}");
+        }
+        assert_eq!(judged(429, &[("retry-after", "99999999999999999999")], ""), limited_for(u64::MAX));
+        assert_eq!(judged(429, &[("retry-after", "-5")], ""), Verdict::Limited(None));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::exchange::{Broken, TICK};
 use super::{NetError, Policy, Request, Result, Watch};
 
+/// The beginning of the year 10000, in seconds after that of 1970.
+const END_OF_DATES: u64 = 253_402_300_800;
+
 /// How often a request failed or was limited so far, and how long it waited for limits.
 pub(super) struct Tries {
     started: Instant,
@@ -44,7 +47,7 @@ impl Tries {
         }
         let own = policy.pause(self.failed, &request.url().to_string());
         let pause = match pause {
-            Some(named) if self.waited + named > policy.max_wait => return Err(error),
+            Some(named) if self.waited.saturating_add(named) > policy.max_wait => return Err(error),
             Some(named) => {
                 // A pause that the server asks for is no time that the request takes.
                 self.waited += named;
@@ -73,10 +76,9 @@ impl Tries {
         // A server that says "in 0 seconds" again and again must not be asked without a pause.
         let wait = wait.unwrap_or(unnamed).max(policy.pause(self.limited, &request.url().to_string()));
         let host = request.url().host();
-        if self.waited + wait > policy.max_wait {
+        if self.waited.saturating_add(wait) > policy.max_wait {
             let wait = Duration::from_secs(wait.as_secs());
-            let until = clock().checked_add(wait).map_or_else(|| "an unknown time".to_owned(), httpdate::fmt_http_date);
-            return Err(NetError::RateLimited { host, until, wait });
+            return Err(NetError::RateLimited { host, until: date_after(wait), wait });
         }
         self.waited += wait;
         watch.waits(wait, &format!("{host} limits requests"));
@@ -135,17 +137,25 @@ fn may_pass(error: &NetError) -> bool {
 /// # Errors
 /// [`NetError::Cancelled`].
 pub fn rest(pause: Duration, watch: &dyn Watch) -> Result<()> {
-    let end = Instant::now() + pause;
+    // No clock tells the end of the longest pauses: those last until a cancel.
+    let end = Instant::now().checked_add(pause);
     loop {
         if watch.is_cancelled() {
             return Err(NetError::Cancelled);
         }
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return Ok(());
         }
         std::thread::sleep(left.min(TICK));
     }
+}
+
+/// Returns when a wait that begins now is over, as HTTP writes it: in years of four digits. A server may name any.
+fn date_after(wait: Duration) -> String {
+    let end_of_dates = SystemTime::UNIX_EPOCH + Duration::from_secs(END_OF_DATES);
+    let end = clock().checked_add(wait).filter(|end| *end < end_of_dates);
+    end.map_or_else(|| "after the year 9999".to_owned(), httpdate::fmt_http_date)
 }
 
 /// Returns the time of day, for waits that a server names by a date.

@@ -140,3 +140,45 @@ fn retry_after_as_a_date_is_waited_for_by_the_servers_clock() {
     let NetError::RateLimited { wait, .. } = ask(server.url("/"), policy).unwrap_err() else { panic!("not limited") };
     assert_eq!((wait, server.paths().len()), (Duration::from_hours(1), 2));
 }
+
+#[test]
+fn a_wait_beyond_all_dates_is_a_limit_as_any_other() {
+    let (remaining, date) = (("x-ratelimit-remaining", "0"), ("date", "Thu, 31 Dec 2099 22:00:00 GMT"));
+    for headers in [
+        vec![("retry-after", "999999999999")],
+        vec![("retry-after", "18446744073709551615")],
+        vec![("retry-after", "99999999999999999999")],
+        // Milliseconds, by a server that mistook the unit.
+        vec![remaining, ("x-ratelimit-reset", "4102444800000"), date],
+        vec![remaining, ("x-ratelimit-reset", "18446744073709551615")],
+    ] {
+        let said = headers.clone();
+        // A second waited for before must not make the sum too large for a number.
+        let server = Server::start(move |number, _| match number {
+            1 => told(429, &[("retry-after", "1")], "{}"),
+            _ => told(429, &said, "{}"),
+        });
+        let error = ask(server.url("/"), quick()).unwrap_err();
+        assert!(matches!(error, NetError::RateLimited { .. }), "{headers:?}: {error}");
+        assert!(error.to_string().contains("limits requests until after the year 9999, which is"), "{error}");
+        assert_eq!(server.paths().len(), 2);
+    }
+}
+
+#[test]
+fn a_pause_beyond_all_time_of_a_failing_server_is_not_waited_for() {
+    let server = Server::start(|number, _| match number {
+        1 => told(503, &[("retry-after", "1")], "busy"),
+        _ => told(503, &[("retry-after", "18446744073709551615")], "busy"),
+    });
+    assert!(shown(ask(server.url("/"), quick())).contains("answered 503 in 2 tries"));
+}
+
+#[test]
+fn whoever_has_all_patience_waits_until_a_cancel() {
+    let server = Server::start(|_, _| told(429, &[("retry-after", "18446744073709551615")], "{}"));
+    let watcher = Watcher { cancels: AtomicBool::new(true), ..Watcher::default() };
+    let client = Client::new(Policy { max_wait: Duration::MAX, ..quick() });
+    let result = client.send(&Request::get(server.url("/")), &watcher);
+    assert!(matches!(result, Err(NetError::Cancelled)), "{result:?}");
+}
