@@ -8,6 +8,8 @@ use ureq::{Agent, http};
 
 use super::exchange::{Body, Reply, exchange};
 use super::policy::{Verdict, date, judge};
+use super::secret::Credential;
+use super::shown::short;
 use super::tries::{Tries, broken_off, clock};
 use super::{Cached, NetError, Network, Pages, Policy, Request, Result, Secret, Url, cached, graphql};
 
@@ -40,6 +42,8 @@ pub struct Response {
     pub date: Option<SystemTime>,
     pub(super) link: Option<String>,
     headers: HeaderMap,
+    /// What no message about this may hold.
+    credential: Option<Credential>,
 }
 
 /// Sends requests, with one token for one origin.
@@ -49,13 +53,6 @@ pub struct Client {
     policy: Policy,
     network: Network,
     token: Option<(String, Credential)>,
-}
-
-/// What stands in the header `authorization`.
-#[derive(Clone, Debug)]
-struct Credential {
-    secret: Secret,
-    header: Secret,
 }
 
 impl Response {
@@ -70,10 +67,10 @@ impl Response {
     /// # Errors
     /// [`NetError::NotJson`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).map_err(|cause| NetError::NotJson {
-            url: self.url.to_string(),
-            excerpt: excerpt(&self.body, None),
-            cause,
+        let mask = |text: &str| masked(self.credential.as_ref(), text);
+        serde_json::from_slice(&self.body).map_err(|cause| {
+            let (url, excerpt) = (self.url.to_string(), excerpt(&self.body, mask));
+            NetError::NotJson { url, excerpt, cause }.told(mask)
         })
     }
 }
@@ -108,15 +105,13 @@ impl Client {
 
     /// Sends `token` with every request to the origin of `base`, and to no other.
     pub fn with_token(mut self, base: &Url, token: Secret) -> Self {
-        let header = token.bearer();
-        self.token = Some((base.origin(), Credential { secret: token, header }));
+        self.token = Some((base.origin(), Credential::bearer(token)));
         self
     }
 
     /// Sends a name and its password with every request to the origin of `base`, and to no other.
     pub fn with_login(mut self, base: &Url, name: &str, password: Secret) -> Self {
-        let header = password.basic(name);
-        self.token = Some((base.origin(), Credential { secret: password, header }));
+        self.token = Some((base.origin(), Credential::basic(name, password)));
         self
     }
 
@@ -131,6 +126,10 @@ impl Client {
     /// A refusal, a failure that lasts, a limit that lasts too long, an answer that is too large or, where that was
     /// asked for, no JSON; [`NetError::Cancelled`].
     pub fn send(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Response> {
+        self.send_to_the_end(request, watch).map_err(|error| self.told(error))
+    }
+
+    fn send_to_the_end(&self, request: &Request<'_>, watch: &dyn Watch) -> Result<Response> {
         let mut at = request.clone();
         let mut tries = Tries::new();
         for _ in 0..=self.policy.max_redirects {
@@ -150,7 +149,7 @@ impl Client {
     /// Sends a request to one address, with all its tries and waits.
     fn send_once(&self, request: &Request<'_>, tries: &mut Tries, watch: &dyn Watch) -> Result<Step> {
         let credential = self.token_for(&request.url);
-        let token = credential.map(|credential| &credential.secret);
+        let token = credential.map(Credential::secret);
         let key = cached::key(&request.url, token);
         let kept = request.replies.and_then(|replies| replies.get(&key));
         loop {
@@ -165,7 +164,7 @@ impl Client {
                     continue;
                 }
             };
-            let excerpt = excerpt(&reply.body, token);
+            let excerpt = excerpt(&reply.body, |text| self.masked(text));
             let url = request.url.to_string();
             let verdict = match judge(reply.status, &reply.headers, &reply.body, clock()) {
                 _ if request.takes.contains(&reply.status) => Verdict::Accept,
@@ -174,7 +173,7 @@ impl Client {
             };
             match verdict {
                 Verdict::Accept => match unreadable(request, &reply) {
-                    None => return Ok(Step::Answer(Box::new(answer(request, &key, reply)))),
+                    None => return Ok(Step::Answer(Box::new(self.answer(request, &key, reply)))),
                     Some(cause) => {
                         tries.again(&policy, request, None, watch, |_| NetError::NotJson { url, excerpt, cause })?;
                     }
@@ -191,6 +190,7 @@ impl Client {
                         date,
                         link,
                         headers,
+                        credential: self.credential().cloned(),
                     })));
                 }
                 Verdict::Redirect => {
@@ -219,6 +219,41 @@ impl Client {
         let message = self.agent.configure_request(message).proxy(proxy).timeout_global(None);
         let message = message.timeout_recv_response(Some(self.policy.deadline)).build();
         Ok(message.map(|()| request.body.clone()))
+    }
+
+    /// Returns an error as it may be told: with this client's token at no place, whoever said it.
+    pub(super) fn told(&self, error: NetError) -> NetError {
+        error.told(|text| self.masked(text))
+    }
+
+    /// Masks this client's token, which a server may say back in any form and another one may hear of.
+    pub(super) fn masked(&self, text: &str) -> String {
+        masked(self.credential(), text)
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        self.token.as_ref().map(|(_, credential)| credential)
+    }
+
+    /// Makes the answer of a reply, and keeps it where the server gave it a name.
+    fn answer(&self, request: &Request<'_>, key: &str, reply: Reply) -> Response {
+        let link = joined(&reply.headers, "link");
+        let name = joined(&reply.headers, "etag").or_else(|| joined(&reply.headers, "last-modified"));
+        // A token that a server says back in a link would lie on the disk.
+        let may_be_kept = link.as_deref().is_none_or(|link| self.masked(link) == link);
+        if let (Some(replies), Some(etag), 200, true) = (request.replies, name, reply.status, may_be_kept) {
+            replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
+        }
+        Response {
+            status: reply.status,
+            url: request.url.clone(),
+            date: date(&reply.headers, "date"),
+            body: reply.body,
+            unchanged: false,
+            link,
+            headers: reply.headers,
+            credential: self.credential().cloned(),
+        }
     }
 
     fn token_for(&self, url: &Url) -> Option<&Credential> {
@@ -255,7 +290,7 @@ impl Client {
 
 /// Returns the request for the address that a redirect names.
 pub(super) fn follow<'a>(request: &Request<'a>, status: u16, location: &str) -> Result<Request<'a>> {
-    let bad = |why| NetError::BadRedirect { from: request.url.to_string(), to: short(location), why };
+    let bad = |why| NetError::BadRedirect { from: request.url.to_string(), to: location.to_owned(), why };
     if location.is_empty() {
         return Err(bad("it names no address"));
     }
@@ -278,17 +313,6 @@ fn unreadable(request: &Request<'_>, reply: &Reply) -> Option<serde_json::Error>
     if request.wants_json && is_answer { serde_json::from_slice::<IgnoredAny>(&reply.body).err() } else { None }
 }
 
-/// Makes the answer of a reply, and keeps it where the server gave it a name.
-fn answer(request: &Request<'_>, key: &str, reply: Reply) -> Response {
-    let link = joined(&reply.headers, "link");
-    let name = joined(&reply.headers, "etag").or_else(|| joined(&reply.headers, "last-modified"));
-    if let (Some(replies), Some(etag), 200) = (request.replies, name, reply.status) {
-        replies.put(key, &Cached { etag, link: link.clone(), body: reply.body.clone() });
-    }
-    let (date, headers) = (date(&reply.headers, "date"), reply.headers);
-    Response { status: reply.status, url: request.url.clone(), body: reply.body, unchanged: false, date, link, headers }
-}
-
 /// Returns all values of a header as one list.
 pub(super) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -306,7 +330,7 @@ fn plain_message(
         message = message.header(*name, value);
     }
     if let Some(token) = token {
-        message = message.header("authorization", token.header.reveal());
+        message = message.header("authorization", token.header());
     }
     if let Some(kept) = kept {
         message = message.header(cached::condition(&kept.etag), &kept.etag);
@@ -314,8 +338,12 @@ fn plain_message(
     message.body(()).map_err(|_| NetError::BadUrl { url: request.url.to_string(), why: "a header does not fit" })
 }
 
-/// Returns how a body begins, in one quoted line without the token; GitHub's own message where there is one.
-pub(super) fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
+fn masked(credential: Option<&Credential>, text: &str) -> String {
+    credential.map_or_else(|| text.to_owned(), |credential| credential.masked(text))
+}
+
+/// Returns how a body begins, in one quoted line and through `mask`; GitHub's own message where there is one.
+pub(super) fn excerpt(body: &[u8], mask: impl Fn(&str) -> String) -> String {
     #[derive(serde::Deserialize)]
     struct Message {
         #[serde(alias = "error")]
@@ -325,14 +353,5 @@ pub(super) fn excerpt(body: &[u8], token: Option<&Secret>) -> String {
         Ok(told) => told.message,
         Err(_) => String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned(),
     };
-    let text = token.map_or(text.clone(), |token| token.masked(&text));
-    format!("{:?}", short(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
-}
-
-fn short(text: &str) -> String {
-    let mut short: String = text.chars().take(200).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+    format!("{:?}", short(&mask(&text).split_whitespace().collect::<Vec<_>>().join(" ")))
 }

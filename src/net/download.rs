@@ -36,6 +36,10 @@ impl Client {
     /// As [`Client::send`]; [`NetError::WrongLength`] for a file of another size, [`NetError::Write`] for a disk that is
     /// full. What came stays in the part file.
     pub fn download(&self, request: &Request<'_>, download: &mut Download<'_>, watch: &dyn Watch) -> Result<()> {
+        self.download_whole(request, download, watch).map_err(|error| self.told(error))
+    }
+
+    fn download_whole(&self, request: &Request<'_>, download: &mut Download<'_>, watch: &dyn Watch) -> Result<()> {
         let request = request.clone().header("accept-encoding", "identity");
         let write = |cause| NetError::Write { path: download.part.to_owned(), cause };
         let file = File::options().create(true).append(true).open(download.part).map_err(write)?;
@@ -79,7 +83,7 @@ impl Client {
                 }
                 Verdict::Limited(wait) => tries.wait_for_limit(self.policy(), &at, wait, watch)?,
                 Verdict::Failed(pause) => {
-                    let (status, excerpt) = (reply.status, excerpt(&reply.body, None));
+                    let (status, excerpt) = (reply.status, excerpt(&reply.body, |text| self.masked(text)));
                     let error = |attempts| NetError::Server { url, status, attempts, excerpt };
                     tries.again(self.policy(), &at, pause, watch, error)?;
                 }
@@ -92,7 +96,7 @@ impl Client {
                     }
                 }
                 _ => {
-                    let excerpt = excerpt(&reply.body, None);
+                    let excerpt = excerpt(&reply.body, |text| self.masked(text));
                     return Err(NetError::Refused { url, status: reply.status, excerpt });
                 }
             }

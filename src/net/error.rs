@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
+use super::shown::{short, shown};
+
 /// What can go wrong with a request.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum NetError {
@@ -245,6 +247,49 @@ pub enum NetError {
 }
 
 impl NetError {
+    /// Returns the error as it may be told: addresses as they may be shown, and what a server said through `mask`.
+    pub(super) fn told(mut self, mask: impl Fn(&str) -> String) -> Self {
+        let address = |url: &mut String| *url = shown(&mask(url));
+        match &mut self {
+            Self::BadUrl { url, .. }
+            | Self::Untrusted { url, .. }
+            | Self::Unreachable { url, .. }
+            | Self::Timeout { url, .. }
+            | Self::TooLarge { url, .. }
+            | Self::BrokenOff { url, .. }
+            | Self::WrongLength { url, .. }
+            | Self::TooManyRedirects { url, .. }
+            | Self::UnaskedNotModified { url }
+            | Self::Bug { url } => address(url),
+            Self::BadRedirect { from: url, to: other, .. } | Self::BadNextPage { url, next: other, .. } => {
+                address(url);
+                address(other);
+                // After the mask: half a token is none that it knows.
+                *other = short(other);
+            }
+            Self::Server { url, excerpt, .. } | Self::Refused { url, excerpt, .. } => {
+                address(url);
+                *excerpt = mask(excerpt);
+            }
+            Self::NotJson { url, excerpt, cause } => {
+                address(url);
+                *excerpt = mask(excerpt);
+                let told = cause.to_string();
+                let masked = mask(&told);
+                if masked != told {
+                    *cause = serde::de::Error::custom(masked);
+                }
+            }
+            Self::RateLimited { host, .. } => *host = mask(host),
+            Self::BadToken
+            | Self::BadProxy { .. }
+            | Self::NoCertificates { .. }
+            | Self::Write { .. }
+            | Self::Cancelled => {}
+        }
+        self
+    }
+
     /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         matches!(

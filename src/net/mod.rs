@@ -6,7 +6,8 @@
 //! walks a listing by its `Link: rel="next"` headers alone.
 //!
 //! Every call can be cancelled within a tenth of a second and ends by itself: bodies, redirects, pages, tries and
-//! waits are all bounded by the [`Policy`]. What a server sends is not trusted, and no error names a token.
+//! waits are all bounded by the [`Policy`]. What a server sends is not trusted, and no error names a token: each address
+//! that people or logs see goes through [`shown()`].
 //!
 //! What is too large for memory is a [`Download`]: it goes into a file of the caller's, and goes on there.
 //!
@@ -24,6 +25,7 @@ mod pages;
 mod policy;
 mod request;
 mod secret;
+mod shown;
 mod tries;
 mod url;
 
@@ -36,6 +38,7 @@ pub use pages::Pages;
 pub use policy::Policy;
 pub use request::Request;
 pub use secret::Secret;
+pub use shown::shown;
 pub use tries::rest;
 pub use url::Url;
 

@@ -30,8 +30,8 @@ impl<'a> Pages<'a> {
 
     /// Reads a next link, which must lead to a page of the same origin that was not read yet.
     fn checked(&self, page: &Url, link: &str) -> Result<Url> {
-        let bad = |next: String, why| NetError::BadNextPage { url: page.to_string(), next, why };
-        let next = page.join(link).map_err(|_| bad(link.chars().take(200).collect(), "that is no address"))?;
+        let bad = |next: String, why| self.client.told(NetError::BadNextPage { url: page.to_string(), next, why });
+        let next = page.join(link).map_err(|_| bad(link.to_owned(), "that is no address"))?;
         if next.origin() != self.origin {
             return Err(bad(next.to_string(), "it is on another origin"));
         }

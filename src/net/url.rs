@@ -4,6 +4,7 @@ use std::fmt;
 
 use ureq::http::Uri;
 
+use super::shown::{short, shown};
 use super::{NetError, Result};
 
 /// An absolute `http` or `https` URL without credentials and fragment.
@@ -22,7 +23,7 @@ impl Url {
     /// # Errors
     /// [`NetError::BadUrl`] for another scheme, credentials before the host, a bad port, characters that must be encoded.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = |why| NetError::BadUrl { url: without_credentials(text), why };
+        let bad = |why| NetError::BadUrl { url: short(&shown(text)), why };
         let text = text.split('#').next().unwrap_or_default();
         let uri: Uri = text.parse().map_err(|_| bad("it has characters that must be percent-encoded"))?;
         let scheme = match uri.scheme_str() {
@@ -103,6 +104,7 @@ impl Url {
     }
 }
 
+/// As it is sent, with all that it holds: for people it goes through [`shown`].
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}{}", self.origin(), self.path)
@@ -111,14 +113,6 @@ impl fmt::Display for Url {
 
 fn default_port(scheme: &str) -> u16 {
     if scheme == "https" { 443 } else { 80 }
-}
-
-/// Cuts what stands between `://` and the last `@` before the path, so that no password enters a message.
-fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.chars().take(200).collect() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
-    format!("{scheme}://{host}{}", &rest[end..]).chars().take(200).collect()
 }
 
 #[cfg(test)]

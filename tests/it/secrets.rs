@@ -8,6 +8,9 @@ use crate::support::program::{Ran, program, write};
 /// The value; nothing but this may look like it.
 const PLANTED: &str = "ghp_plantedPlantedPlantedPlantedPlanted0";
 
+/// The same of somebody else, in an address that a server signed.
+const SIGNED: &str = "signedSignedSignedSignedSignedSigned0";
+
 /// What a server says that tells everything it knows.
 const TELLING: &str = r#"{"message": "bad credentials: ghp_plantedPlantedPlantedPlantedPlanted0"}"#;
 
@@ -25,9 +28,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[track_caller]
 fn assert_clean(what: &str, bytes: &[u8]) {
-    if let Some(at) = bytes.windows(PLANTED.len()).position(|window| window == PLANTED.as_bytes()) {
-        let around = &bytes[at.saturating_sub(AROUND)..(at + PLANTED.len() + AROUND).min(bytes.len())];
-        panic!("{what}: {}", String::from_utf8_lossy(around));
+    for secret in [PLANTED, SIGNED] {
+        if let Some(at) = bytes.windows(secret.len()).position(|window| window == secret.as_bytes()) {
+            let around = &bytes[at.saturating_sub(AROUND)..(at + secret.len() + AROUND).min(bytes.len())];
+            panic!("{what}: {}", String::from_utf8_lossy(around));
+        }
     }
 }
 
@@ -85,15 +90,44 @@ fn a_token_that_a_server_says_back_is_written_nowhere() {
             let fault = Fault { status, headers, body: TELLING };
             world.faults = (0..50).map(|call| (call, fault.clone())).collect();
         });
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = format!(
-            "schema = 1\n[source.loud]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\n\
-             token = \"env:PLANTED\"\nmax-wait = \"1s\"\n",
-            github.address
-        );
-        write(folder.path(), &[("pipeline.toml", &manifest)]);
-        run(folder.path(), &["build", "--json"]).expect(1);
-        assert!(github.tokens().iter().any(|token| token.contains(PLANTED)), "{:?}", github.tokens());
-        assert_nowhere(folder.path(), &[&["build"]]);
+        assert_fetch_is_silent(&github);
+    }
+}
+
+/// Fetches with the token, which fails, and looks at every word of it.
+#[track_caller]
+fn assert_fetch_is_silent(github: &FakeGithub) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "schema = 1\n[source.loud]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\n\
+         token = \"env:PLANTED\"\nvia = \"rest\"\nmax-wait = \"1s\"\n",
+        github.address
+    );
+    write(folder.path(), &[("pipeline.toml", &manifest)]);
+    let failed = run(folder.path(), &["build", "--json"]).expect(1);
+    assert!(github.tokens().iter().any(|token| token.contains(PLANTED)), "{:?}", github.tokens());
+    assert_nowhere(folder.path(), &[&["build"]]);
+    failed
+}
+
+#[test]
+fn the_secrets_of_an_address_that_a_server_names_are_written_nowhere() {
+    let query = format!("page=2&token={SIGNED}&u={PLANTED}&X-Amz-Signature={SIGNED}");
+    let shown = "page=2&token=…&u=***&X-Amz-Signature=…";
+    let redirect = |to: String| (302, ("location", to));
+    let link = |to: String| (200, ("link", format!("<{to}>; rel=\"next\"")));
+    for (status, header) in [
+        // Followed, to where nothing is.
+        redirect(format!("/gone?{query}")),
+        link(format!("/gone?{query}")),
+        // Not followed.
+        redirect(format!("ftp://me:{SIGNED}@host/x?{query}")),
+        link(format!("http://127.0.0.1:1/x?{query}")),
+    ] {
+        let github = FakeGithub::start();
+        let fault = Fault { status, headers: vec![header.clone(), ("etag", "\"1\"".to_owned())], body: "[]" };
+        github.change(|world| world.instead.insert("/repos/o/r", fault));
+        let failed = assert_fetch_is_silent(&github);
+        assert!(failed.out.contains(shown), "{header:?}: {}", failed.out);
     }
 }

@@ -16,6 +16,7 @@ use super::*;
 
 mod bounds;
 mod download;
+mod told;
 mod way;
 
 const TOKEN: &str = "ghp_verysecret";

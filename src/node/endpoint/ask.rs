@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::EndpointSettings;
 use super::error::EndpointError;
-use crate::net::{Client, NetError, Policy, Request as Message, Secret, Url};
+use crate::net::{Client, NetError, Policy, Request as Message, Secret, Url, shown};
 use crate::node::{Run, settings};
 use crate::store::{Digest, FileRef};
 
@@ -160,14 +160,14 @@ impl<'a, 'r> Endpoint<'a, 'r> {
 
     fn ask(&self, request: &Request) -> Result<Kept, EndpointError> {
         if self.run.job.offline {
-            return Err(EndpointError::Offline { url: self.url.to_string() });
+            return Err(EndpointError::Offline { url: shown(&self.url.to_string()) });
         }
         let message = Message::post_json(self.url.clone(), &request.body).json();
         let response = self.client.send(&message, self.run)?;
         let completion: Completion = response.json()?;
         let Some(choice) = completion.choices.into_iter().next() else {
             let excerpt: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
-            return Err(EndpointError::NoChoice { url: self.url.to_string(), excerpt });
+            return Err(EndpointError::NoChoice { url: shown(&self.url.to_string()), excerpt });
         };
         let is_cut = choice.finish_reason.as_deref() == Some("length");
         Ok(Kept::Text { text: choice.message.content.unwrap_or_default(), is_cut })

@@ -12,6 +12,7 @@ use super::origin::{HubName, Origin};
 use super::settings::{Settings, problems};
 use super::verify::Pin;
 use super::{fetch, hub, ollama, pypi, registry};
+use crate::net;
 use crate::node::settings::canonical;
 use crate::node::{
     Content, Determinism, Family, FileInput, Globs, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
@@ -123,7 +124,7 @@ fn file_of(run: &Run<'_>, settings: &Settings, origin: Origin) -> Result<(Artifa
             (snapshot.member(run, settings.member.as_deref().unwrap_or("*.gguf"))?, true)
         }
         Origin::Address(url) => {
-            let name = url.to_string();
+            let name = net::shown(&url.to_string());
             let client = fetch::client(&url, None)?;
             let remote = fetch::Remote { url, name, size: None, pin: pin.clone(), of_all: (0, None) };
             (fetch::fetch(run, &client, &remote)?, true)

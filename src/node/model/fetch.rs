@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::ModelError;
 use super::verify::Pin;
-use crate::net::{Client, Download, NetError, Policy, Request, Secret, Url, Watch};
+use crate::net::{self, Client, Download, NetError, Policy, Request, Secret, Url, Watch};
 use crate::node::{FailureClass, NodeError, Run};
 use crate::store::Digest;
 
@@ -80,7 +80,7 @@ pub(super) fn fetch(run: &Run<'_>, client: &Client, remote: &Remote) -> Result<P
         }
         fs_err::remove_file(&part).map_err(ModelError::Io)?;
         if !went_on {
-            let (url, found, expected) = (remote.url.to_string(), found.to_string(), pin.to_string());
+            let (url, found, expected) = (net::shown(&remote.url.to_string()), found.to_string(), pin.to_string());
             return Err(ModelError::OtherContent { url, found, expected }.into());
         }
         // The beginning was of another time: once more, from the start.

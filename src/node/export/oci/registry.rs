@@ -11,7 +11,7 @@ use super::auth::Challenge;
 use super::error::OciError;
 use super::reference::Reference;
 use super::settings::Settings;
-use crate::net::{Client, NetError, Policy, Request, Response, Secret, Url, Watch};
+use crate::net::{Client, NetError, Policy, Request, Response, Secret, Url, Watch, shown};
 use crate::node::Run;
 use crate::node::settings::environment_name;
 use crate::store::hexadecimal;
@@ -109,7 +109,7 @@ impl<'a, 'r> Registry<'a, 'r> {
         let mut asking = client(4);
         if let Some((name, password)) = &self.login {
             if realm.starts_with("http://") && !url.is_loopback() {
-                return Err(OciError::Plain { host: self.reference.host.clone(), realm });
+                return Err(OciError::Plain { host: self.reference.host.clone(), realm: shown(&realm) });
             }
             asking = asking.with_login(&url, name, password.clone());
         }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::error::WebsiteError;
-use crate::net::NetError;
+use crate::net::{NetError, shown};
 use crate::node::Run;
 use crate::node::process::{die_with_parent, end_group};
 
@@ -91,7 +91,7 @@ impl Browser {
         command.process_group(0);
         die_with_parent(&mut command);
         command.spawn().map_err(|cause| WebsiteError::BrowserFailed {
-            url: url.to_owned(),
+            url: shown(url),
             how: format!("`{}` does not start: {cause}", self.program.display()),
         })
     }
@@ -107,7 +107,7 @@ fn collect(run: &Run<'_>, child: &mut Child, url: &str) -> Result<Vec<u8>, Websi
             return Err(NetError::Cancelled.into());
         }
         if Instant::now() > end {
-            return Err(WebsiteError::BrowserSlow { url: url.to_owned(), limit: LIMIT });
+            return Err(WebsiteError::BrowserSlow { url: shown(url), limit: LIMIT });
         }
         match page.recv_timeout(TICK) {
             Ok(page) => break page,
@@ -119,12 +119,12 @@ fn collect(run: &Run<'_>, child: &mut Child, url: &str) -> Result<Vec<u8>, Websi
         match child.try_wait()? {
             Some(status) => break status,
             None if Instant::now() > end => {
-                return Err(WebsiteError::BrowserSlow { url: url.to_owned(), limit: LIMIT });
+                return Err(WebsiteError::BrowserSlow { url: shown(url), limit: LIMIT });
             }
             None => std::thread::sleep(TICK),
         }
     };
-    let failed = |how: String| Err(WebsiteError::BrowserFailed { url: url.to_owned(), how });
+    let failed = |how: String| Err(WebsiteError::BrowserFailed { url: shown(url), how });
     if page.len() as u64 > MOST_BYTES {
         return failed(format!("the page has more than {MOST_BYTES} bytes"));
     }

@@ -106,7 +106,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
         let mut level = BTreeMap::new();
         for start in self.settings.starts() {
             if !self.visitor.may_read(&start)? {
-                return Err(WebsiteError::Robots { site: origin(&start), url: start.to_string() });
+                return Err(WebsiteError::Robots { site: origin(&start), url: net::shown(start.as_str()) });
             }
             level.insert(address::key(&start), start);
         }
@@ -145,7 +145,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
     /// Returns a sitemap that came earlier in this round, or fetches it.
     fn sitemap(&self, url: &Url) -> Result<Sitemap, WebsiteError> {
         if !self.visitor.may_read(url)? {
-            return Err(WebsiteError::Robots { site: origin(url), url: url.to_string() });
+            return Err(WebsiteError::Robots { site: origin(url), url: net::shown(url.as_str()) });
         }
         let part = format!("sitemap {url}");
         if let Some(sitemap) = self.visitor.kept.of_this_round(&part) {
@@ -153,7 +153,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
         }
         let request = Request::get(net::Url::parse(url.as_str())?).stays();
         let response = self.visitor.send(&request, url)?;
-        let bad = |problem| WebsiteError::BadSitemap { url: url.to_string(), problem };
+        let bad = |problem| WebsiteError::BadSitemap { url: net::shown(url.as_str()), problem };
         let sitemap = sitemap::read(&response.body).map_err(bad)?;
         self.visitor.kept.keep(&part, &sitemap)?;
         Ok(sitemap)
