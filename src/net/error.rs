@@ -290,16 +290,10 @@ impl NetError {
         self
     }
 
-    /// Returns whether the same request may succeed later.
+    /// Returns whether the same request may succeed when it is sent again soon. After a limit that is not waited for it
+    /// may not: whoever asks all the same is shut out for longer.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. }
-                | Self::Timeout { .. }
-                | Self::Server { .. }
-                | Self::RateLimited { .. }
-                | Self::BrokenOff { .. }
-        )
+        matches!(self, Self::Unreachable { .. } | Self::Timeout { .. } | Self::Server { .. } | Self::BrokenOff { .. })
     }
 }
 

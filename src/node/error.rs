@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
-    /// The same run would fail again.
+    /// The same run would fail again, or its server asks not to be tried again soon.
     Permanent,
     /// Another try may succeed: a server that was busy, a connection that broke.
     Transient,

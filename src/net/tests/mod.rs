@@ -175,7 +175,7 @@ fn a_limit_beyond_the_cap_says_when_to_come_back() {
         told(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset), date], "{}")
     });
     let error = get(&server, "/").unwrap_err();
-    assert!(error.is_transient());
+    assert!(!error.is_transient());
     let NetError::RateLimited { wait, .. } = error else { panic!("{error}") };
     assert_eq!(wait, Duration::from_secs(7_201));
 }

@@ -1,11 +1,14 @@
 //! What servers do instead of answering: nothing of it loses or invents a record.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use tunesmith::node::FailureClass;
 use tunesmith::store::RecordsRef;
 
 use super::{Project, fault, small_world};
 use crate::support::fake_github::{FakeGithub, Fault};
+use crate::support::program::{tunesmith, write};
 
 /// A list of issues that starts anew.
 const AGAIN: &str = "</repositories/9/issues?state=all&sort=updated&direction=asc&per_page=100&again>; rel=\"next\"";
@@ -46,8 +49,30 @@ fn limits_that_name_their_end_are_waited_for() {
 #[test]
 fn limits_without_an_end_stop_a_run_that_may_not_wait_and_the_next_goes_on() {
     let secondary = r#"{"message": "You have exceeded a secondary rate limit."}"#;
-    assert_eq!(survives(&fault(429, &[], "{}")), [FailureClass::Transient; 3]);
-    assert_eq!(survives(&fault(403, &[("x-ratelimit-remaining", "4000")], secondary)), [FailureClass::Transient; 3]);
+    assert_eq!(survives(&fault(429, &[], "{}")), [FailureClass::Permanent; 3]);
+    assert_eq!(survives(&fault(403, &[("x-ratelimit-remaining", "4000")], secondary)), [FailureClass::Permanent; 3]);
+}
+
+#[test]
+fn a_build_asks_no_second_time_where_a_limit_lasts_longer_than_it_waits() {
+    let github = FakeGithub::start();
+    github.change(|world| world.instead.insert("/", fault(429, &[("retry-after", "86400")], "{}")));
+    let address = &github.address;
+    for source in [
+        format!("type = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{address}\"\nmax-wait = \"1s\"\n"),
+        format!("type = \"github-docs\"\nrepos = [\"o/r\"]\napi = \"{address}\"\nmax-wait = \"1s\"\n"),
+        format!("type = \"deepwiki\"\nrepos = [\"o/r\", \"o/s\"]\nmcp = \"{address}/mcp\"\nsite = \"{address}\"\n"),
+        format!("type = \"website\"\nstart = [\"{address}/docs/\"]\nmax-wait = \"1s\"\n"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[("pipeline.toml", &format!("schema = 1\n[run]\nretries = 2\n[source.x]\n{source}"))]);
+        let failed = tunesmith(folder.path(), &["build"]).expect(1);
+        assert!(failed.err.contains("limits requests until"), "{}", failed.err);
+        let asked = github.log();
+        // Two listings may be on their way at once, and a wiki has two servers.
+        let different: BTreeSet<&String> = asked.iter().collect();
+        assert!(!asked.is_empty() && asked.len() == different.len(), "{source}{asked:?}");
+    }
 }
 
 #[test]

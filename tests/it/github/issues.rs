@@ -123,7 +123,7 @@ fn limits_are_waited_for_or_named_with_their_end() {
     project.github.log();
     project.github.change(|world| world.faults.insert(1, fault(403, &far, "{}")));
     let error = project.try_fetch().unwrap_err();
-    assert_eq!(error.class, FailureClass::Transient);
+    assert_eq!(error.class, FailureClass::Permanent);
     assert!(error.message.contains("limits requests until Fri, 01 Jan 2100"), "{error:?}");
     assert!(error.help.unwrap().contains("goes on where it stopped"));
 }

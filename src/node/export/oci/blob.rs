@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::OciError;
 use super::registry::Registry;
-use crate::net::{NetError, Request, Response, Url, Watch as _, rest};
+use crate::net::{Request, Response, Url, Watch as _, rest};
 use crate::node::export::sending::Sending;
 
 /// Bytes of one chunk, unless the registry asks for more.
@@ -188,5 +188,5 @@ fn closing(location: &Url, digest: &str) -> Result<Url, OciError> {
 
 /// Returns whether sending a blob once more may help.
 fn may_pass(error: &OciError) -> bool {
-    matches!(error, OciError::Net(error) if error.is_transient() && !matches!(error, NetError::RateLimited { .. }))
+    matches!(error, OciError::Net(error) if error.is_transient())
 }

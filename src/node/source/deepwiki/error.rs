@@ -138,6 +138,11 @@ impl DeepwikiError {
         }
     }
 
+    /// Returns whether a server wants to be left alone for longer than a run waits.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self, Self::Net(NetError::RateLimited { .. }))
+    }
+
     /// Makes the node's failure.
     pub(super) fn failure(self) -> NodeError {
         match &self {

@@ -47,6 +47,7 @@ impl Fetch<'_, '_> {
         match self.by_payload(repo) {
             // A page that is no wiki tells less than what went wrong before.
             Err(DeepwikiError::BadPayload { .. } | DeepwikiError::Net(NetError::Refused { .. })) => Err(by_mcp),
+            Err(error) if by_mcp.is_limit() && !matches!(error, DeepwikiError::Net(NetError::Cancelled)) => Err(by_mcp),
             settled => settled,
         }
     }

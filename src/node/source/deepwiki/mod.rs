@@ -24,7 +24,7 @@ use self::fetch::{Fetch, Fetched};
 use self::mcp::Mcp;
 use super::kept::Kept;
 use super::repository::repository_problems;
-use crate::net::{Client, Policy, Url};
+use crate::net::{Client, NetError, Policy, Url};
 use crate::node::{
     Content, Count, Determinism, Family, Forecast, Kind, KindInfo, NodeError, Outcome, Outlook, OutputInfo, Run,
     SettingProblem, Weight, settings,
@@ -161,7 +161,9 @@ fn fetch_all(run: &Run<'_>, settings: &Settings) -> Result<Outcome, DeepwikiErro
     for repo in &settings.repos {
         match wiki(&kept, &mut fetch, repo) {
             Ok(wiki) => wikis.push((repo, wiki)),
-            Err(error @ DeepwikiError::Net(crate::net::NetError::Cancelled)) => return Err(error),
+            Err(error @ DeepwikiError::Net(NetError::Cancelled)) => return Err(error),
+            // The other wikis lie on the same host, which would be asked in spite of its limit.
+            Err(error) if error.is_limit() => return Err(error),
             Err(error) => failed.push((repo, error)),
         }
     }

@@ -119,7 +119,6 @@ impl WebsiteError {
     /// Returns whether it concerns one page alone, so that others are fetched all the same.
     pub(super) fn is_of_one_page(&self) -> bool {
         match self {
-            Self::Net(NetError::RateLimited { .. }) => false,
             Self::Net(net) => net.is_transient(),
             Self::BrowserFailed { .. } | Self::BrowserSlow { .. } => true,
             _ => false,
