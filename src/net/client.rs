@@ -62,6 +62,11 @@ impl Response {
         joined(&self.headers, name)
     }
 
+    /// Returns an error about this as it may be told.
+    pub(super) fn told(&self, error: NetError) -> NetError {
+        error.told(|text| masked(self.credential.as_ref(), text))
+    }
+
     /// Reads the body as JSON.
     ///
     /// # Errors

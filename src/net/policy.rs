@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::HeaderMap;
 
+use super::request::REDIRECTS;
+
 /// What a request may cost. The defaults suit GitHub's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -69,7 +71,7 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: &[u8], now: SystemTi
     match status {
         200..=299 => Verdict::Accept,
         304 => Verdict::NotModified,
-        301 | 302 | 303 | 307 | 308 => Verdict::Redirect,
+        status if REDIRECTS.contains(&status) => Verdict::Redirect,
         403 | 429 => limited(status, headers, body, now),
         408 | 500..=599 => Verdict::Failed(retry_after(headers, now)),
         _ => Verdict::Refuse,

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use ureq::http;
 
+use super::client::follow;
 use super::exchange::{Body, FilePart};
-use super::{Replies, Url};
+use super::{Replies, Response, Result, Url};
+
+/// The statuses that name another address.
+pub(super) const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// A request. Asking twice must do no harm: what fails is sent again.
 #[derive(Clone)]
@@ -123,6 +127,23 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Has a redirect given back as the answer: the caller decides whether it goes [`Self::onwards`].
+    pub fn halts(self) -> Self {
+        self.takes(&REDIRECTS)
+    }
+
+    /// Returns the request that an answer's redirect leads to; nothing for an answer that is none.
+    ///
+    /// # Errors
+    /// [`BadRedirect`](super::NetError::BadRedirect) for one that is not to be followed.
+    pub fn onwards(&self, answer: &Response) -> Result<Option<Self>> {
+        if !REDIRECTS.contains(&answer.status) {
+            return Ok(None);
+        }
+        let location = answer.header("location").unwrap_or_default();
+        follow(self, answer.status, &location).map(Some).map_err(|error| answer.told(error))
+    }
+
     /// Has it sent once: what comes of a second time, the caller knows.
     pub fn once(mut self) -> Self {
         self.attempts = Some(1);
@@ -146,7 +167,8 @@ impl<'a> Request<'a> {
         Self { url, ..self.clone() }
     }
 
-    pub(super) fn url(&self) -> &Url {
+    /// Returns what is asked for.
+    pub fn url(&self) -> &Url {
         &self.url
     }
 }

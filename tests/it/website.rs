@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tunesmith::node::{FailureClass, Family, NodeError, Outcome};
@@ -263,6 +264,42 @@ fn rules_that_forbid_or_cannot_be_had_end_the_run() {
     site.put("/robots.txt", down());
     assert_eq!(site.try_fetch(json!({})).unwrap_err().class, FailureClass::Transient);
     assert!(site.server.paths().iter().all(|path| path == "/robots.txt"));
+}
+
+#[test]
+fn a_redirect_is_held_against_the_rules_and_paced_before_it_is_followed() {
+    let site = Site::start();
+    site.put("/robots.txt", Told::new(200, "text/plain", "User-agent: *\nDisallow: /private/"));
+    site.page("/docs/", &["a", "b", "c"]);
+    site.put("/docs/a", Told::redirect("/private/x"));
+    site.put("/docs/b", Told::redirect("/docs/../private/x"));
+    site.put("/docs/c", Told::redirect("d"));
+    site.put("/docs/d", Told::redirect("/docs/e"));
+    site.page("/docs/e", &[]);
+    site.page("/private/x", &[]);
+    let (delay, started) = (Duration::from_millis(100), Instant::now());
+    let outcome = site.fetch(json!({"delay": "100ms"}));
+    let asked = site.server.paths();
+    assert_eq!(asked, ["/robots.txt", "/docs/", "/docs/a", "/docs/b", "/docs/c", "/docs/d", "/docs/e"]);
+    assert!(started.elapsed() >= delay * (asked.len() as u32 - 1), "{:?}", started.elapsed());
+    assert_eq!(site.paths(&outcome), ["docs", "docs/e"]);
+    assert_eq!(count(&outcome, "dropped page: leads to what robots.txt forbids"), 2, "{:?}", outcome.report);
+
+    site.put("/sitemap.xml", Told::redirect("/private/map.xml"));
+    site.put("/private/map.xml", Told::new(200, "text/plain", "{own}/docs/e\n"));
+    let error = site.try_fetch(json!({"start": null, "sitemap": [site.url("/sitemap.xml")]})).unwrap_err();
+    assert_eq!(error.code.as_deref(), Some("source::website::robots"), "{error:?}");
+    assert_eq!(site.server.paths(), ["/robots.txt", "/sitemap.xml"]);
+}
+
+#[test]
+fn rules_may_lie_behind_a_redirect() {
+    let site = Site::start();
+    site.put("/robots.txt", Told::redirect("/rules.txt"));
+    site.put("/rules.txt", Told::new(200, "text/plain", "User-agent: *\nDisallow: /docs/a\nDisallow: /rules.txt"));
+    site.page("/docs/", &["a"]);
+    site.fetch(json!({}));
+    assert_eq!(site.server.paths(), ["/robots.txt", "/rules.txt", "/docs/"]);
 }
 
 #[test]

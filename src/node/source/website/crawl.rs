@@ -152,7 +152,7 @@ impl<'a, 'v, 'r> Crawl<'a, 'v, 'r> {
             return Ok(sitemap);
         }
         let request = Request::get(net::Url::parse(url.as_str())?).stays();
-        let response = self.visitor.send(&request, url)?;
+        let response = self.visitor.send(&request)?;
         let bad = |problem| WebsiteError::BadSitemap { url: net::shown(url.as_str()), problem };
         let sitemap = sitemap::read(&response.body).map_err(bad)?;
         self.visitor.kept.keep(&part, &sitemap)?;

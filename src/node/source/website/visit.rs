@@ -84,8 +84,36 @@ impl Visitor<'_, '_> {
         Ok(self.run.store.get(page)?)
     }
 
-    /// Sends a request when the site's pause is over.
-    pub(super) fn send(&self, request: &Request<'_>, url: &Url) -> Result<net::Response, WebsiteError> {
+    /// Sends a request when the site's pause is over, and goes where redirects lead: each of them is a request of its
+    /// own, which the pause and the site's rules hold for.
+    pub(super) fn send(&self, request: &Request<'_>) -> Result<net::Response, WebsiteError> {
+        self.send_past_redirects(request, |url| {
+            let forbidden = || WebsiteError::Robots { site: origin(url), url: net::shown(url.as_str()) };
+            if self.may_read(url)? { Ok(()) } else { Err(forbidden()) }
+        })
+    }
+
+    fn send_past_redirects(
+        &self,
+        request: &Request<'_>,
+        check: impl Fn(&Url) -> Result<(), WebsiteError>,
+    ) -> Result<net::Response, WebsiteError> {
+        let mut at = request.clone().halts();
+        let limit = self.client.policy().max_redirects;
+        for _ in 0..=limit {
+            let response = self.send_once(&at, &parsed(at.url())?)?;
+            match at.onwards(&response)? {
+                None => return Ok(response),
+                Some(next) => {
+                    check(&parsed(next.url())?)?;
+                    at = next;
+                }
+            }
+        }
+        Err(NetError::TooManyRedirects { url: net::shown(&request.url().to_string()), limit }.into())
+    }
+
+    fn send_once(&self, request: &Request<'_>, url: &Url) -> Result<net::Response, WebsiteError> {
         let asked_for = self.robots.borrow().get(&origin(url)).and_then(|robots| robots.delay).unwrap_or_default();
         if let Some(last) = self.last.get() {
             rest(self.delay.max(asked_for).saturating_sub(last.elapsed()), self.run)?;
@@ -103,9 +131,10 @@ impl Visitor<'_, '_> {
             return Ok(robots.clone());
         }
         let address = net::Url::parse(&format!("{origin}/robots.txt"))?;
-        let robots = match self.send(&Request::get(address), url) {
+        // RFC 9309: rules may lie behind redirects, for which there are no rules.
+        let robots = match self.send_past_redirects(&Request::get(address), |_| Ok(())) {
             Ok(response) => Robots::parse(&response.body),
-            // RFC 9309: no rules allow everything; rules that cannot be had forbid everything, so that ends the run.
+            // No rules allow everything; rules that cannot be had forbid everything, so that ends the run.
             Err(WebsiteError::Net(NetError::Refused { .. } | NetError::TooManyRedirects { .. })) => Robots::default(),
             Err(error) => return Err(error),
         };
@@ -120,8 +149,9 @@ impl Visitor<'_, '_> {
         let request = Request::get(address).header("accept", "text/html,application/xhtml+xml;q=0.9").stays();
         // What a script makes of a page may change while the page does not.
         let request = if self.browser.is_some() { request } else { request.conditional(&last) };
-        let response = match self.send(&request, url) {
+        let response = match self.send(&request) {
             Ok(response) => response,
+            Err(WebsiteError::Robots { .. }) => return Ok(nothing("leads to what robots.txt forbids".into())),
             Err(WebsiteError::Net(error)) => return problem_of(error).map(nothing).map_err(WebsiteError::Net),
             Err(error) => return Err(error),
         };
@@ -170,6 +200,12 @@ fn is_html(kind: &str, body: &[u8]) -> bool {
         "" => body.trim_ascii_start().starts_with(b"<"),
         _ => false,
     }
+}
+
+/// Returns an address in the form that rules are held against: without dots and other detours in its path.
+fn parsed(address: &net::Url) -> Result<Url, NetError> {
+    let url = address.to_string();
+    Url::parse(&url).map_err(|_| NetError::BadUrl { url: net::shown(&url), why: "it has a host that can be none" })
 }
 
 /// Returns scheme, host and port.
