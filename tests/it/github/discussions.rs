@@ -90,6 +90,48 @@ fn a_sweep_takes_out_what_was_deleted_and_finds_what_was_missed() {
 }
 
 #[test]
+fn a_sweep_takes_out_comments_and_replies_that_were_deleted_without_a_trace() {
+    let comments = |ids: std::ops::Range<u64>| ids.map(|id| comment(id, json!({}))).collect::<Vec<Value>>();
+    let answered = |replies: Vec<Value>| json!({"comments": [comment(10, json!({ "replies": replies }))]});
+    // More comments than a page has, and a reply to the last one.
+    let many = |ids: std::ops::Range<u64>, replies: Vec<Value>| {
+        let mut many = comments(ids);
+        many.push(comment(400, json!({ "replies": replies })));
+        json!({ "comments": many })
+    };
+    let mut project = project();
+    project.more = json!({"sweep": "always"});
+    project.github.change(|world| {
+        let repo = world.repo("o/r");
+        repo.discussion(1, 5, answered(comments(100..145)));
+        repo.discussion(2, 6, json!({"comments": comments(20..22)}));
+        repo.discussion(3, 7, many(200..370, comments(500..502)));
+        // More than a batch of newer ones, so that a refresh reads none of these.
+        for number in 10..70 {
+            repo.discussion(number, 50 + number as u32, json!({}));
+        }
+    });
+    project.fetch();
+    project.github.log();
+    project.fetch();
+    assert_eq!(project.github.log().len(), 4, "a batch, two pages of numbers, and one of the many comments");
+    project.github.change(|world| {
+        let repo = world.repo("o/r");
+        repo.discussion(1, 5, answered(comments(100..144)));
+        repo.discussion(2, 6, json!({"comments": comments(21..22)}));
+        repo.discussion(3, 7, many(200..370, comments(501..502)));
+    });
+    project.fetch();
+    assert_eq!(project.issue(1).unwrap().comments.len(), 45);
+    assert_eq!(project.comments(2), [21]);
+    assert_eq!(project.issue(3).unwrap().comments.len(), 172);
+    let swept = project.records();
+    project.bench.previous.clear();
+    project.fetch();
+    assert_eq!(project.records(), swept);
+}
+
+#[test]
 fn without_a_token_it_says_how_to_get_one_and_asks_nothing() {
     let mut project = project();
     project.bench.secrets.clear();

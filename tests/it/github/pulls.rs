@@ -106,3 +106,33 @@ fn a_sweep_takes_out_deleted_pull_requests_and_deleted_comments_of_reviews() {
     project.fetch();
     assert_eq!(project.records(), before);
 }
+
+#[test]
+fn a_sweep_takes_out_comments_that_were_deleted_without_a_trace() {
+    for graphql in [false, true] {
+        let mut project = project();
+        project.more = json!({"sweep": "always"});
+        project.github.change(|world| {
+            world.graphql = graphql;
+            world.comment(12, 3, 12, json!({}));
+            world.comment(14, 2, 14, json!({}));
+            // The newest change, so that no question by time names the others.
+            world.issue(4, 60, json!({"pull_request": {"merged_at": null}}));
+        });
+        project.fetch();
+        assert_eq!(project.comments(2), [11, 14]);
+        project.github.change(|world| {
+            // Of the one, a comment that stays is listed again; of the other nothing is.
+            world.delete_comment(11);
+            world.delete_comment(12);
+        });
+        project.fetch();
+        assert_eq!(project.comments(2), [14]);
+        assert_eq!(project.comments(3), [] as [u64; 0]);
+        assert_eq!(reviews(&project, 3), [vec![23]]);
+        let swept = project.records();
+        project.bench.previous.clear();
+        project.fetch();
+        assert_eq!(project.records(), swept);
+    }
+}

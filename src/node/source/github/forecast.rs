@@ -1,5 +1,6 @@
 //! What a fetch or a refresh is going to ask, from the last snapshot alone.
 
+use super::graphql::BATCH;
 use super::rest::PAGE;
 use super::settings::{Settings, Sweep};
 use super::subject::Subject;
@@ -22,12 +23,12 @@ pub(super) fn forecast(subject: Subject, settings: &Settings, outlook: &Outlook<
         return Forecast { requests: None, seconds: None, note, warnings: Vec::new() };
     };
     let repos = settings.repos.len() as u64;
-    let lists = match subject {
-        Subject::Issues => 2,
-        Subject::Pulls => 3,
-        Subject::Discussions => 1,
+    let (lists, page) = match subject {
+        Subject::Issues => (2, PAGE),
+        Subject::Pulls => (3, PAGE),
+        Subject::Discussions => (1, BATCH),
     };
-    let sweep = records.count / PAGE + repos;
+    let sweep = records.count / page + repos;
     let (more, note) = match settings.sweep() {
         Some(Sweep::Always) => (sweep, String::new()),
         Some(Sweep::Every(period)) => {

@@ -1,9 +1,8 @@
-//! Asking by GraphQL: whole threads in batches, their further comments by a second cursor, and bare numbers.
+//! Asking by GraphQL: whole threads in batches, their further comments by a second cursor.
 //!
 //! A batch that is too much for the server, by a timeout or by an answer with gaps, is asked again at half the size. What
 //! comes with an error in it is never taken for whole.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -16,7 +15,6 @@ use super::fetch::Fetch;
 use super::join::in_order;
 use super::nodes::{CommentNode, Connection, Node};
 use super::queries;
-use super::rest::PAGE;
 use super::subject::Subject;
 use crate::net::{Request, Url};
 use crate::record::{Comment, Thread};
@@ -79,17 +77,6 @@ struct Problem {
 #[derive(Deserialize)]
 struct OfThreads {
     threads: Connection<Node>,
-}
-
-#[derive(Deserialize)]
-struct OfNumbers {
-    threads: Connection<Bare>,
-}
-
-#[derive(Deserialize)]
-struct Bare {
-    number: u64,
-    comments: Option<Connection<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -233,7 +220,7 @@ impl Fetch<'_, '_> {
         Ok(())
     }
 
-    fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Connection<CommentNode>> {
+    pub(super) fn more_comments(&self, repo: &str, number: u64, after: &str) -> Result<Connection<CommentNode>> {
         let query = queries::comments(self.subject);
         let asked = self.ask::<One<Comments>>(repo, &query, json!({"number": number, "after": after}))?;
         asked.0.thread.map(|thread| thread.comments).ok_or_else(|| gap(repo))
@@ -261,25 +248,6 @@ impl Fetch<'_, '_> {
             .ok_or_else(|| problem(repo, Problem::of(format!("no replies to a comment of #{number}"))))
     }
 
-    /// Lists all threads that are there: numbers, each with its number of comments.
-    pub(super) fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
-        let query = queries::numbers(self.subject);
-        let mut seen = BTreeMap::new();
-        let mut after: Option<String> = None;
-        loop {
-            let variables = json!({"first": PAGE, "after": after});
-            let (OfNumbers { threads }, _) = self.ask(repo, &query, variables)?;
-            let (next, total) = (checked_next(repo, &threads, after.as_deref())?, threads.total_count);
-            let count = |bare: &Bare| bare.comments.as_ref().and_then(|list| list.total_count).unwrap_or_default();
-            seen.extend(threads.entries().map(|bare| (bare.number, count(&bare))));
-            self.watch.read(format!("{repo}: sweep"), seen.len() as u64, total);
-            after = next;
-            if after.is_none() {
-                return Ok(seen);
-            }
-        }
-    }
-
     /// Fetches one thread with all its comments; nothing when it was deleted or moved to another repository.
     pub(super) fn single_whole(&self, repo: &str, number: u64) -> Result<Option<Thread>> {
         let query = queries::thread(self.subject);
@@ -291,7 +259,7 @@ impl Fetch<'_, '_> {
     }
 
     /// Asks a question about a repository.
-    fn ask<T: DeserializeOwned>(
+    pub(super) fn ask<T: DeserializeOwned>(
         &self,
         repo: &str,
         query: &str,
@@ -347,7 +315,7 @@ impl Size {
 }
 
 /// Returns the place after a page of a list, of which no entry may be missing and which must lead on.
-fn checked_next<T>(repo: &str, list: &Connection<T>, after: Option<&str>) -> Result<Option<String>> {
+pub(super) fn checked_next<T>(repo: &str, list: &Connection<T>, after: Option<&str>) -> Result<Option<String>> {
     if list.has_gap() {
         return Err(gap(repo));
     }

@@ -60,13 +60,19 @@ pub(super) fn replies() -> String {
     )
 }
 
-/// Asks for the numbers of threads, each with its number of comments.
+/// Asks for the numbers of threads, each with its number of comments; GitHub counts the replies in discussions apart.
 pub(super) fn numbers(subject: Subject) -> String {
+    let comments = match subject {
+        Subject::Discussions => {
+            format!("comments(first: 100) {{ totalCount {PAGE_INFO} nodes {{ replies {{ totalCount }} }} }}")
+        }
+        _ => "comments { totalCount }".to_owned(),
+    };
     format!(
         "query Numbers($owner: String!, $name: String!, $first: Int!, $after: String) {{ \
          repository(owner: $owner, name: $name) {{ threads: {}(first: $first, after: $after, \
          orderBy: {{field: CREATED_AT, direction: ASC}}) {{ totalCount {PAGE_INFO} \
-         nodes {{ number comments {{ totalCount }} }} }} }} }}",
+         nodes {{ number {comments} }} }} }} }}",
         subject.connection()
     )
 }
@@ -90,7 +96,7 @@ fn comment_fields(subject: Subject) -> String {
     match subject {
         Subject::Discussions => format!(
             "id databaseId isAnswer {COMMENT} \
-             replies(first: 20) {{ {PAGE_INFO} nodes {{ databaseId isAnswer {COMMENT} }} }}"
+             replies(first: 20) {{ totalCount {PAGE_INFO} nodes {{ databaseId isAnswer {COMMENT} }} }}"
         ),
         _ => format!("fullDatabaseId {COMMENT}"),
     }

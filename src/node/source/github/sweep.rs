@@ -3,14 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use serde::Deserialize;
+use serde_json::json;
+
 use super::cursor::{from_time, time};
 use super::error::Result;
 use super::fetch::Fetch;
+use super::graphql::{BATCH, checked_next};
 use super::join::Join;
+use super::nodes::{CommentNode, Connection};
+use super::queries;
+use super::rest::PAGE;
 use super::settings::Sweep;
 use super::subject::Subject;
 use super::wire::thread_id;
 use crate::record::Thread;
+
+#[derive(Deserialize)]
+struct OfNumbers {
+    threads: Connection<Bare>,
+}
+
+/// A thread of which its number is asked, and how many comments it has.
+#[derive(Deserialize)]
+struct Bare {
+    number: u64,
+    comments: Option<Connection<CommentNode>>,
+}
 
 impl Fetch<'_, '_> {
     /// Returns whether a sweep is due for a repository, at the server's time of day.
@@ -43,6 +62,41 @@ impl Fetch<'_, '_> {
             seen => seen,
         }
     }
+
+    /// Lists all threads that are there: numbers, each with its number of comments and replies.
+    fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
+        let query = queries::numbers(self.subject);
+        let mut seen = BTreeMap::new();
+        let mut after: Option<String> = None;
+        // A discussion comes with each of its comments, for their numbers of replies.
+        let first = if self.subject == Subject::Discussions { BATCH } else { PAGE };
+        loop {
+            let variables = json!({"first": first, "after": after});
+            let (OfNumbers { threads }, _) = self.ask(repo, &query, variables)?;
+            let (next, total) = (checked_next(repo, &threads, after.as_deref())?, threads.total_count);
+            for bare in threads.entries() {
+                seen.insert(bare.number, self.count(repo, bare)?);
+            }
+            self.watch.read(format!("{repo}: sweep"), seen.len() as u64, total);
+            after = next;
+            if after.is_none() {
+                return Ok(seen);
+            }
+        }
+    }
+
+    /// Counts the comments of a thread, and the replies to those of a discussion, which GitHub counts apart.
+    fn count(&self, repo: &str, bare: Bare) -> Result<u64> {
+        let mut count = total(bare.comments.as_ref());
+        let (mut page, mut after) = (bare.comments.filter(|_| self.subject == Subject::Discussions), None);
+        while let Some(list) = page {
+            let next = checked_next(repo, &list, after.as_deref())?;
+            count += list.entries().map(|comment| total(comment.replies.as_ref())).sum::<u64>();
+            after = next;
+            page = after.as_deref().map(|after| self.more_comments(repo, bare.number, after)).transpose()?;
+        }
+        Ok(count)
+    }
 }
 
 impl Join<'_, '_, '_> {
@@ -61,20 +115,39 @@ impl Join<'_, '_, '_> {
             }
         }
         for (number, count) in seen {
-            if self.threads.contains_key(number) {
+            if self.counts.contains_key(number) {
                 continue;
             }
-            match known.get(number) {
+            // Of some threads only comments were listed, which may be less than all that there are.
+            let listed = self.threads.get(number).map(|thread| thread.comments.len() as u64);
+            match listed.or_else(|| known.get(number).copied()) {
                 None => drop(self.fetch_whole(*number)?),
-                // The file that a snapshot began with may have less of a pull request than there is.
-                Some(known) if known != count && self.fetch.subject == Subject::Issues => {
-                    self.find(*number)?;
-                    self.counts.insert(*number, *count);
-                }
+                Some(comments) if self.is_off(comments, *count) => self.fetch_again(*number, *count)?,
                 Some(_) => {}
             }
         }
         Ok(gone)
+    }
+
+    /// Returns whether a thread has comments that are gone, or lacks some.
+    fn is_off(&self, known: u64, count: u64) -> bool {
+        match self.fetch.subject {
+            // The file that a snapshot began with may have less of a pull request than there is.
+            Subject::Pulls => known > count,
+            _ => known != count,
+        }
+    }
+
+    /// Fetches the comments of a known thread again: at once, or when all threads are completed.
+    fn fetch_again(&mut self, number: u64, count: u64) -> Result<()> {
+        if self.fetch.subject == Subject::Discussions {
+            return self.fetch_whole(number).map(drop);
+        }
+        if !self.threads.contains_key(&number) {
+            self.find(number)?;
+        }
+        self.counts.insert(number, count);
+        Ok(())
     }
 
     /// Takes out the comments of reviews that are not there any more; each one is asked for alone before.
@@ -118,4 +191,9 @@ impl Join<'_, '_, '_> {
         let thread = self.fetch.single_whole(self.repo, number)?;
         Ok(thread.is_some_and(|thread| self.threads.insert(number, thread).is_none()))
     }
+}
+
+/// Returns how many there are in a list; a list that is not there has none.
+fn total(list: Option<&Connection<CommentNode>>) -> u64 {
+    list.and_then(|list| list.total_count).unwrap_or_default()
 }
