@@ -100,11 +100,18 @@ fn a_sweep_takes_out_deleted_pull_requests_and_deleted_comments_of_reviews() {
     project.fetch();
     assert!(project.issue(3).is_none());
     assert_eq!(reviews(&project, 2), [vec![20]]);
-    // A list that lacks them all takes none out.
+    // Lists that lack them all, after three for news and a question by GraphQL, take none out.
     let before = project.records();
-    project.github.change(|world| world.instead.insert("sort=created", super::fault(200, &[], "[]")));
+    project.github.log();
+    project.github.change(|world| {
+        world.faults.insert(5, super::fault(200, &[], "[]"));
+        world.faults.insert(6, super::fault(200, &[], "[]"));
+    });
     project.fetch();
     assert_eq!(project.records(), before);
+    let log = project.github.log();
+    assert!(log[4..6].iter().all(|path| path.contains("sort=") && !path.contains("since=")), "{log:#?}");
+    assert!(log[6..].iter().any(|path| path.ends_with("/pulls/comments/20")), "{log:#?}");
 }
 
 #[test]
@@ -135,4 +142,29 @@ fn a_sweep_takes_out_comments_that_were_deleted_without_a_trace() {
         project.fetch();
         assert_eq!(project.records(), swept);
     }
+}
+
+#[test]
+fn a_sweep_of_reviews_goes_beyond_what_a_server_lists_or_takes_none_out() {
+    let mut project = project();
+    project.more = json!({"sweep": "always"});
+    project.fetch();
+    project.github.change(|world| {
+        world.deepest = Some(2);
+        world.repo("o/r").delete_review(21);
+    });
+    project.bench.said();
+    project.fetch();
+    assert_eq!(reviews(&project, 2), [vec![20, 22]]);
+    assert_eq!(project.bench.said(), [] as [&str; 0]);
+    project.github.change(|world| {
+        let repo = world.repo("o/r");
+        // More changed at one time than the server lists.
+        (50..53).for_each(|id| repo.review(id, 3, 20, json!({})));
+        repo.delete_review(22);
+    });
+    project.fetch();
+    assert_eq!(reviews(&project, 2), [vec![20, 22]], "nothing is taken out by half a list");
+    let said = project.bench.said();
+    assert!(said.len() == 1 && said[0].contains("review comments cannot be listed beyond"), "{said:?}");
 }

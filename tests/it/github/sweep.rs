@@ -73,11 +73,14 @@ fn without_sweeps_nothing_is_taken_out() {
 fn a_list_that_lacks_an_issue_does_not_take_it_out() {
     let mut project = project("always");
     project.fetch();
-    // The sweep's own list ends too early: an empty page, as if nothing were there.
-    project.github.change(|world| world.instead.insert("sort=created", super::fault(200, &[], "[]")));
+    // The sweep's own list, after two for news and a question by GraphQL, is empty as if nothing were there.
+    project.github.log();
+    project.github.change(|world| world.faults.insert(4, super::fault(200, &[], "[]")));
     let before = project.records();
     project.fetch();
     assert_eq!(project.records(), before);
+    let log = project.github.log();
+    assert!(!log[3].contains("since=") && log[4..].contains(&"/repos/o/r/issues/5".to_owned()), "{log:#?}");
 }
 
 #[test]
@@ -93,4 +96,50 @@ fn an_issue_that_moved_to_another_repository_is_gone() {
     project.fetch();
     assert!(project.issue(5).is_none());
     assert!(project.issue(77).is_none(), "it belongs to a repository that is not named");
+}
+
+#[test]
+fn a_sweep_goes_beyond_what_a_server_lists_from_where_the_list_ended() {
+    let mut project = project("always");
+    project.fetch();
+    project.github.change(|world| world.deepest = Some(2));
+    behind_the_cursor(&project);
+    project.fetch();
+    assert!(project.issue(5).is_none() && project.issue(8).is_some());
+    assert_eq!(project.comments(3), [] as [u64; 0]);
+    assert_eq!(project.bench.said(), [] as [&str; 0]);
+    let swept = project.records();
+    project.bench.previous.clear();
+    project.github.change(|world| world.deepest = None);
+    project.fetch();
+    assert_eq!(project.records(), swept);
+}
+
+#[test]
+fn where_a_sweep_cannot_come_to_the_end_it_takes_nothing_out_and_news_are_taken_in() {
+    let mut project = project("30d");
+    let date = |day: u32| Some(format!("Mon, {day:02} Jul 2024 00:00:00 GMT"));
+    project.github.change(|world| {
+        world.date = Some("Sat, 01 Jun 2024 00:00:00 GMT".into());
+        // More changed at one time than the server is going to list.
+        (21..=24).for_each(|number| world.issue(number, 2, json!({})));
+    });
+    project.fetch();
+    behind_the_cursor(&project);
+    project.github.change(|world| {
+        (world.date, world.deepest) = (date(8), Some(2));
+        world.issue(30, 30, json!({}));
+    });
+    project.bench.said();
+    project.fetch();
+    assert!(project.issue(30).is_some());
+    assert!(project.issue(5).is_some(), "nothing is taken out by half a list");
+    assert_eq!(project.records().count, 10);
+    let said = project.bench.said();
+    let reason = "warning: o/r: issues cannot be listed beyond 2024-05-06T12:02:00Z";
+    assert!(said.len() == 1 && said[0].starts_with(reason) && said[0].contains("422"), "{said:?}");
+    // What was not done is still to do.
+    project.github.change(|world| (world.date, world.deepest) = (date(15), None));
+    project.fetch();
+    assert!(project.issue(5).is_none() && project.issue(8).is_some());
 }

@@ -249,14 +249,13 @@ impl Fetch<'_, '_> {
                 join.threads.insert(thread.number, thread);
             }
         }
+        let mut is_swept = seen.is_some() || self.base.place(repo).is_none();
         if self.is_sweep_due(repo, date) {
-            seen = Some(self.all_numbers(repo)?);
-            if self.subject == Subject::Pulls {
-                join.sweep_reviews()?;
-            }
+            seen = self.all_numbers(repo)?;
+            is_swept = (self.subject != Subject::Pulls || join.sweep_reviews()?) && seen.is_some();
         }
         let gone = seen.as_ref().map(|seen| join.sweep(seen)).transpose()?.unwrap_or_default();
-        if seen.is_some() || self.base.place(repo).is_none() {
+        if is_swept {
             place.swept = self.swept(date);
         }
         join.complete()?;

@@ -1,6 +1,5 @@
 //! Asking by REST: listings page by page, kept as they come, and single threads.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -98,9 +97,50 @@ impl Fetch<'_, '_> {
                 result => break result?,
             }
         }
-        let newest = listing.entries.iter().filter_map(E::updated_at).filter_map(time).max();
-        listing.newest = newest.map(from_time);
+        listing.newest = newest(&listing.entries);
         Ok(listing)
+    }
+
+    /// Reads a whole list page by page, however deep the server lists, and keeps nothing. Returns whether that came to the
+    /// list's end: it does not where more entries changed at one time than the server lists, and then it warns.
+    pub(super) fn every<E: Entry>(
+        &self,
+        question: &Question,
+        repo: &str,
+        mut take: impl FnMut(Vec<E>),
+    ) -> Result<bool> {
+        let (mut since, mut last) = (None, None);
+        loop {
+            let read = self.ordered(question, repo, since.as_deref()).and_then(|request| {
+                for page in self.client.pages(request, &self.watch) {
+                    let page = self.read_page(&page?, repo)?;
+                    last = later(last.take(), newest(&page));
+                    take(page);
+                }
+                Ok(())
+            });
+            match (read, &last) {
+                (Err(error), Some(at)) if error.is_too_deep() => {
+                    if last == since {
+                        self.run.warn(format!(
+                            "{repo}: {} cannot be listed beyond {at}, when more of them changed than the server lists \
+                             ({error}): what was deleted or moved upstream is not taken out",
+                            question.unit
+                        ));
+                        return Ok(false);
+                    }
+                    since.clone_from(&last);
+                }
+                (read, _) => return read.map(|()| true),
+            }
+        }
+    }
+
+    /// Asks for what changed since a time, in order of the last change.
+    fn ordered<'q>(&self, question: &Question, repo: &str, since: Option<&str>) -> Result<Request<'q>> {
+        let since = since.map_or_else(String::new, |since| format!("&since={since}"));
+        let ordered = format!("sort=updated&direction=asc&per_page={PAGE}{since}");
+        Ok(api_request(Url::parse(&format!("{}/repos/{repo}/{}{ordered}", self.api, question.path))?))
     }
 
     fn walk<E: Entry>(
@@ -111,19 +151,15 @@ impl Fetch<'_, '_> {
         journal: &mut Journal<'_>,
         listing: &mut Listing<E>,
     ) -> Result<()> {
-        let since = since.map_or_else(String::new, |since| format!("&since={since}"));
-        let ordered = format!("sort=updated&direction=asc&per_page={PAGE}{since}");
-        let url = format!("{}/repos/{repo}/{}{ordered}", self.api, question.path);
         let last_reply = LastReply::of(self.run.store, &self.listing_name(repo, question.unit));
-        let request = api_request(Url::parse(&url)?);
-        let request = if since.is_empty() { request } else { request.conditional(&last_reply) };
+        let request = self.ordered(question, repo, since)?;
+        let request = if since.is_none() { request } else { request.conditional(&last_reply) };
         let before = listing.entries.len() as u64;
         let mut total = None;
         for response in self.client.pages(request, &self.watch) {
             let response = response?;
             let page: Vec<E> = self.read_page(&response, repo)?;
-            let last = page.iter().filter_map(E::updated_at).filter_map(time).max().map(from_time);
-            journal.push(&page, last, None)?;
+            journal.push(&page, newest(&page), None)?;
             listing.entries.extend(page);
             listing.date = response.date.or(listing.date);
             if total.is_none()
@@ -182,18 +218,6 @@ impl Fetch<'_, '_> {
         Ok(Some(comments))
     }
 
-    /// Lists the ids of all comments of reviews that are there.
-    pub(super) fn all_reviews(&self, repo: &str) -> Result<BTreeSet<u64>> {
-        let order = format!("sort=created&direction=asc&per_page={PAGE}");
-        let url = Url::parse(&format!("{}/repos/{repo}/pulls/comments?{order}", self.api))?;
-        let mut there = BTreeSet::new();
-        for page in self.client.pages(api_request(url), &self.watch) {
-            there.extend(self.read_page::<Posted>(&page?, repo)?.into_iter().map(|posted| posted.id));
-            self.watch.read(format!("{repo}: sweep of reviews"), there.len() as u64, None);
-        }
-        Ok(there)
-    }
-
     /// Returns whether a comment of a review is still there.
     pub(super) fn is_review_there(&self, repo: &str, id: u64) -> Result<bool> {
         let url = Url::parse(&format!("{}/repos/{repo}/pulls/comments/{id}", self.api))?;
@@ -214,19 +238,6 @@ impl Fetch<'_, '_> {
         let (asked, origin) = (Url::parse(&self.api)?.origin(), response.url.origin());
         if asked == origin { Ok(()) } else { Err(GithubError::Elsewhere { asked, origin }) }
     }
-
-    /// Lists all threads that are there: numbers of the subject, each with its number of comments.
-    pub(super) fn all_by_rest(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
-        let order = format!("sort=created&direction=asc&per_page={PAGE}");
-        let url = Url::parse(&format!("{}/repos/{repo}/issues?state=all&{order}", self.api))?;
-        let mut seen = BTreeMap::new();
-        for page in self.client.pages(api_request(url), &self.watch) {
-            let listed: Vec<Listed> = self.read_page(&page?, repo)?;
-            seen.extend(listed.iter().filter(|it| it.thread.is_some()).map(|it| (it.number, it.comments)));
-            self.watch.read(format!("{repo}: sweep"), seen.len() as u64, None);
-        }
-        Ok(seen)
-    }
 }
 
 impl<E> Listing<E> {
@@ -234,6 +245,11 @@ impl<E> Listing<E> {
     pub(super) fn up_to(&self, before: Option<&String>) -> Option<String> {
         later(before.cloned(), self.newest.clone())
     }
+}
+
+/// Returns the newest change in entries.
+fn newest<E: Entry>(entries: &[E]) -> Option<String> {
+    entries.iter().filter_map(E::updated_at).filter_map(time).max().map(from_time)
 }
 
 fn api_request<'a>(url: Url) -> Request<'a> {

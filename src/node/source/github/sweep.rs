@@ -13,10 +13,10 @@ use super::graphql::{BATCH, checked_next};
 use super::join::Join;
 use super::nodes::{CommentNode, Connection};
 use super::queries;
-use super::rest::PAGE;
+use super::rest::{PAGE, REVIEWS, THREADS};
 use super::settings::Sweep;
 use super::subject::Subject;
-use super::wire::thread_id;
+use super::wire::{Listed, Posted, thread_id};
 use crate::record::Thread;
 
 #[derive(Deserialize)]
@@ -52,18 +52,37 @@ impl Fetch<'_, '_> {
         if matches!(self.sweep, Sweep::Every(_)) { now.map(from_time) } else { None }
     }
 
-    /// Lists all threads that are there: numbers of the subject, each with its number of comments.
-    pub(super) fn all_numbers(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
+    /// Lists all threads that are there: numbers of the subject, each with its number of comments; nothing where the list
+    /// cannot be read to its end.
+    pub(super) fn all_numbers(&self, repo: &str) -> Result<Option<BTreeMap<u64, u64>>> {
         if !self.has_token {
             return self.all_by_rest(repo);
         }
         match self.all_by_graphql(repo) {
             Err(error) if error.is_graphql_alone() && self.subject != Subject::Discussions => self.all_by_rest(repo),
-            seen => seen,
+            seen => seen.map(Some),
         }
     }
 
-    /// Lists all threads that are there: numbers, each with its number of comments and replies.
+    fn all_by_rest(&self, repo: &str) -> Result<Option<BTreeMap<u64, u64>>> {
+        let mut seen = BTreeMap::new();
+        let is_whole = self.every(&THREADS, repo, |listed: Vec<Listed>| {
+            seen.extend(listed.iter().filter(|it| it.thread.is_some()).map(|it| (it.number, it.comments)));
+            self.watch.read(format!("{repo}: sweep"), seen.len() as u64, None);
+        })?;
+        Ok(is_whole.then_some(seen))
+    }
+
+    /// Lists the ids of all comments of reviews that are there; nothing where the list cannot be read to its end.
+    fn all_reviews(&self, repo: &str) -> Result<Option<BTreeSet<u64>>> {
+        let mut there = BTreeSet::new();
+        let is_whole = self.every(&REVIEWS, repo, |posted: Vec<Posted>| {
+            there.extend(posted.into_iter().map(|posted| posted.id));
+            self.watch.read(format!("{repo}: sweep of reviews"), there.len() as u64, None);
+        })?;
+        Ok(is_whole.then_some(there))
+    }
+
     fn all_by_graphql(&self, repo: &str) -> Result<BTreeMap<u64, u64>> {
         let query = queries::numbers(self.subject);
         let mut seen = BTreeMap::new();
@@ -150,9 +169,10 @@ impl Join<'_, '_, '_> {
         Ok(())
     }
 
-    /// Takes out the comments of reviews that are not there any more; each one is asked for alone before.
-    pub(super) fn sweep_reviews(&mut self) -> Result<()> {
-        let there = self.fetch.all_reviews(self.repo)?;
+    /// Takes out the comments of reviews that are not there any more; each one is asked for alone before. Returns whether
+    /// all were compared.
+    pub(super) fn sweep_reviews(&mut self) -> Result<bool> {
+        let Some(there) = self.fetch.all_reviews(self.repo)? else { return Ok(false) };
         for thread in self.fetch.base.threads(self.repo) {
             let thread = thread?;
             let ids = thread.reviews.iter().flatten().filter_map(|comment| comment.id);
@@ -171,7 +191,7 @@ impl Join<'_, '_, '_> {
             }
             thread.reviews.retain(|review| !review.is_empty());
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Returns whether a thread is still there.
