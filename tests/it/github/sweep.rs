@@ -99,6 +99,46 @@ fn an_issue_that_moved_to_another_repository_is_gone() {
 }
 
 #[test]
+fn an_issue_that_moved_to_the_same_number_of_another_repository_is_gone() {
+    for renamed in [None, Some("o/renamed")] {
+        let mut project = project("always");
+        project.github.change(|world| {
+            world.moved = renamed.is_some();
+            world.repo("o/r").renamed = renamed;
+        });
+        project.fetch();
+        project.github.change(|world| {
+            world.delete_issue(5);
+            let other = world.repo("o/other");
+            other.issue(5, 5, json!({"title": "of another repository"}));
+            let moved = super::fault(301, &[("location", "/repositories/10/issues/5")], "{}");
+            world.instead.insert("/repos/o/r/issues/5", moved);
+        });
+        project.fetch();
+        assert!(project.issue(5).is_none(), "{renamed:?}");
+        assert_eq!(project.records().count, 4);
+    }
+}
+
+#[test]
+fn an_issue_of_a_repository_that_was_renamed_is_still_there() {
+    let mut project = project("always");
+    project.fetch();
+    project.github.change(|world| {
+        world.moved = true;
+        world.repo("o/r").renamed = Some("o/renamed");
+    });
+    // The sweep's own list is empty, so that each issue is asked for alone.
+    project.github.log();
+    project.github.change(|world| world.faults.insert(6, super::fault(200, &[], "[]")));
+    let before = project.records();
+    project.fetch();
+    assert_eq!(project.records(), before);
+    let log = project.github.log();
+    assert!(log.contains(&"/repos/o/r".to_owned()) && log.contains(&"/repositories/9/issues/5".to_owned()), "{log:#?}");
+}
+
+#[test]
 fn a_sweep_goes_beyond_what_a_server_lists_from_where_the_list_ended() {
     let mut project = project("always");
     project.fetch();

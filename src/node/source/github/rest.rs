@@ -10,7 +10,7 @@ use super::error::{GithubError, Result};
 use super::fetch::Fetch;
 use super::journal::{Journal, LastReply};
 use super::subject::Subject;
-use super::wire::{Listed, Posted, WireComment, WireIssue};
+use super::wire::{Listed, Posted, WireComment, WireIssue, WireRepository};
 use crate::net::{NetError, Request, Response, Url};
 use crate::node::source::access::{AN_HOUR, EXAMPLE};
 use crate::record::Comment;
@@ -193,12 +193,26 @@ impl Fetch<'_, '_> {
         match self.client.send(&api_request(url), &self.watch) {
             Ok(response) => {
                 self.check_origin(&response)?;
-                let listed = response.json::<WireIssue>()?.listed(repo, self.subject);
-                Ok(Some(listed).filter(|listed| listed.number == number))
+                let issue = response.json::<WireIssue>()?;
+                let is_here = issue.repository().map_or(Ok(true), |name| self.is_named(repo, name))?;
+                let listed = issue.listed(repo, self.subject);
+                Ok(Some(listed).filter(|listed| is_here && listed.number == number))
             }
             Err(NetError::Refused { status: 404 | 410, .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns whether a repository goes by a name. One that was renamed goes by another than the one it is asked for by,
+    /// and what was moved out of it is answered by another, too: only the repository itself tells them apart.
+    fn is_named(&self, repo: &str, name: &str) -> Result<bool> {
+        if name.eq_ignore_ascii_case(repo) {
+            return Ok(true);
+        }
+        let url = Url::parse(&format!("{}/repos/{repo}", self.api))?;
+        let response = self.client.send(&api_request(url), &self.watch)?;
+        self.check_origin(&response)?;
+        Ok(response.json::<WireRepository>()?.full_name.eq_ignore_ascii_case(name))
     }
 
     /// Fetches all comments of one thread, or of its reviews; nothing when it was deleted meanwhile.

@@ -56,6 +56,14 @@ pub(super) struct WireIssue {
     #[serde(default)]
     comments: u64,
     pull_request: Option<WirePull>,
+    repository_url: Option<String>,
+}
+
+/// A repository as GitHub sends it.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireRepository {
+    /// `OWNER/NAME`, as they are now.
+    pub(super) full_name: String,
 }
 
 /// What the list of issues says of a pull request.
@@ -102,6 +110,11 @@ struct WireReactions {
 }
 
 impl WireIssue {
+    /// Returns the name of the repository that it says it belongs to.
+    pub(super) fn repository(&self) -> Option<&str> {
+        self.repository_url.as_deref()?.rsplit_once("/repos/").map(|(_, name)| name)
+    }
+
     /// Returns the entry for a repository, whose name the ids bear even where it has moved.
     pub(super) fn listed(self, repo: &str, subject: Subject) -> Listed {
         let Self { number, comments, .. } = self;

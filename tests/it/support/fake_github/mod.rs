@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use repo::{Repo, time};
 
@@ -206,10 +206,12 @@ impl World {
         let Some((name, path, by_name)) = self.find(&asked.path) else { return not_found() };
         if self.moved && by_name {
             let location = format!("/repositories/{}/{path}?{}", self.repos[&name].id, asked.query);
+            let location = location.trim_end_matches('?').trim_end_matches('/').to_owned();
             return Answer::new(301, r#"{"message": "Moved Permanently"}"#).with("location", location);
         }
         let repo = &self.repos[&name];
         let page = match path.split('/').collect::<Vec<_>>()[..] {
+            [""] => return Answer::new(200, &json!({ "full_name": repo.now_named() }).to_string()),
             ["issues"] => repo.issues.values().map(|issue| (issue["number"].as_u64().unwrap(), issue)).collect(),
             ["issues", "comments"] => repo.listed_comments(),
             ["pulls", "comments"] => repo.reviews.iter().map(|(id, comment)| (*id, comment)).collect(),
@@ -233,10 +235,10 @@ impl World {
     /// Returns the repository that a path names, the rest of the path, and whether it names it by name.
     fn find(&self, path: &str) -> Option<(String, String, bool)> {
         self.repos.values().find_map(|repo| {
-            let by_id = path.strip_prefix(&format!("/repositories/{}/", repo.id));
-            let by_name = path.strip_prefix(&format!("/repos/{}/", repo.name));
-            let rest = by_id.or(by_name)?;
-            Some((repo.name.clone(), rest.to_owned(), by_id.is_none()))
+            let by_id = path.strip_prefix(&format!("/repositories/{}", repo.id));
+            let by_name = path.strip_prefix(&format!("/repos/{}", repo.name));
+            let rest = by_id.or(by_name).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+            Some((repo.name.clone(), rest.trim_start_matches('/').to_owned(), by_id.is_none()))
         })
     }
 

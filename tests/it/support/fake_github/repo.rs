@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 /// One repository, in the form of REST; discussions in the form of GraphQL.
 pub(crate) struct Repo {
     pub(super) name: String,
+    /// The name that it has since it was renamed.
+    pub(crate) renamed: Option<&'static str>,
     pub(super) id: u64,
     pub(super) issues: BTreeMap<u64, Value>,
     pub(super) comments: BTreeMap<u64, Value>,
@@ -22,6 +24,7 @@ impl Repo {
     pub(super) fn new(name: &str, id: u64) -> Self {
         Self {
             name: name.to_owned(),
+            renamed: None,
             id,
             issues: BTreeMap::new(),
             comments: BTreeMap::new(),
@@ -108,11 +111,18 @@ impl Repo {
         }
     }
 
-    /// Returns an issue with its number of comments.
+    /// Returns the name that it has.
+    pub(super) fn now_named(&self) -> &str {
+        self.renamed.unwrap_or(&self.name)
+    }
+
+    /// Returns an issue with its number of comments and the repository that has it now.
     pub(super) fn counted(&self, issue: &Value) -> Value {
         let mut issue = issue.clone();
         let number = issue["number"].as_u64().unwrap();
-        merge(&mut issue, json!({"comments": self.of.get(&number).map_or(0, BTreeSet::len)}));
+        let repository = format!("https://api.github.com/repos/{}", self.now_named());
+        let comments = self.of.get(&number).map_or(0, BTreeSet::len);
+        merge(&mut issue, json!({"comments": comments, "repository_url": repository}));
         issue
     }
 
