@@ -52,7 +52,7 @@ fn first(subject: Subject, settings: &Settings, has_token: bool) -> String {
     }
     match (subject, has_token) {
         (Subject::Discussions, false) => "discussions cannot be read without a token".to_owned(),
-        (Subject::Pulls, _) | (_, true) => {
+        (_, true) => {
             format!("how many requests is known after the first answer: {example} take 100 to 250")
         }
         (_, false) => format!(
