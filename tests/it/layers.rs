@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("manifest", &["secret", "suggest"]),
     ("store", &[]),
     ("net", &[]),
-    ("record", &["store"]),
+    ("record", &["store", "suggest"]),
     ("llama", &[]),
     ("model", &["llama", "record", "store"]),
     ("serve", &["llama", "model", "net", "record"]),

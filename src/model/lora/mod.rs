@@ -202,6 +202,11 @@ impl Adapter {
         self.modules.binary_search_by_key(&(layer, projection), |module| (module.layer, module.projection)).ok()
     }
 
+    /// Returns whether what is written holds what the adapter began with, as PiSSA's does.
+    pub fn holds_its_start(&self) -> bool {
+        self.initial.is_some()
+    }
+
     /// Returns all parameters.
     pub fn parameters(&self) -> &[f32] {
         &self.parameters

@@ -46,13 +46,15 @@ pub enum OverLength {
 pub enum Remark {
     /// Cut at its end.
     Truncated,
+    /// Only its last answer is trained: the template renders earlier ones otherwise once later ones follow.
+    LastAnswer,
     /// Left out: too long.
     TooLong,
     /// Left out: no token of it would be trained.
     NothingTrained,
     /// Left out: a text holds a token of the template, which could open a role.
     Marker(String),
-    /// Left out: the template renders earlier turns otherwise when later ones follow.
+    /// Left out: the template renders even the question otherwise when its answer follows.
     NotByTurns,
     /// Left out: the template refuses its roles or their order.
     Refused(String),
@@ -62,10 +64,13 @@ impl std::fmt::Display for Remark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Truncated => f.write_str("truncated: longer than max-tokens"),
+            Self::LastAnswer => f.write_str("trained by its last answer alone: the chat template renders it so"),
             Self::TooLong => f.write_str("dropped: longer than max-tokens"),
             Self::NothingTrained => f.write_str("dropped: no token of an answer within max-tokens"),
             Self::Marker(marker) => write!(f, "dropped: its text holds the template's token {marker}"),
-            Self::NotByTurns => f.write_str("dropped: the chat template does not render it turn by turn"),
+            Self::NotByTurns => {
+                f.write_str("dropped: the chat template renders its question otherwise with the answer")
+            }
             Self::Refused(why) => write!(f, "dropped: the chat template refuses it: {why}"),
         }
     }
@@ -99,11 +104,15 @@ impl RowMaker<'_> {
         if let Some(marker) = marker {
             return Ok((None, Some(Remark::Marker(marker.to_owned()))));
         }
-        let mut row = match self.by_turns(conversation)? {
-            Ok(row) => row,
+        let messages = messages(conversation);
+        let (mut row, mut remark) = match self.by_turns(&messages)? {
+            Ok(row) => (row, None),
+            Err(Remark::NotByTurns) => match self.by_last_answer(&messages)? {
+                Ok(row) => (row, Some(Remark::LastAnswer)),
+                Err(remark) => return Ok((None, Some(remark))),
+            },
             Err(remark) => return Ok((None, Some(remark))),
         };
-        let mut remark = None;
         if row.ids.len() > self.max_tokens {
             if self.over_length != OverLength::Truncate {
                 return Ok((None, Some(Remark::TooLong)));
@@ -119,8 +128,7 @@ impl RowMaker<'_> {
     }
 
     /// Renders turn by turn.
-    fn by_turns(&self, conversation: &Conversation) -> Result<Result<TokenRow, Remark>> {
-        let messages = messages(conversation);
+    fn by_turns(&self, messages: &[Message]) -> Result<Result<TokenRow, Remark>> {
         let mut row = TokenRow::default();
         for count in 1..=messages.len() {
             let text = match self.template.render(&messages[..count], Ending::Closed) {
@@ -137,6 +145,25 @@ impl RowMaker<'_> {
             *first = false;
         }
         Ok(Ok(row))
+    }
+
+    /// Renders all turns at once, and trains what comes after the opening of the last one: some templates, such as Qwen 3's,
+    /// leave out of earlier answers what the model is to write in them.
+    fn by_last_answer(&self, messages: &[Message]) -> Result<Result<TokenRow, Remark>> {
+        let Some((_, before)) = messages.split_last().filter(|(last, _)| last.role == "assistant") else {
+            return Ok(Err(Remark::NotByTurns));
+        };
+        let renders = [(before, Ending::GenerationPrompt), (messages, Ending::Closed)];
+        let [question, whole] = match renders.map(|(messages, ending)| self.template.render(messages, ending)) {
+            [Ok(question), Ok(whole)] => [question, whole],
+            [Err(error), _] | [_, Err(error)] => return Ok(Err(refused(&error))),
+        };
+        let (question, ids) = (self.tokenizer.encode(&question)?, self.tokenizer.encode(&whole)?);
+        if question.is_empty() || !ids.starts_with(&question) {
+            return Ok(Err(Remark::NotByTurns));
+        }
+        let trained = (0..ids.len()).map(|at| at >= question.len()).collect();
+        Ok(Ok(TokenRow { ids, trained }))
     }
 }
 

@@ -45,6 +45,35 @@ fn a_row_without_a_trained_token_is_refused_with_the_reason() {
     );
 }
 
+/// As Qwen 3's template does, it marks only the answer after the last question.
+const LAST_ALONE: &str = "{%- for m in messages %}<|im_start|>{{ m.role }}\n\
+    {%- if m.role == 'assistant' and loop.last %}(no thoughts){% endif %}{{ m.content }}<|im_end|>\n{%- endfor %}\
+    {%- if add_generation_prompt %}<|im_start|>assistant\n{%- endif %}";
+/// It changes a question once it is answered.
+const CHANGING: &str = "{%- for m in messages %}{% if loop.last %}!{% endif %}{{ m.content }}{%- endfor %}";
+
+#[test]
+fn where_earlier_answers_are_rendered_otherwise_the_last_one_is_trained() {
+    use Role::{Assistant, User};
+    let base = tiny_base();
+    let tokenizer = base.tokenizer().unwrap();
+    let row = |template: &str, turns: &[(Role, &str)]| {
+        let template = ChatTemplate::new(template, None, Some("<|im_end|>".into())).unwrap();
+        let over_length = OverLength::Truncate;
+        let maker = RowMaker { tokenizer: &tokenizer, template: &template, max_tokens: 500, over_length };
+        let (row, remark) = maker.row(&conversation(turns)).unwrap();
+        let trained = row.map(|row| {
+            let ids = row.ids.iter().zip(&row.trained).filter(|(_, trained)| **trained).map(|(id, _)| *id);
+            tokenizer.decode(&ids.collect::<Vec<_>>()).unwrap()
+        });
+        (trained, remark)
+    };
+    let two = [(User, "q"), (Assistant, "a"), (User, "r"), (Assistant, "b")];
+    assert_eq!(row(LAST_ALONE, &two), (Some("(no thoughts)b<|im_end|>".into()), Some(Remark::LastAnswer)));
+    assert_eq!(row(LAST_ALONE, &two[..2]).1, None);
+    assert_eq!(row(CHANGING, &two), (None, Some(Remark::NotByTurns)));
+}
+
 #[test]
 fn a_text_that_holds_a_marker_is_refused() {
     check(

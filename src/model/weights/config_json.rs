@@ -25,8 +25,7 @@ pub(super) struct ConfigJson {
     /// Qwen has a window written down that it does not use.
     use_sliding_window: Option<bool>,
     rms_norm_eps: f32,
-    #[serde(default)]
-    tie_word_embeddings: bool,
+    tie_word_embeddings: Option<bool>,
     rope_theta: Option<f64>,
     rope_scaling: Option<RopeJson>,
     /// Where transformers 5 keeps `rope_theta` and the scaling.
@@ -91,6 +90,10 @@ impl ConfigJson {
         if self.num_attention_heads == 0 {
             return Err(ModelError::MissingKey { key: "num_attention_heads".into() });
         }
+        // Where the file says nothing, the weights do.
+        if self.tie_word_embeddings == Some(false) && !has_head {
+            return Err(ModelError::MissingTensor { name: "lm_head.weight".into() });
+        }
         let plain_head = match architecture {
             Architecture::Qwen3 => QWEN_3_HEAD,
             Architecture::Llama | Architecture::Qwen2 => self.hidden_size / self.num_attention_heads,
@@ -111,7 +114,7 @@ impl ConfigJson {
             vocabulary: self.vocab_size,
             context: window.map_or(self.max_position_embeddings, |window| window.min(self.max_position_embeddings)),
             rms_epsilon: self.rms_norm_eps,
-            tied: self.tie_word_embeddings || !has_head,
+            tied: self.tie_word_embeddings == Some(true) || !has_head,
             rope_frequencies: rope_frequencies(head_dim, base, scaling),
         })
     }

@@ -20,6 +20,9 @@ pub(super) struct Split;
 /// History: 1, the first.
 const VERSION: u32 = 1;
 
+/// The remark on a correction that is evaluated and not trained.
+const HELD_OUT: &str = "corrections held out";
+
 static INFO: KindInfo = KindInfo {
     family: Family::Filter,
     name: "split",
@@ -96,7 +99,7 @@ impl Kind for Split {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let rows = super::rows::merged(run, run.inputs())?;
-        let scope = Digest::of(format!("filter.split {VERSION} {}", run.job.settings).as_bytes());
+        let scope = Digest::of(format!("filter.split {VERSION} {HELD_OUT} {}", run.job.settings).as_bytes());
         let result = map_records::<2, NodeError, _>(run.store, scope, &rows, |line| {
             run.check_cancelled()?;
             Ok(split(&settings, line)?)
@@ -106,6 +109,13 @@ impl Kind for Split {
             run.warn(format!(
                 "no row of {} is held out for evaluation: raise `eval`, choose another `seed`, or add rows",
                 rows.count
+            ));
+        }
+        let corrections = result.counts.iter().find(|(what, _)| *what == HELD_OUT).map_or(0, |(_, count)| count);
+        if corrections > 0 {
+            run.warn(format!(
+                "{corrections} corrections are held out for evaluation with their threads, so nothing is learnt from \
+                 them: another `seed` holds out others, `by = \"row\"` parts them from their threads"
             ));
         }
         let outputs = [("train", train), ("eval", eval)];
@@ -137,7 +147,11 @@ fn split(settings: &Settings, line: &Line<'_>) -> Result<Mapped<2>, crate::recor
     // 53 bits fill a float's mantissa, so the fraction is below 1.
     let fraction = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
     let mut mapped = Mapped::default();
-    mapped.rows[usize::from(fraction < settings.eval)].push(line.clone().into_owned());
+    let is_held_out = fraction < settings.eval;
+    if is_held_out && line.id().starts_with("correction-") {
+        mapped.counts.add(HELD_OUT, 1);
+    }
+    mapped.rows[usize::from(is_held_out)].push(line.clone().into_owned());
     Ok(mapped)
 }
 
@@ -190,6 +204,20 @@ mod tests {
             (problems[0].code, problems[0].path.as_slice()),
             ("settings::out_of_range", &["eval".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn corrections_that_are_held_out_are_told() {
+        let bench = Bench::new();
+        let correction =
+            |id: &str| Record::Row(Conversation { id: id.into(), thread: "o/r#1".into(), ..Conversation::default() });
+        let rows = write(&bench.store, ["correction-1", "correction-2", "o/r#1:answer"].map(correction)).unwrap();
+        bench.run(&Split, &json!({"eval": 0.0}), &[("rows", rows)]).unwrap();
+        assert!(bench.events.lock().unwrap().is_empty());
+        bench.run(&Split, &json!({"eval": 1.0}), &[("rows", rows)]).unwrap();
+        let events = bench.events.lock().unwrap();
+        let [Event::Warning { text }] = events.as_slice() else { panic!("{events:?}") };
+        assert!(text.starts_with("2 corrections are held out"), "{text}");
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(super) struct Corrections;
 static INFO: KindInfo = KindInfo {
     family: Family::Source,
     name: "corrections",
-    // History: 1, the first.
-    version: 1,
+    // History: 1, the first; 2, a correction has the thread of what it supersedes.
+    version: 2,
     summary: "rows that you wrote to supersede wrong ones: JSON lines of conversations, with `supersedes` and `note`",
     inputs: &[],
     outputs: &[OutputInfo { name: "records", content: Content::Records }],
@@ -224,14 +224,29 @@ mod tests {
     }
 
     #[test]
-    fn the_records_of_version_1_are_pinned() {
+    fn the_records_of_version_2_are_pinned() {
         let bench = Bench::new();
         bench.file("c.jsonl", r#"{"instruction":"q","output":"a","supersedes":["x"],"weight":2}"#);
         let outcome = bench.run(&Corrections, &json!({"path": "c.jsonl"}), &[]).unwrap();
         assert_eq!(
             Bench::records(&outcome, "records").root.to_string(),
-            "993ff71937c3aaa0c31aba1014dc6d85afba4f162151d49f8ff790ce2fbc9ed1"
+            "0f0861b5081aa2b58281528f57ac9d802157999ac8a24b7ee38128f538a4f113"
         );
+    }
+
+    #[test]
+    fn a_misspelt_field_is_told_and_a_correction_has_the_thread_of_what_it_corrects() {
+        let line = |field: &str| format!(r#"{{"instruction":"q","output":"a",{field}}}"#);
+        let error = |field: &str| {
+            let error = parse(Path::new("c.jsonl"), &line(field)).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        assert_eq!(error(r#""wieght":2"#), "unknown field `wieght`, did you mean `weight`?");
+        assert_eq!(error(r#""supersede":"x""#), "unknown field `supersede`, did you mean `supersedes`?");
+        let thread = |field: &str| check(&line(field)).unwrap().0[0].conversation.thread.clone();
+        assert_eq!(thread(r#""supersedes":["o/r#12:answer"],"checked-by":"ann""#), "o/r#12");
+        assert_eq!(thread(r#""supersedes":"o/r/a.md#usage","thread":"t""#), "t");
+        assert!(thread(r#""note":"n""#).starts_with("correction-"));
     }
 
     #[test]

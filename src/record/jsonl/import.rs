@@ -2,12 +2,14 @@
 //! and rows in the forms of `ShareGPT`, `OpenAI` and Alpaca.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::super::text::Text;
 use super::super::types::{Correction, Document, Record};
 use super::fields::FieldMap;
-use super::row::{RawCorrection, RawRow};
+use super::row::{CORRECTION, RawCorrection, RawRow};
 use super::thread::RawThread;
+use crate::suggest;
 
 /// What the lines of a file hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -43,7 +45,7 @@ impl Form {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// It is no JSON, or a field is missing or of another type.
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// A field is missing that another may stand for.
     #[error("missing field {0}")]
@@ -71,6 +73,14 @@ pub enum ImportError {
         name: String,
         /// What it is.
         found: &'static str,
+    },
+    /// A field that nobody reads and that is nearly called like one that is read.
+    #[error("unknown field `{field}`, did you mean `{meant}`?")]
+    Misspelt {
+        /// Its name.
+        field: String,
+        /// The field that there is.
+        meant: &'static str,
     },
     /// Nothing to learn from.
     #[error("the conversation has no answer")]
@@ -133,11 +143,18 @@ pub fn import_mapped<'l, S: From<Text<'l>>>(
     Ok(Imported { record, tool_turns: 0 })
 }
 
-/// Reads one line of corrections: a row, optionally with `id`, `supersedes`, `weight` and `note`.
+/// Reads one line of corrections: a row, optionally with `id`, `supersedes`, `weight` and `note`. People write it by hand, so
+/// a misspelt field is an error; other fields are theirs.
 ///
 /// # Errors
 /// [`ImportError`].
 pub fn import_correction(line: &[u8]) -> Result<Correction, ImportError> {
+    let fields: Map<String, Value> = read(line)?;
+    for (field, _) in fields.into_iter().filter(|(field, _)| !CORRECTION.contains(&field.as_str())) {
+        if let Some(meant) = suggest::nearest(&field, CORRECTION).first() {
+            return Err(ImportError::Misspelt { field, meant });
+        }
+    }
     read::<RawCorrection>(line)?.correction()
 }
 

@@ -26,6 +26,22 @@ pub(super) struct RawRow {
     pub(super) weight: Option<f64>,
 }
 
+/// The fields of a correction, those of [`RawRow`] first.
+pub(super) const CORRECTION: [&str; 12] = [
+    "conversations",
+    "messages",
+    "instruction",
+    "input",
+    "output",
+    "system",
+    "id",
+    "source",
+    "thread",
+    "weight",
+    "supersedes",
+    "note",
+];
+
 /// A row that supersedes others.
 #[derive(Deserialize)]
 pub(super) struct RawCorrection {
@@ -186,7 +202,12 @@ impl RawCorrection {
             Some(OneOrMany::One(id)) => vec![id],
             Some(OneOrMany::Many(ids)) => ids,
         };
-        let (conversation, _) = self.row.conversation("correction")?;
+        let has_thread = self.row.thread.is_some() || self.row.source.is_some();
+        let (mut conversation, _) = self.row.conversation("correction")?;
+        // It is about the same as what it supersedes, and is never parted from that.
+        if let (false, Some(corrected)) = (has_thread, supersedes.first()) {
+            thread_of(corrected).clone_into(&mut conversation.thread);
+        }
         Ok(Correction { conversation, supersedes, note: self.note })
     }
 }
@@ -240,12 +261,31 @@ fn speaker(from: &str) -> Result<Speaker, ImportError> {
     }))
 }
 
-/// Returns the thread that a row's source names: `o/r#12` of `o/r#12-mt`, `o/r/docs/a.md` of `o/r/docs/a.md#heading`.
+/// What the names of documents end with.
+const DOCUMENTS: [&str; 7] = [".md", ".mdx", ".markdown", ".rst", ".adoc", ".txt", ".html"];
+
+/// Returns the thread that a row's source names: `o/r#12` of `o/r#12-mt`, `o/r/docs/a.md` of `o/r/docs/a.md#1-heading` and of
+/// `o/r/docs/a.md:page:part-2`.
 fn thread_of(source: &str) -> &str {
-    let Some((before, after)) = source.split_once('#') else { return source };
+    let Some((before, after)) = source.split_once('#') else { return without_part(source) };
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-    let is_number = digits > 0 && !after[digits..].starts_with(|c: char| c.is_alphanumeric());
+    let is_document =
+        before.matches('/').count() > 1 || DOCUMENTS.iter().any(|ending| before.to_ascii_lowercase().ends_with(ending));
+    let is_number = digits > 0 && !is_document && !after[digits..].starts_with(|c: char| c.is_alphanumeric());
     if is_number { &source[..=before.len() + digits] } else { before }
+}
+
+/// Takes off what rows of one record are told apart by: `:page`, `:part-2`, `:synthetic-3`.
+fn without_part(mut name: &str) -> &str {
+    while let Some((before, part)) = name.rsplit_once(':') {
+        let number = part.strip_prefix("part-").or_else(|| part.strip_prefix("synthetic-"));
+        let is_numbered = number.is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()));
+        if before.is_empty() || !(is_numbered || part == "page") {
+            break;
+        }
+        name = before;
+    }
+    name
 }
 
 #[cfg(test)]
@@ -282,8 +322,12 @@ mod tests {
     fn a_source_names_its_thread() {
         assert_eq!(thread_of("o/r#12"), "o/r#12");
         assert_eq!(thread_of("o/r#12/review-1"), "o/r#12");
-        assert_eq!(thread_of("o/r/docs/a.md#1st-step"), "o/r/docs/a.md");
-        assert_eq!(thread_of("o/r/docs/a.md#heading"), "o/r/docs/a.md");
+        for row in ["#heading", "#1st-step", "#1-step", "#1-step:part-2", ":page", ":page:part-2", ":synthetic-12"] {
+            assert_eq!(thread_of(&format!("o/r/docs/a.md{row}")), "o/r/docs/a.md");
+            assert_eq!(thread_of(&format!("RELEASE.md{row}")), "RELEASE.md");
+        }
+        assert_eq!(thread_of("o/r#12:synthetic-3"), "o/r#12");
+        assert_eq!(thread_of("https://a.org/b:part-x"), "https://a.org/b:part-x");
         assert_eq!(thread_of("by hand"), "by hand");
     }
 

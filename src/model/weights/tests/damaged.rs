@@ -93,6 +93,21 @@ fn what_follows_from_the_configuration_may_be_there() {
 }
 
 #[test]
+fn a_model_that_says_it_has_a_head_of_its_own_must_have_it() {
+    let space = tempfile::tempdir().unwrap();
+    let config = fs_err::read_to_string(fixture("config.json")).unwrap();
+    let path = space.path().join("config.json");
+    for (value, is_whole) in [("true", true), ("null", true), ("false", false)] {
+        let edited = config.replace("\"tie_word_embeddings\": true", &format!("\"tie_word_embeddings\": {value}"));
+        fs_err::write(&path, edited).unwrap();
+        let files = [("config.json", path.as_path()), ("model.safetensors", &fixture("model.safetensors"))];
+        let opened = Base::open(&folder(&files)).map(|_| ()).map_err(|error| error.to_string());
+        let missing = Err("the base model has no tensor `lm_head.weight`".to_owned());
+        assert_eq!(opened, if is_whole { Ok(()) } else { missing }, "{value}");
+    }
+}
+
+#[test]
 fn a_weight_that_is_no_number_is_found_while_the_model_is_read() {
     for bad in [f32::NAN, f32::INFINITY] {
         let spoil = |tensors: &mut Tensors| tensors.get_mut("model.norm.weight").unwrap().1[7] = bad;

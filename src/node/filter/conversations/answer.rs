@@ -1,6 +1,6 @@
 //! Which comment of a thread is its answer.
 //!
-//! It is never the asker's, unless it was marked as the answer. In this order:
+//! It is never the asker's, nor said to somebody else, unless it was marked as the answer. In this order:
 //!
 //! 1. what was marked as the answer of a discussion,
 //! 2. the comment after which the asker says that it worked,
@@ -9,7 +9,7 @@
 //! 5. the one that explains most: its length, code, commands, reactions; of equal ones the first.
 
 use super::noise::{only_asks, substance};
-use super::people::{Speaker, confirms, is_maintainer, names_a_fix, tells_a_solution};
+use super::people::{Speaker, confirms, is_maintainer, is_to_another, names_a_fix, tells_a_solution};
 use super::rules::Rules;
 use super::settings::Answerers;
 use super::{Comment, Thread};
@@ -20,6 +20,8 @@ pub(super) struct Answer<'a> {
     pub(super) comment: &'a Comment<'a>,
     /// What it says without noise.
     pub(super) text: String,
+    /// It is said to somebody who did not ask, and nobody marked it as the answer.
+    is_to_another: bool,
     rank: Rank,
 }
 
@@ -77,7 +79,9 @@ pub(super) fn best<'a>(
             fix: names_a_fix(&text),
             score: score(&text, comment),
         };
-        Answer { comment, text, rank }
+        let is_to_another =
+            mark == Mark::Nothing && speakers[place] != Speaker::Asker && is_to_another(thread, comment);
+        Answer { comment, text, is_to_another, rank }
     };
     let comments = || thread.comments.iter().enumerate();
     let others = comments().filter(|(place, comment)| match speakers[*place] {
@@ -106,6 +110,7 @@ enum NoAnswer {
     NobodyElse,
     TooShort,
     OnlyAsks,
+    ToAnother,
 }
 
 impl NoAnswer {
@@ -113,6 +118,7 @@ impl NoAnswer {
         match self {
             Self::TooShort => "every answer is too short",
             Self::OnlyAsks => "every answer only asks back",
+            Self::ToAnother => "every answer is to somebody else",
             Self::NobodyElse
                 if speakers.contains(&Speaker::Other) && rules.settings.answerers == Answerers::Maintainers =>
             {
@@ -135,7 +141,11 @@ fn chosen<'a>(answers: Vec<Answer<'a>>, rules: &Rules<'_>) -> Result<Answer<'a>,
     if long.is_empty() {
         return Err(NoAnswer::TooShort);
     }
-    let explaining = long.into_iter().filter(|answer| answer.comment.accepted || !only_asks(&answer.text));
+    let to_asker: Vec<Answer<'_>> = long.into_iter().filter(|answer| !answer.is_to_another).collect();
+    if to_asker.is_empty() {
+        return Err(NoAnswer::ToAnother);
+    }
+    let explaining = to_asker.into_iter().filter(|answer| answer.comment.accepted || !only_asks(&answer.text));
     let best = explaining.reduce(|best, answer| if answer.rank > best.rank { answer } else { best });
     best.ok_or(NoAnswer::OnlyAsks)
 }

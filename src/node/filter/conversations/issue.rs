@@ -3,6 +3,7 @@
 use super::Thread;
 use super::answer::best;
 use super::dialogue::dialogue;
+use super::noise::substance;
 use super::people::{is_bot, speakers};
 use super::row::Rows;
 use super::rules::Rules;
@@ -38,9 +39,13 @@ pub(super) fn rows(thread: &Thread<'_>, what: &str, rules: &Rules<'_>, rows: &mu
         Ok(answer) => answer,
         Err(reason) => return dropped(reason),
     };
-    let question = question(title, &body, rules, rows);
-    rows.count(answer.reason(), 1);
+    let reason = answer.reason();
     let text = rules.shortened(answer.text, settings.max_answer(), "answer", rows);
+    if substance(&text) < settings.min_answer_characters {
+        return rows.count(format!("dropped {what}: the answer is too short once it is cut"), 1);
+    }
+    let question = question(title, &body, rules, rows);
+    rows.count(reason, 1);
     rows.cite(answer.comment.id);
     rows.pair(":answer", question.clone(), text);
     if settings.dialogues

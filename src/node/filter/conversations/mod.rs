@@ -52,8 +52,9 @@ pub(super) struct Conversations;
 /// History: 1, the first. 2, markers are opened by visible spaces, and control and invisible characters are looked after;
 /// answers that the asker confirmed and those marked as such come first; reviews of pull requests; questions have several
 /// wordings; long lists are cut between items; a row names the comments whose words it has, where they have ids. 3, a comment
-/// between a carriage return and its line feed does not part them.
-const VERSION: u32 = 3;
+/// between a carriage return and its line feed does not part them. 4, who says how something works is no asker, a comment that
+/// begins with another's name is no answer, what is cut ends on what says something, and an empty system prompt is no turn.
+const VERSION: u32 = 4;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Filter,
@@ -118,6 +119,11 @@ impl Kind for Conversations {
         let records: u64 = sources.iter().map(|source| source.read).sum();
         run.note(format!("{processed} of {records} records new or changed"));
         let rows = reduce::reduce(run.store, &mut sources)?;
+        for source in &sources {
+            if let Some((what, count)) = source.counts.iter().find(|(what, _)| *what == reduce::POINTLESS) {
+                run.warn(format!("{count} of `{}`: {what}: look at `supersedes`", source.node));
+            }
+        }
         Ok(Outcome {
             outputs: BTreeMap::from([("rows".into(), Artifact::Records(rows))]),
             fields: BTreeMap::from([("records".into(), json!(records)), ("rows".into(), json!(rows.count))]),
@@ -173,7 +179,9 @@ type Author<'t> = crate::record::Author<Text<'t>>;
 
 /// Makes the candidate rows of a record, whose id stands beside it since the record may go into its row.
 fn convert<'a>(id: &'a str, record: Cow<'_, Record<Text<'_>>>, rules: &'a Rules<'_>) -> Rows<'a> {
-    let mut rows = Rows::of(id, rules.settings.system.as_deref(), &rules.settings.keep_markers);
+    // Without a system prompt there is no system turn: some templates refuse one, and no client sends an empty one.
+    let system = rules.settings.system.as_deref().filter(|system| !system.is_empty());
+    let mut rows = Rows::of(id, system, &rules.settings.keep_markers);
     let record = match record {
         Cow::Owned(Record::Row(row)) => {
             rows.row(row);

@@ -60,8 +60,46 @@ pub(super) fn headings(markdown: &str) -> Vec<Heading> {
 /// A block of Markdown that stands for itself: a paragraph, a list, a fence, a table.
 struct Block {
     start: usize,
+    sort: Sort,
     /// For a list: where its items start.
     items: Vec<usize>,
+}
+
+/// What a block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Heading,
+    Paragraph,
+    Other,
+}
+
+/// A paragraph of one line that is longer is no heading that somebody wrote without its marks, in characters.
+const HEADING: usize = 40;
+
+impl Block {
+    /// Returns whether a block says nothing without what comes after it: a heading, an introduction.
+    fn introduces(&self, text: &str) -> bool {
+        let text = text.trim();
+        let is_line = || {
+            let ends = text.ends_with(['.', '!', '?', '…', ')', '"', '\'', '`', '>']);
+            !ends && !text.contains('\n') && characters(text) <= HEADING
+        };
+        match self.sort {
+            Sort::Heading => true,
+            Sort::Paragraph => text.ends_with(':') || is_line(),
+            Sort::Other => false,
+        }
+    }
+}
+
+/// Returns the beginning of a longer text without what, at its end, only introduces what was cut off.
+pub(super) fn without_introduction(mut beginning: &str) -> &str {
+    while let Some(last) = blocks(beginning).pop()
+        && last.introduces(&beginning[last.start..])
+    {
+        beginning = beginning[..last.start].trim_end();
+    }
+    beginning
 }
 
 fn blocks(markdown: &str) -> Vec<Block> {
@@ -71,7 +109,14 @@ fn blocks(markdown: &str) -> Vec<Block> {
         let start = line_start(markdown, range.start);
         match (&event, depth) {
             (Event::End(_), _) => {}
-            (_, 0) => blocks.push(Block { start, items: Vec::new() }),
+            (event, 0) => {
+                let sort = match event {
+                    Event::Start(Tag::Heading { .. }) => Sort::Heading,
+                    Event::Start(Tag::Paragraph) => Sort::Paragraph,
+                    _ => Sort::Other,
+                };
+                blocks.push(Block { start, sort, items: Vec::new() });
+            }
             (Event::Start(Tag::Item), 1) => {
                 if let Some(list) = blocks.last_mut() {
                     list.items.push(start);
@@ -163,6 +208,21 @@ mod tests {
             28,
             &["First of all.", "Run this:\n\n```\na\n\nb\n```"],
         );
+    }
+
+    #[test]
+    fn a_beginning_does_not_end_on_what_introduces_the_rest() {
+        for (beginning, expected) in [
+            ("It fails.\n\n## Problem and Symptoms", "It fails."),
+            ("It fails.\n\nProblem", "It fails."),
+            ("It fails.\n\n# Proof\n\nThis is how\nit works:", "It fails."),
+            ("Fixes #4454", ""),
+            ("It fails.\n\n- one", "It fails.\n\n- one"),
+            ("It fails.\n\n```\na:\n```", "It fails.\n\n```\na:\n```"),
+            ("It fails\nnow and then", "It fails\nnow and then"),
+        ] {
+            assert_eq!(without_introduction(beginning), expected);
+        }
     }
 
     #[test]

@@ -48,8 +48,7 @@ pub(super) enum Speaker {
 static ASKING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?xi)\b(?:
-        (?:that|this|it)\ (?:worked|works|fixed\ it|solved\ it|did\ the\ trick|helped)
-        |(?:in|on|for|from|with)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?|services?)
+        (?:in|on|for|from|with)\ (?:my|our)\ (?:\w+\ )?(?:cluster|setup|environment|env|app|application|deployment|case|machine|laptop|logs?|services?)
         |(?:i|we)(?:'m|\ am|'re|\ are)\ (?:still\ |also\ |now\ |just\ )*(?:seeing|getting|facing|hitting|experiencing|having|running|runnings|going\ to\ (?:downgrade|upgrade|try))
         |(?:i|we)\ (?:still|also)\ (?:see|get|face|hit|have)
         |(?:i|we)(?:'ve|\ have)?\ (?:just\ |also\ |now\ )*(?:tried|upgraded|downgraded|rolled\ back|figured\ out)\ (?:it|the|a|in|with|on|from|to\ (?:\w*\d))
@@ -58,6 +57,16 @@ static ASKING: LazyLock<Regex> = LazyLock::new(|| {
         |would\ it\ be\ possible\ to|is\ there\ any\ (?:way|sort|kind|workaround|update)|am\ i\ (?:understanding|missing|doing)
         |(?:same|similar)\ (?:issue|problem|error|behaviou?r)\ (?:here|with|on|in)
         )\b",
+    )
+});
+
+/// A sentence that says no more than that it works now: in a longer one helpers say how something works.
+static THANKING: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?xi)^(?:(?:yes|yep|yeah|ok(?:ay)?|ah|oh|wow|so|and|great|cool|perfect|nice|awesome|thanks?|thank\ you|thx|indeed)[\s,!.]+){0,4}
+        (?:i\ can\ confirm\ (?:that\ )?)?(?:that|this|it)\ (?:has\ |did\ |really\ |indeed\ |totally\ |just\ |actually\ |all\ |now\ )*
+        (?:worked|works|fixed\ (?:it|this|that|my|the)|solved\ (?:it|this|that|my|the)|did\ the\ trick|do\ the\ trick|helped)\b
+        .{0,40}$",
     )
 });
 
@@ -164,17 +173,32 @@ pub(super) fn speakers(thread: &Thread<'_>, bots: &[String]) -> Vec<Speaker> {
     speakers
 }
 
+/// Returns whether a comment says that something works now.
+fn thanks(comment: &str) -> bool {
+    let lines = comment.lines().filter(|line| !line.starts_with('>'));
+    lines.flat_map(sentences).any(|sentence| THANKING.is_match(sentence.trim()))
+}
+
+/// Returns whether a comment is said to somebody who did not open the thread: it begins with their name.
+pub(super) fn is_to_another(thread: &Thread<'_>, comment: &Comment<'_>) -> bool {
+    let Some(asker) = thread.author.login.as_deref() else { return false };
+    let mut named = comment.body.split([' ', ',', ':', '\n', '\r', '\t']).filter(|word| !word.is_empty());
+    let mut named =
+        std::iter::from_fn(|| named.next()?.strip_prefix('@')).filter(|name| !name.contains('/')).peekable();
+    named.peek().is_some() && named.all(|name| !name.trim_end_matches(['.', '!', '?', '-']).eq_ignore_ascii_case(asker))
+}
+
 /// Returns whose comment it is, by its author and its words.
 fn speaker(thread: &Thread<'_>, comment: &Comment<'_>, bots: &[String]) -> Speaker {
     if is_bot(&comment.author, bots) {
         return Speaker::Bot;
     }
     let is_maintainer = is_maintainer(&comment.author);
-    let sounds_asking = !is_maintainer && ASKING.is_match(&comment.body);
+    let sounds_asking = !is_maintainer && (ASKING.is_match(&comment.body) || thanks(&comment.body));
     let sounds_reporting = sounds_asking || !is_maintainer && REPORTING.is_match(&comment.body);
     match (&thread.author.login, &comment.author.login) {
         (Some(asker), Some(author)) if asker == author => Speaker::Asker,
-        (Some(_), Some(_)) if sounds_asking => Speaker::FellowAsker,
+        (Some(_), Some(_)) if sounds_asking && !tells_a_solution(&comment.body) => Speaker::FellowAsker,
         (Some(_), Some(_)) => Speaker::Other,
         (None, None) => Speaker::Unknown,
         _ if sounds_reporting => Speaker::Asker,
@@ -191,6 +215,36 @@ mod tests {
         assert!(ASKING.is_match("yes, I have tried that value too"));
         assert!(ASKING.is_match("We still see it in our cluster"));
         assert!(!ASKING.is_match("After some debugging, we figured out that all requests were failing."));
+    }
+
+    #[test]
+    fn who_says_how_something_works_is_no_asker() {
+        for asker in ["Thanks! That worked for me.", "Yes, this fixed it", "> try 2.9\n\nok great, it works now!"] {
+            assert!(thanks(asker), "{asker}");
+        }
+        for helper in [
+            "Set the flag; this works in every release since 2.9.",
+            "Upgrade to 2.9. Let me know if this works for you.",
+            "The way this works is currently in flux.",
+            "> that worked",
+        ] {
+            assert!(!thanks(helper), "{helper}");
+        }
+    }
+
+    #[test]
+    fn a_comment_that_begins_with_another_name_is_to_another() {
+        let check = |asker: Option<&str>, body: &str| {
+            let author = Author { login: asker.map(Into::into), ..Author::default() };
+            let thread = Thread { author, ..Thread::default() };
+            is_to_another(&thread, &Comment { body: body.into(), ..Comment::default() })
+        };
+        assert!(check(Some("ann"), "@bob no, that would be different"));
+        assert!(check(Some("ann"), "@bob, @carol: no"));
+        for to_ann in ["@Ann yes", "@bob @ann yes", "yes, as @bob says", "@types/node is the package", ""] {
+            assert!(!check(Some("ann"), to_ann), "{to_ann}");
+        }
+        assert!(!check(None, "@bob no"));
     }
 
     #[test]

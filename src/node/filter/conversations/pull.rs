@@ -56,9 +56,12 @@ pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) 
     if is_shorter(&body, settings.min_body_characters) {
         return rows.count("dropped pull request: body too short", 1);
     }
+    let answer = rules.shortened(body, settings.max_answer(), "answer", rows);
+    if is_shorter(&answer, settings.min_body_characters) {
+        return rows.count("dropped pull request: body too short once it is cut", 1);
+    }
     let template = settings.questions.pull.pick(title);
     let question = filled(template, "{title}", title);
-    let answer = rules.shortened(body, settings.max_answer(), "answer", rows);
     rows.pair(":motivation", question, answer);
 }
 
@@ -113,6 +116,9 @@ fn review(
     let suffix = format!(":review-{}", first.id.unwrap_or(n as u64 + 1));
     let template = settings.questions.review.pick(&remark);
     let remark = rules.shortened(remark, settings.max_question(), "question", rows);
+    if is_shorter(&remark, REMARK) {
+        return Err("its remark is too short once it is cut");
+    }
     // The remark goes in last: it may hold the other placeholder.
     let question = filled(&filled(template, "{title}", title), "{remark}", &remark);
     let mut dialogue = turns(question, said, rules).ok_or("no answer explains something")?;

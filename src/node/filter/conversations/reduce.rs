@@ -19,6 +19,9 @@ use crate::store::{Digest, RecordsRef, Store};
 /// What names the summaries of rows. Its number is raised when [`Summary`] is made or written in another way.
 pub(super) static SUMMARIES: LazyLock<Digest> = LazyLock::new(|| Digest::of(b"filter.conversations summary 2"));
 
+/// The remark on a correction that names a row or a record of which there is none: the name may be misspelt.
+pub(super) const POINTLESS: &str = "correction supersedes an id that no row here has";
+
 /// A row by hashes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Summary {
@@ -32,8 +35,8 @@ pub(super) struct Summary {
     supersedes: Option<Vec<u64>>,
 }
 
-/// A row that is dropped, by its chunk and its place in it, and why.
-type Dropped = (u32, u32, &'static str);
+/// A remark on a row, which is named by its chunk and its place in it.
+type Remark = (u32, u32, &'static str);
 
 /// Returns the candidates of all sources without those that corrections supersede and without repetitions; corrections
 /// become rows. What is dropped is counted at the source that it came from.
@@ -41,11 +44,12 @@ pub(super) fn reduce(store: &Store, sources: &mut [Source<'_>]) -> Result<Record
     let named: Vec<(&str, RecordsRef)> = sources.iter().map(|source| (source.node, source.rows)).collect();
     let set = RecordSet::open(store, &merge(store, &named)?)?;
     let summaries = summarize(store, *SUMMARIES, &set, |line| Ok::<_, RecordError>(summary(&line.record()?)))?;
-    let dropped = dropped(&summaries);
+    let (dropped, pointless) = (dropped(&summaries), pointless(&summaries));
     let verdicts = verdicts(&summaries, &dropped);
     // Their memory is the rows', several times that of the verdicts.
     drop(summaries);
-    tell(store, &set, &dropped, sources)?;
+    tell(store, &set, &dropped, sources, |source| source.dropped += 1)?;
+    tell(store, &set, &pointless, sources, |_| {})?;
     let [rows] = reduce_set(store, "filter.conversations", &set, &verdicts, |record| match record {
         Record::Correction(correction) => Record::Row(correction.conversation),
         other => other,
@@ -53,38 +57,39 @@ pub(super) fn reduce(store: &Store, sources: &mut [Source<'_>]) -> Result<Record
     Ok(rows)
 }
 
-/// Counts what is dropped at its sources. Only chunks with such a row are read, here and in the sources.
-fn tell(
+/// Counts remarks at the sources of their rows. Only chunks with such a row are read, here and in the sources.
+fn tell<'s>(
     store: &Store,
     set: &RecordSet<'_>,
-    dropped: &[Dropped],
-    sources: &mut [Source<'_>],
+    remarks: &[Remark],
+    sources: &mut [Source<'s>],
+    count: impl Fn(&mut Source<'s>),
 ) -> Result<(), RecordError> {
     if let [one] = sources {
-        one.dropped = dropped.len() as u64;
-        for (.., reason) in dropped {
-            one.counts.add(*reason, 1);
+        for (.., what) in remarks {
+            count(one);
+            one.counts.add(*what, 1);
         }
         return Ok(());
     }
-    let mut named = Vec::with_capacity(dropped.len());
-    for of_chunk in dropped.chunk_by(|a, b| a.0 == b.0) {
+    let mut named = Vec::with_capacity(remarks.len());
+    for of_chunk in remarks.chunk_by(|a, b| a.0 == b.0) {
         let chunk = Chunk::read(store, &set.chunks()[of_chunk[0].0 as usize])?;
         let lines = chunk.lines()?;
-        named.extend(of_chunk.iter().map(|(_, at, reason)| (lines[*at as usize].id().to_owned(), *reason)));
+        named.extend(of_chunk.iter().map(|(_, at, what)| (lines[*at as usize].id().to_owned(), *what)));
     }
     for source in sources {
         let held = RecordSet::open(store, &source.rows)?.holds(named.iter().map(|(id, _)| id.as_str()))?;
-        for ((_, reason), _) in named.iter().zip(held).filter(|(_, is_held)| *is_held) {
-            source.dropped += 1;
-            source.counts.add(*reason, 1);
+        for ((_, what), _) in named.iter().zip(held).filter(|(_, is_held)| *is_held) {
+            count(source);
+            source.counts.add(*what, 1);
         }
     }
     Ok(())
 }
 
 /// Returns the verdicts by chunk: what is dropped, and corrections, which become rows.
-fn verdicts(summaries: &[Vec<Summary>], dropped: &[Dropped]) -> Vec<Vec<Verdict>> {
+fn verdicts(summaries: &[Vec<Summary>], dropped: &[Remark]) -> Vec<Vec<Verdict>> {
     let verdict = |row: &Summary| if row.supersedes.is_some() { Verdict::Edited } else { Verdict::Kept };
     let mut verdicts: Vec<Vec<Verdict>> = summaries.iter().map(|rows| rows.iter().map(verdict).collect()).collect();
     for (chunk, at, _) in dropped {
@@ -93,14 +98,32 @@ fn verdicts(summaries: &[Vec<Summary>], dropped: &[Dropped]) -> Vec<Vec<Verdict>
     verdicts
 }
 
+/// Returns all rows with their chunks and places.
+fn placed(summaries: &[Vec<Summary>]) -> impl Iterator<Item = (u32, u32, &Summary)> {
+    let chunks = summaries.iter().enumerate();
+    chunks.flat_map(|(chunk, rows)| rows.iter().enumerate().map(move |(at, row)| (chunk as u32, at as u32, row)))
+}
+
+/// Returns the corrections to which [`POINTLESS`] applies.
+fn pointless(summaries: &[Vec<Summary>]) -> Vec<Remark> {
+    let named = || placed(summaries).filter_map(|(.., row)| row.supersedes.as_ref()).flatten();
+    let mut missing: BTreeSet<u64> = named().copied().collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    for (.., row) in placed(summaries).filter(|(.., row)| row.supersedes.is_none()) {
+        for name in &row.names {
+            missing.remove(name);
+        }
+    }
+    let names_nothing = |row: &Summary| row.supersedes.iter().flatten().any(|id| missing.contains(id));
+    let pointless = placed(summaries).filter(|(.., row)| names_nothing(row));
+    pointless.map(|(chunk, at, _)| (chunk, at, POINTLESS)).collect()
+}
+
 /// Returns what is dropped, in the order of the set.
-fn dropped(summaries: &[Vec<Summary>]) -> Vec<Dropped> {
-    let all = || {
-        summaries
-            .iter()
-            .enumerate()
-            .flat_map(|(chunk, rows)| rows.iter().enumerate().map(move |(at, row)| (chunk as u32, at as u32, row)))
-    };
+fn dropped(summaries: &[Vec<Summary>]) -> Vec<Remark> {
+    let all = || placed(summaries);
     let mut superseded: BTreeSet<u64> = BTreeSet::new();
     let mut corrected: BTreeSet<u64> = BTreeSet::new();
     for (_, _, row) in all() {

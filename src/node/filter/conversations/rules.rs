@@ -5,7 +5,7 @@ use regex::RegexSet;
 use super::Comment;
 use super::length::{Limit, Measure};
 use super::noise::without_noise;
-use super::outline::parts;
+use super::outline::{parts, without_introduction};
 use super::people::is_maintainer;
 use super::row::Rows;
 use super::settings::{Answerers, Settings};
@@ -30,14 +30,16 @@ impl Rules<'_> {
         self.settings.answerers == Answerers::Anyone || is_maintainer(&comment.author)
     }
 
-    /// Returns the first paragraphs of a text that is too long, and counts that it was cut.
+    /// Returns the first paragraphs of a text that is too long, and counts that it was cut. Nothing is left of a text whose
+    /// first paragraphs only introduce one that is too long.
     pub(super) fn shortened(&self, text: String, limit: Limit, what: &str, rows: &mut Rows<'_>) -> String {
         if !self.measure.exceeds(&text, limit) {
             return trimmed(text);
         }
         let mut parts = parts(&text, limit, &self.measure, 0).into_iter();
-        let first = parts.next().unwrap_or_default();
+        let mut first = parts.next().unwrap_or_default();
         if parts.next().is_some() {
+            first.truncate(without_introduction(&first).len());
             rows.count(format!("{what} cut between paragraphs: longer than {limit}"), 1);
         }
         if self.measure.exceeds(&first, limit) {

@@ -66,7 +66,7 @@ fn switches(run: &str) -> usize {
 }
 
 /// Returns bits a character.
-fn entropy(run: &str) -> f64 {
+pub(super) fn entropy(run: &str) -> f64 {
     let mut counts: BTreeMap<u8, usize> = BTreeMap::new();
     for byte in run.bytes() {
         *counts.entry(byte).or_default() += 1;

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::entropy;
+use super::{entropy, named};
 use crate::node::filter::text::pattern;
 use crate::secret::{self, Shape};
 
@@ -65,7 +65,8 @@ pub(super) fn find(text: &str, min_entropy: f64) -> Vec<Finding> {
     let secrets = secret::find(text).into_iter().map(|found| Finding { class: class(found.shape), range: found.range });
     let (examples, secrets): (Vec<Finding>, Vec<Finding>) =
         secrets.partition(|found| found.class == Class::Login && is_example_login(&text[found.range.clone()]));
-    let others = [emails(text), addresses(text), phone_numbers(text), entropy::find(text, min_entropy)];
+    let others =
+        [named::find(text), emails(text), addresses(text), phone_numbers(text), entropy::find(text, min_entropy)];
     for finding in secrets.into_iter().chain(others.into_iter().flatten()) {
         let overlaps = |other: &Finding| other.range.start < finding.range.end && finding.range.start < other.range.end;
         if !found.iter().chain(&examples).any(overlaps) {

@@ -13,7 +13,8 @@ pub(super) static FULL: Training = Training { method: Method::Full, info: &INFO 
 static INFO: KindInfo = KindInfo {
     family: Family::Train,
     name: "full",
-    version: 1,
+    // History: 1, the first; 2, where a template renders earlier answers otherwise, a row's last answer is trained.
+    version: 2,
     summary: "all weights of the base model trained on rows, by the recipe of `train.lora`: a model of its own",
     inputs: &[Content::Rows],
     outputs: &[

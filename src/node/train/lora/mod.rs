@@ -9,8 +9,9 @@ pub(super) static LORA: Training = Training { method: Method::Lora, info: &INFO 
 
 /// History: 1, the first; 2, kinds of adapters and their settings, the warm-up of transformers, micro-batches that are filled
 /// by the longest rows first and compute what they begin with in common once, evaluation, event files; 3, products are
-/// summed in short chains, whose rounding is finer; 4, keys far below the greatest score have no share.
-const VERSION: u32 = 4;
+/// summed in short chains, whose rounding is finer; 4, keys far below the greatest score have no share; 5, where a
+/// template renders earlier answers otherwise, a row's last answer is trained.
+const VERSION: u32 = 5;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Train,

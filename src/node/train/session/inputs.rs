@@ -121,6 +121,7 @@ pub(super) fn read(run: &Run<'_>, reader: &Reader<'_>, warm: Option<&Warm>) -> R
     if rows.iter().all(|row| row.weight == 0.0) && warm.is_none() {
         return Err(TrainError::NoRows { count: told.len(), why: why_none(&audit, weightless) }.into());
     }
+    warn_of_dropped(run, &audit, "");
     if audit.endless > 0 {
         run.warn(format!(
             "{} of {} rows are trained without the token that ends an answer: they teach not to stop",
@@ -161,7 +162,17 @@ fn held_out_rows(
     if rows.is_empty() {
         return Err(TrainError::NoHeldOut { eval: eval.clone(), count: told.len(), why: why_none(&audit, 0) }.into());
     }
+    warn_of_dropped(run, &audit, "held-out ");
     Ok((rows, asked))
+}
+
+/// Warns of rows that the table of what became of the records counts as kept, and that are not read here.
+fn warn_of_dropped(run: &Run<'_>, audit: &Audit, what: &str) {
+    let dropped = audit.remarks.iter().filter_map(|(remark, count)| {
+        let why = remark.to_string();
+        Some(format!("{count} {what}rows {}", why.strip_prefix("dropped: ").map(|why| format!("are left out: {why}"))?))
+    });
+    dropped.for_each(|dropped| run.warn(dropped));
 }
 
 /// Parts the inputs into those that are trained and the one that is held out.

@@ -63,7 +63,11 @@ impl Warm {
     pub(super) fn check(&self, run: &Run<'_>, fresh: &Adapter) -> Result<(), TrainError> {
         let [ours, theirs] = [&self.adapter, fresh].map(Adapter::modules);
         let shapes = |modules: &[Module]| -> Vec<_> { modules.iter().map(|module| (module.a(), module.b())).collect() };
-        let what = if shapes(ours) != shapes(theirs) {
+        let doubled = ours.iter().zip(theirs).all(|(module, fresh)| module.rank() == 2 * fresh.rank());
+        let what = if doubled && fresh.holds_its_start() {
+            "an adapter that began with `init = \"pissa\"` has twice the rank, since it holds what it began with, and is trained \
+             no further"
+        } else if shapes(ours) != shapes(theirs) {
             "its rank or its modules are not those of the settings"
         } else if ours != theirs {
             "its `alpha` or its kind is not that of the settings"

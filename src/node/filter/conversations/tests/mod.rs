@@ -64,7 +64,9 @@ fn corrections_supersede_by_id_and_by_question_and_equal_rows_count_once() {
     let correction = |line: &str| Record::Correction(import_correction(line.as_bytes()).unwrap());
     let corrections = [
         correction(r#"{"id":"fix-1","instruction":"what is it","output":"A tool."}"#),
-        correction(r#"{"id":"fix-2","instruction":"Where does it live?","output":"Here.","supersedes":["b","o/r#9"]}"#),
+        correction(
+            r#"{"id":"fix-2","instruction":"Where does it live?","output":"Here.","supersedes":["b","o/r#9","o/r#99"]}"#,
+        ),
     ];
     let corrections = write(&bench.store, corrections).unwrap();
     let (rows, report) = run(&bench, &json!({}), &[("rows", rows), ("corrections", corrections)]);
@@ -79,6 +81,7 @@ fn corrections_supersede_by_id_and_by_question_and_equal_rows_count_once() {
             "rows: dropped row: superseded by a correction: 3",
             "corrections: read: 2",
             "corrections: rows: 2",
+            "corrections: correction supersedes an id that no row here has: 1",
         ]
     );
 }

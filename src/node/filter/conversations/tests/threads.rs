@@ -345,3 +345,39 @@ fn what_was_marked_as_the_answer_of_a_discussion_comes_before_a_maintainers() {
     let (rows, _) = run(&bench, &json!({}), &[("discussions", records)]);
     assert!(rows[0].turns[1].text.starts_with("Yes."), "{rows:?}");
 }
+
+#[test]
+fn an_answer_that_is_cut_still_says_something() {
+    let bench = Bench::new();
+    let fence = format!("```\n{}\n```", "x".repeat(300));
+    let pull = |number: u64, body: &str| json!({"number": number, "title": "A title that is long enough", "author": "ann", "body": body});
+    let pulls = [
+        pull(1, &format!("{LONG}\n\n## Proof\n\nThis is what it says:\n\n{fence}")),
+        pull(2, &format!("Fixes #1\n\n{fence}")),
+    ];
+    let inputs = [("pulls", records(&bench, Form::Pulls, &pulls))];
+    let (rows, report) = run(&bench, &json!({"max-answer-characters": 250}), &inputs);
+    assert_eq!(rows.iter().map(|row| row.turns[1].text.as_str()).collect::<Vec<_>>(), [LONG]);
+    assert!(report.contains(&"dropped pull request: body too short once it is cut: 1".to_owned()), "{report:?}");
+}
+
+#[test]
+fn what_is_said_to_somebody_else_is_no_answer() {
+    let to_carol = format!("@carol {LONG}");
+    let (rows, report) = issue(&json!("ann"), &[(json!("bob"), &to_carol)]);
+    assert!(rows.is_empty());
+    assert_eq!(report, ["dropped issue: every answer is to somebody else: 1"]);
+    let (rows, _) = issue(&json!("ann"), &[(json!("bob"), &to_carol), (json!("dan"), LONG)]);
+    assert_eq!(rows[0][2], format!("Assistant: {LONG}"));
+    // The asker says that it was right.
+    let (rows, _) = issue(&json!("ann"), &[(json!("bob"), &to_carol), (json!("ann"), "Thanks, that worked!")]);
+    assert_eq!(rows.len(), 1);
+}
+
+#[test]
+fn who_says_how_something_works_answers() {
+    let helps =
+        format!("Set the flag; this works in every release since 2.9. {LONG} Let me know if that works for you.");
+    let (rows, _) = issue(&json!("ann"), &[(json!("bob"), &helps)]);
+    assert_eq!(rows.len(), 1);
+}

@@ -95,6 +95,9 @@ fn a_pinned_adapter_of_another_shape_or_base_is_refused() {
     let pins = || pinned(&bench, &full, &first, 0);
     assert!(refused(&json!({"rank": 2}), pins()).ends_with("its rank or its modules are not those of the settings"));
     assert!(refused(&json!({"alpha": 3.0}), pins()).ends_with("its `alpha` or its kind is not that of the settings"));
+    let pissa = json!({"init": "pissa"});
+    let full = bench.run(&LORA, &settings(&pissa), vec![first.clone(), model(&bench)], &[]).unwrap();
+    assert!(refused(&pissa, pinned(&bench, &full, &first, 0)).contains("has twice the rank"));
     let mut other = pins();
     other[0].fields.insert("model".into(), json!("other"));
     assert!(refused(&json!({}), other).ends_with("it was trained on another base model"));
