@@ -30,7 +30,8 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// Returns ``did you mean `x`?``, or else what there is: `known` introduces the list, such as `node types here`.
 pub(crate) fn help<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, known: &str) -> Option<String> {
-    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let mut candidates: Vec<&str> = candidates.into_iter().collect();
+    candidates.dedup();
     match nearest(word, candidates.iter().copied()).as_slice() {
         [] => listed(&candidates, known),
         [one] => Some(format!("did you mean `{one}`?")),

@@ -41,9 +41,13 @@ impl Execute for PlanCommand {
         let session = Session::open(context, self.selection.mode())?;
         let plan = planned(&self.selection, &session)?;
         let graph = &session.project.graph;
-        let (mut runs, mut unfit) = (0, Vec::new());
+        let (mut runs, mut writes, mut unfit) = (0, 0, Vec::new());
         for (index, planned) in &plan.nodes {
             let (mut word, mut why) = describe(&session, *index, planned)?;
+            if let Some(path) = other_out(&session, *index, planned)? {
+                (word, why) = ("write", format!("`{path}` is not what was built"));
+                writes += 1;
+            }
             let forecast = forecast(context, &session, *index, planned)?;
             if let Some(forecast) = &forecast {
                 why = format!("{why}; {forecast}");
@@ -66,7 +70,7 @@ impl Execute for PlanCommand {
                 why = format!("{why}; rehearsed before it starts");
             }
             runs += usize::from(!matches!(planned, Planned::Fresh(_) | Planned::NotDeployed));
-            if !matches!(planned, Planned::Fresh(_)) {
+            if word != "fresh" {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
                 for warning in forecast.iter().flat_map(|forecast| &forecast.warnings) {
@@ -75,10 +79,12 @@ impl Execute for PlanCommand {
             }
             context.output.json(&entry(&session, *index, planned, &Told { word, why, forecast, cost }));
         }
-        let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count();
-        context.output.line(match runs {
-            0 => nothing_to_do(fresh),
-            _ => format!("{runs} to run, {fresh} fresh: `tunesmith build`"),
+        let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count() - writes;
+        let build = self.selection.as_build();
+        context.output.line(match (runs, writes) {
+            (0, 0) => nothing_to_do(fresh),
+            (_, 0) => format!("{runs} to run, {fresh} fresh: `{build}`"),
+            _ => format!("{runs} to run, {writes} to write, {fresh} fresh: `{build}`"),
         });
         for (index, error) in &unfit {
             context.output.note(format_args!("in node `{}`:", graph[*index].name));
@@ -173,19 +179,20 @@ fn is_new(session: &Session<'_>, index: NodeIndex) -> Result<bool, CliError> {
     Ok(session.resolver().trace(&session.project.graph[index].name)?.is_none())
 }
 
+/// Returns the path of a fresh node's `out` when something else is there than what was built.
+fn other_out<'s>(session: &'s Session<'_>, index: NodeIndex, planned: &Planned) -> Result<Option<&'s str>, CliError> {
+    let node = &session.project.graph[index];
+    let (Planned::Fresh(known), Some(path)) = (planned, node.out.as_deref()) else { return Ok(None) };
+    let is_right = OutState { resolver: &session.resolver(), node, path }.is_right(known)?;
+    Ok((!is_right).then_some(path))
+}
+
 /// Returns the state as `status` names it.
 fn state(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(&'static str, String), CliError> {
-    let resolver = session.resolver();
-    let node = &session.project.graph[index];
     Ok(match planned {
-        Planned::Fresh(known) => {
-            let out = node.out.as_deref().map(|path| OutState { resolver: &resolver, node, path }.is_right(known));
-            match out.transpose()? {
-                Some(false) => {
-                    ("fresh", format!("`{}` is not what was built", node.out.as_deref().unwrap_or_default()))
-                }
-                _ => ("fresh", String::new()),
-            }
+        Planned::Fresh(_) => {
+            let other = other_out(session, index, planned)?;
+            ("fresh", other.map_or_else(String::new, |path| format!("`{path}` is not what was built")))
         }
         Planned::Run(_, StaleReason::NeverBuilt) => ("never built", String::new()),
         Planned::Perhaps(_) if is_new(session, index)? => ("never built", String::new()),
@@ -288,6 +295,22 @@ mod tests {
         let plan = space.done(&["plan", "notes", "--json"]).object("plan");
         assert_eq!((&plan["action"], &plan["reason"]["reason"]), (&json!("run"), &json!("changed")));
         space.refused(&["plan", "paris"], Exit::Wrong, "did you mean `pairs`?");
+    }
+
+    #[test]
+    fn a_plan_names_the_build_that_does_it_and_files_that_are_written_again() {
+        let space = Space::new();
+        assert!(space.done(&["plan", "pairs", "--deploy"]).out.ends_with("fresh: `tunesmith build pairs --deploy`\n"));
+        space.edit("pipeline.toml", "type = \"conversations\"", "type = \"conversations\"\nout = \"rows.jsonl\"");
+        space.done(&["build"]);
+        fs_err::remove_file(space.path().join("rows.jsonl")).unwrap();
+        assert_eq!(
+            space.done(&["plan"]).out,
+            "write pairs (filter.conversations): `rows.jsonl` is not what was built\n\
+             0 to run, 1 to write, 2 fresh: `tunesmith build`\n"
+        );
+        space.done(&["build"]);
+        assert_eq!(space.done(&["plan"]).out, "nothing to do: 3 fresh\n");
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Purge {
             }
         }
         match stale {
-            [] => output.line("nothing that was fresh becomes stale"),
+            [] => output.line("nothing that was fresh becomes stale; `tunesmith build` writes `out` files anew"),
             stale => output.line(format_args!("stale now: {}: `tunesmith build`", stale.join(", "))),
         }
         for (index, rows) in models {
@@ -117,7 +117,8 @@ impl Purge {
         }
         if !self.undo {
             output.line(
-                "older results stay in the store until `tunesmith cache gc`, snapshots while the lock names them",
+                "older results stay in the store until a build and `tunesmith cache gc --keep-runs 0`, snapshots while \
+                 the lock names them",
             );
         }
     }

@@ -37,6 +37,28 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// Returns the `tunesmith build` that is about the same.
+    pub(super) fn as_build(&self) -> String {
+        let mut build = "tunesmith build".to_owned();
+        let mut add = |flag: &str, value: &str| {
+            for word in [flag, value].into_iter().filter(|word| !word.is_empty()) {
+                build.push(' ');
+                build.push_str(word);
+            }
+        };
+        self.targets.iter().for_each(|node| add("", node));
+        self.up_to.iter().for_each(|node| add("--up-to", node));
+        self.from.iter().for_each(|node| add("--from", node));
+        self.force.iter().for_each(|node| add("--force", node));
+        for node in &self.refresh {
+            add(&if node.is_empty() { "--refresh".to_owned() } else { format!("--refresh={node}") }, "");
+        }
+        for (flag, is_set) in [("--locked", self.locked), ("--offline", self.offline), ("--deploy", self.deploy)] {
+            add(if is_set { flag } else { "" }, "");
+        }
+        build
+    }
+
     /// Returns whether the same command means the same the next time: nothing is asked to run whatever there is.
     pub(super) fn is_lasting(&self) -> bool {
         self.force.is_empty() && self.refresh.is_empty()

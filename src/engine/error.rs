@@ -96,6 +96,22 @@ pub enum EngineError {
         /// The path.
         path: PathBuf,
     },
+    /// A local file that a setting names and that this user may not read.
+    #[error("node `{node}` reads `{}`, which cannot be read: {cause}", path.display())]
+    #[diagnostic(
+        code(engine::unreadable_file),
+        help("setting `{setting}` names it: let this user read it, or leave it out")
+    )]
+    UnreadableFile {
+        /// The node.
+        node: String,
+        /// The setting that names it.
+        setting: String,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
     /// Globs that cannot be read.
     #[error("node `{node}`: `{glob}` is no glob: {what}")]
     #[diagnostic(code(engine::bad_glob), help("`*` stands for a name's part, `**` for folders: `docs/**/*.md`"))]

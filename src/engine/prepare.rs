@@ -209,6 +209,10 @@ impl Resolver<'_> {
                     Err(StoreError::Io(error)) if error.kind() == ErrorKind::NotFound => {
                         return Err(missing(node, &input));
                     }
+                    Err(StoreError::Io(cause)) if cause.kind() == ErrorKind::PermissionDenied => {
+                        let (node, setting) = (node.name.clone(), input.setting.to_owned());
+                        return Err(EngineError::UnreadableFile { node, setting, path, cause });
+                    }
                     file => file?,
                 };
                 let (digest, size) = (file.digest, file.size);

@@ -1,6 +1,7 @@
 //! What enters a node's key from its own table: settings with placeholders filled in, and local files.
 
 use std::borrow::Cow;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,8 +80,15 @@ fn walk(
     (include, exclude): (&GlobSet, &GlobSet),
 ) -> Result<Vec<(String, PathBuf)>, EngineError> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.map_err(std::io::Error::from)?;
+    // What a Kubernetes volume keeps its versions in, beside links of the files' own names, begins with two dots.
+    let is_visible = |entry: &walkdir::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b"..");
+    let entries = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| entry.depth() == 0 || is_visible(entry)) {
+        let entry = match entry {
+            // A link to a folder that it stands in, whose files were listed, or a link to nothing.
+            Err(error) if error.depth() > 0 && leads_nowhere(&error) => continue,
+            entry => entry.map_err(std::io::Error::from)?,
+        };
         if entry.file_type().is_dir() {
             store.watch_folder(entry.path());
         }
@@ -99,6 +107,10 @@ fn walk(
     }
     files.sort();
     Ok(files)
+}
+
+fn leads_nowhere(error: &walkdir::Error) -> bool {
+    error.loop_ancestor().is_some() || error.io_error().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn glob_set(node: &Node, globs: &[String]) -> Result<GlobSet, EngineError> {

@@ -153,6 +153,11 @@ impl Opening {
 
 /// Makes what a store's folder has in it, and sees whether more could be written there.
 fn make_folders(root: &Path) -> std::io::Result<()> {
+    if !root.exists() {
+        fs_err::create_dir_all(root)?;
+        // A folder of its own is nothing that git should have.
+        fs_err::write(root.join(".gitignore"), "*\n")?;
+    }
     for folder in ["objects", "locks", "runs", "scratch"] {
         fs_err::create_dir_all(root.join(folder))?;
     }

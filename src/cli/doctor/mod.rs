@@ -182,7 +182,7 @@ fn of_project(project: &Project, context: &Context<'_>) -> Vec<Finding> {
 fn store(root: &Path) -> Vec<Finding> {
     let folder = root.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let mut findings = Vec::new();
-    if root.is_dir()
+    if root.exists()
         && let Err(error) = Store::open(root, None)
     {
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string()).unwrap_or_default();

@@ -105,7 +105,7 @@ fn push_model(text: &mut String, name: &str, base: Option<&str>) {
          [model]\n\
          base       = {}\n\
          {default_digest}\
-         max-tokens = 2048   # longer conversations are left out of training\n\
+         max-tokens = 2048   # longer conversations are cut when they are trained\n\
          system     = {}\n\n",
         quoted(base.unwrap_or(BASE)),
         quoted(&system),
