@@ -5,9 +5,11 @@ CARGO ?= cargo
 LOCKED := --locked
 DOCFLAGS := -D warnings -D rustdoc::broken_intra_doc_links
 BENCH := $(CARGO) bench $(LOCKED) --profile dev
+PROGRAM := $(or $(CARGO_TARGET_DIR),target)/debug/tunesmith
 
 .PHONY: test test-long demo check-clients check-cuda test-cuda fmt lint unit doc generated bench bench-charts bench-convert \
-	bench-engine bench-export bench-forecast bench-gpu bench-importance bench-parity bench-train fuzz system-packages
+	bench-engine bench-export bench-forecast bench-gpu bench-importance bench-learning bench-parity bench-train fuzz \
+	system-packages
 
 # Everything that must hold, cheap checks first.
 test: system-packages fmt lint unit doc generated
@@ -86,7 +88,7 @@ bench-forecast:
 # Values of some 30 real charts changed in place and held against PyYAML; the packages that ship them are fetched.
 bench-charts:
 	$(CARGO) build $(LOCKED) --no-default-features
-	$(PYTHON) tests/bench/charts.py target/debug/tunesmith
+	$(PYTHON) tests/bench/charts.py $(PROGRAM)
 
 # Training held against PEFT's, step by step, some ten minutes: PEFT is a Python with torch, transformers, peft and gguf,
 # BASE a GGUF of a small Llama.
@@ -97,6 +99,12 @@ bench-parity:
 	$(PEFT) tests/bench/peft_parity.py train $(BASE) $(PARITY)
 	$(BENCH) --bench parity -- $(PARITY)
 	$(PEFT) tests/bench/peft_parity.py load $(PARITY)
+
+# How far the loss on held-out rows falls in the quickstart's training, beside PEFT's with the same rows and settings, for
+# three seeds: some fifteen minutes.
+bench-learning:
+	$(CARGO) build $(LOCKED)
+	$(PEFT) tests/bench/peft_learning.py $(PROGRAM) examples/quickstart
 
 # Training beside PyTorch with PEFT: BASE names a GGUF, ROWS conversations as JSON lines, PEFT a Python as above, and
 # PEFT_SCRIPT what it runs; without one only our side is measured. Some 15 minutes.
