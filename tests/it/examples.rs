@@ -15,7 +15,7 @@ fn the_manifest_of_the_readme_has_no_problem() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[("pipeline.toml", manifest), ("models/base.gguf", ""), ("docs/a.md", "")]);
     let ran = tunesmith(folder.path(), &["check"]).expect(0);
-    assert!(ran.out.contains("no problem in 8 nodes"), "{}", ran.out);
+    assert!(ran.out.contains("no problem in 9 nodes"), "{}", ran.out);
 }
 
 #[test]
