@@ -44,10 +44,7 @@ impl Execute for PlanCommand {
         let (mut runs, mut writes, mut unfit) = (0, 0, Vec::new());
         for (index, planned) in &plan.nodes {
             let (mut word, mut why) = describe(&session, *index, planned)?;
-            if let Some(path) = other_out(&session, *index, planned)? {
-                (word, why) = ("write", format!("`{path}` is not what was built"));
-                writes += 1;
-            }
+            writes += usize::from(word == "write");
             let forecast = forecast(context, &session, *index, planned)?;
             if let Some(forecast) = &forecast {
                 why = format!("{why}; {forecast}");
@@ -161,7 +158,10 @@ fn refused(context: &mut Context<'_>, session: &Session<'_>, plan: &Plan) -> Res
 fn describe(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(&'static str, String), CliError> {
     let graph = &session.project.graph;
     Ok(match planned {
-        Planned::Fresh(_) => ("fresh", String::new()),
+        Planned::Fresh(_) => match other_out(session, index, planned)? {
+            Some(path) => ("write", format!("`{path}` is not what was built")),
+            None => ("fresh", String::new()),
+        },
         Planned::Run(_, reason) => ("run", reason.to_string()),
         Planned::Perhaps(_) if is_new(session, index)? => ("run", StaleReason::NeverBuilt.to_string()),
         Planned::Perhaps(on) => {
@@ -190,10 +190,7 @@ fn other_out<'s>(session: &'s Session<'_>, index: NodeIndex, planned: &Planned) 
 /// Returns the state as `status` names it.
 fn state(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<(&'static str, String), CliError> {
     Ok(match planned {
-        Planned::Fresh(_) => {
-            let other = other_out(session, index, planned)?;
-            ("fresh", other.map_or_else(String::new, |path| format!("`{path}` is not what was built")))
-        }
+        Planned::Fresh(_) => ("fresh", describe(session, index, planned)?.1),
         Planned::Run(_, StaleReason::NeverBuilt) => ("never built", String::new()),
         Planned::Perhaps(_) if is_new(session, index)? => ("never built", String::new()),
         other => {

@@ -29,6 +29,11 @@ impl Counts {
         }
     }
 
+    /// Returns how often `what` was counted.
+    pub fn of(&self, what: &str) -> u64 {
+        self.place(what).map_or(0, |at| self.0[at].1)
+    }
+
     /// Adds all of `other`.
     pub fn add_all(&mut self, other: &Self) {
         for (what, n) in &other.0 {

@@ -111,7 +111,7 @@ impl Kind for Split {
                 rows.count
             ));
         }
-        let corrections = result.counts.iter().find(|(what, _)| *what == HELD_OUT).map_or(0, |(_, count)| count);
+        let corrections = result.counts.of(HELD_OUT);
         if corrections > 0 {
             run.warn(format!(
                 "{corrections} corrections are held out for evaluation with their threads, so nothing is learnt from \

@@ -120,8 +120,9 @@ impl Kind for Conversations {
         run.note(format!("{processed} of {records} records new or changed"));
         let rows = reduce::reduce(run.store, &mut sources)?;
         for source in &sources {
-            if let Some((what, count)) = source.counts.iter().find(|(what, _)| *what == reduce::POINTLESS) {
-                run.warn(format!("{count} of `{}`: {what}: look at `supersedes`", source.node));
+            let count = source.counts.of(reduce::POINTLESS);
+            if count > 0 {
+                run.warn(format!("{count} of `{}`: {}: look at `supersedes`", source.node, reduce::POINTLESS));
             }
         }
         Ok(Outcome {

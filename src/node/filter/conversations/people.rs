@@ -124,11 +124,12 @@ static SOLVING: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Returns whether an asker says that the answer before was right, without a doubt in the sentence.
 pub(super) fn confirms(comment: &str) -> bool {
-    comment
-        .lines()
-        .filter(|line| !line.starts_with('>'))
-        .flat_map(sentences)
-        .any(|sentence| CONFIRMING.is_match(sentence) && !DOUBTING.is_match(sentence))
+    own_sentences(comment).any(|sentence| CONFIRMING.is_match(sentence) && !DOUBTING.is_match(sentence))
+}
+
+/// Returns what a comment says itself, sentence by sentence, without what it quotes.
+fn own_sentences(comment: &str) -> impl Iterator<Item = &str> {
+    comment.lines().filter(|line| !line.starts_with('>')).flat_map(sentences)
 }
 
 /// Returns whether a comment says what fixed it.
@@ -175,8 +176,7 @@ pub(super) fn speakers(thread: &Thread<'_>, bots: &[String]) -> Vec<Speaker> {
 
 /// Returns whether a comment says that something works now.
 fn thanks(comment: &str) -> bool {
-    let lines = comment.lines().filter(|line| !line.starts_with('>'));
-    lines.flat_map(sentences).any(|sentence| THANKING.is_match(sentence.trim()))
+    own_sentences(comment).any(|sentence| THANKING.is_match(sentence.trim()))
 }
 
 /// Returns whether a comment is said to somebody who did not open the thread: it begins with their name.

@@ -65,6 +65,9 @@ fn tell<'s>(
     sources: &mut [Source<'s>],
     count: impl Fn(&mut Source<'s>),
 ) -> Result<(), RecordError> {
+    if remarks.is_empty() {
+        return Ok(());
+    }
     if let [one] = sources {
         for (.., what) in remarks {
             count(one);
