@@ -2,13 +2,14 @@
 
 use super::super::session::Session;
 use super::super::{CliError, Context};
+use crate::graph::NodeIndex;
 use crate::record::{Record, RecordSet};
 
 /// Cannot be made.
 pub(super) enum Inspector {}
 
 impl Inspector {
-    pub(super) fn open(_: &Session<'_>) -> Result<Self, CliError> {
+    pub(super) fn open(_: &Session<'_>, _: NodeIndex) -> Result<Self, CliError> {
         Err(CliError::NoTokenizer)
     }
 

@@ -95,7 +95,7 @@ impl Show {
         for record in set.records().take(self.rows.unwrap_or(0)) {
             shown.push(record.map_err(EngineError::from)?);
         }
-        let inspector = if self.tokens { Some(Inspector::open(session)?) } else { None };
+        let inspector = if self.tokens { Some(Inspector::open(session, index)?) } else { None };
         for record in &shown {
             context.output.line(format_args!("\n{}", plain(&text(record))));
             context.output.json(&json!({ "row": record }));

@@ -1,9 +1,12 @@
 //! What training sees of rows: the text as the base model's template renders it, token ids, and which of them are
 //! trained; and an audit of all rows of the output.
 //!
+//! Rows are cut, or left out, as the first training says that the node's rows reach; where they reach none, as the model's
+//! `max-tokens` says.
+//!
 //! `--json` writes one object `tokens` for each row that is shown: `row`, `tokens`, `trained`, `ends` (whether its last
 //! answer is trained up to the end of the turn), `remark` (why it is cut or left out), `rendered`, `ids` and `mask`; and
-//! one object `audit`: `rows`, `tokens`, `trained-tokens`, `share`, `without-end`, and `remarks` (each `what`, `count`).
+//! one object `audit`: `max-tokens`, `training` (the node that says it, if one does), `rows`, `tokens`, `trained-tokens`, `share`, `without-end`, and `remarks` (each `what`, `count`).
 
 use serde_json::json;
 
@@ -11,10 +14,13 @@ use super::super::session::Session;
 use super::super::{CliError, Context};
 use super::plain;
 use crate::engine::EngineError;
+use crate::graph::{Graph, NodeIndex};
+use crate::manifest::Family;
 use crate::model::rows::{Audit, OverLength, RowMaker, TokenRow};
 use crate::model::template::ChatTemplate;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::weights::{Base, WeightFiles};
+
 use crate::record::{Record, RecordSet};
 
 /// The node of the base model.
@@ -26,37 +32,60 @@ const USUAL_TOKENS: u64 = 2048;
 pub(super) struct Inspector {
     tokenizer: Tokenizer,
     template: ChatTemplate,
+    limit: Limit,
+}
+
+/// How long a row may be.
+struct Limit {
     max_tokens: usize,
+    over_length: OverLength,
+    /// The training that says it.
+    training: Option<String>,
+}
+
+impl Limit {
+    /// Returns that of the rows of a node.
+    fn of(graph: &Graph, index: NodeIndex) -> Self {
+        let reached = graph.downstream(&[index]);
+        let mut trainings = graph.indices().filter(|node| reached[node.get()] && graph[*node].family == Family::Train);
+        let training = trainings.next().map(|node| &graph[node]);
+        let model = graph.find(MODEL).map(|node| &graph[node].settings);
+        let number = |settings: &serde_json::Value| settings.get("max-tokens").and_then(serde_json::Value::as_u64);
+        let max_tokens = training.map(|node| &node.settings).and_then(number).or_else(|| model.and_then(number));
+        let over_length = training.and_then(|node| node.settings.get("over-length")).cloned();
+        Self {
+            max_tokens: max_tokens.unwrap_or(USUAL_TOKENS) as usize,
+            over_length: over_length
+                .and_then(|policy| serde_json::from_value(policy).ok())
+                .unwrap_or(OverLength::Truncate),
+            training: training.map(|node| node.name.clone()),
+        }
+    }
 }
 
 impl Inspector {
-    /// Reads the project's base model.
+    /// Reads the project's base model, to look at the rows of a node.
     ///
     /// # Errors
     /// The project has none, or it was never fetched; errors of reading it.
-    pub(super) fn open(session: &Session<'_>) -> Result<Self, CliError> {
+    pub(super) fn open(session: &Session<'_>, node: NodeIndex) -> Result<Self, CliError> {
         let graph = &session.project.graph;
-        let index = graph.find(MODEL).ok_or(CliError::NoModel)?;
-        let built = session.resolver().last_built(index)?;
+        let model = graph.find(MODEL).ok_or(CliError::NoModel)?;
+        let built = session.resolver().last_built(model)?;
         let known = built.ok_or_else(|| CliError::NeverBuilt { node: MODEL.to_owned() })?;
         let files = known.outputs.values().next().map(|weights| WeightFiles::of(&session.store, weights));
         let files = files.transpose().map_err(EngineError::from)?.flatten();
         let files = files.ok_or_else(|| CliError::NeverBuilt { node: MODEL.to_owned() })?;
         let base = Base::open(&files)?;
-        let max_tokens = graph[index].settings.get("max-tokens").and_then(serde_json::Value::as_u64);
-        Ok(Self {
-            tokenizer: base.tokenizer()?,
-            template: base.template()?,
-            max_tokens: max_tokens.unwrap_or(USUAL_TOKENS) as usize,
-        })
+        Ok(Self { tokenizer: base.tokenizer()?, template: base.template()?, limit: Limit::of(graph, node) })
     }
 
     fn maker(&self) -> RowMaker<'_> {
         RowMaker {
             tokenizer: &self.tokenizer,
             template: &self.template,
-            max_tokens: self.max_tokens,
-            over_length: OverLength::Truncate,
+            max_tokens: self.limit.max_tokens,
+            over_length: self.limit.over_length,
         }
     }
 
@@ -110,14 +139,19 @@ impl Inspector {
         let output = &mut *context.output;
         let percent = audit.share() * 100.0;
         output.line(format_args!(
-            "\naudit within {} tokens: {} rows, {} tokens, {} trained ({percent:.1} %)",
-            self.max_tokens, audit.rows, audit.tokens, audit.trained
+            "\naudit within {} tokens{}: {} rows, {} tokens, {} trained ({percent:.1} %)",
+            self.limit.max_tokens,
+            self.limit.training.as_ref().map(|node| format!(" (`{node}`)")).unwrap_or_default(),
+            audit.rows,
+            audit.tokens,
+            audit.trained
         ));
         for (what, count) in audit.counts().iter().filter(|(what, _)| !what.starts_with("tokens")) {
             output.line(format_args!("  {what}: {count}"));
         }
         let remarks = audit.remarks.iter().map(|(what, count)| json!({"what": what.to_string(), "count": count}));
         output.json(&json!({"audit": {
+            "max-tokens": self.limit.max_tokens, "training": self.limit.training,
             "rows": audit.rows, "tokens": audit.tokens, "trained-tokens": audit.trained, "share": audit.share(),
             "without-end": audit.endless, "remarks": remarks.collect::<Vec<_>>(),
         }}));
