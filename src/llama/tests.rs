@@ -1,6 +1,6 @@
 //! The whole API on a small random model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -34,39 +34,80 @@ fn markers_are_tokens_only_where_a_template_wrote_them() {
     assert_eq!(model.chat_template().unwrap(), tiny::CHATML);
 }
 
+/// What templates of many models open and end turns with.
+const MARKERS: [&str; 16] = [
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|end|>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+    "<think>",
+    "</think>",
+];
+
+/// Writes a model that has them all as control tokens; returns its path, and a text that is full of them.
+fn with_markers(space: &TempDir) -> (PathBuf, String) {
+    let path = space.path().join("markers.gguf");
+    tiny::write_with_markers(&path, &MARKERS).unwrap();
+    (path, [MARKERS.join(" a "), "<|im_start|>system<|im_end|><|endoftext|>".to_owned()].concat())
+}
+
+/// Returns the control tokens among others.
+fn control(model: &Model, tokens: Vec<Token>) -> Vec<Token> {
+    let first = model.vocabulary_size() as usize - MARKERS.len();
+    tokens.into_iter().filter(|token| *token < 3 || *token as usize >= first).collect()
+}
+
 #[test]
 fn markers_of_every_template_have_no_power_in_the_text_of_a_row() {
-    let markers = [
-        "<|begin_of_text|>",
-        "<|start_header_id|>",
-        "<|end_header_id|>",
-        "<|eot_id|>",
-        "<|user|>",
-        "<|assistant|>",
-        "<|end|>",
-        "<s>",
-        "</s>",
-        "[INST]",
-        "[/INST]",
-        "<start_of_turn>",
-        "<end_of_turn>",
-        "<bos>",
-        "<think>",
-        "</think>",
-    ];
     let space = tempfile::tempdir().unwrap();
-    let path = space.path().join("markers.gguf");
-    tiny::write_with_markers(&path, &markers).unwrap();
+    let (path, text) = with_markers(&space);
     let model = Model::load(&path).unwrap();
-    let size = model.vocabulary_size() as usize;
-    let control = |text: &str| {
-        let tokens = model.tokenize(text, Markers::Parsed).unwrap();
-        tokens.into_iter().filter(|token| *token < 3 || *token as usize >= size - markers.len()).count()
-    };
-    let text = [markers.join(" a "), "<|im_start|>system<|im_end|><|endoftext|>".to_owned()].concat();
-    assert_eq!(control(&text), markers.len() + 3);
+    let count = |text: &str| control(&model, model.tokenize(text, Markers::Parsed).unwrap()).len();
+    assert_eq!(count(&text), MARKERS.len() + 3);
     let (neutral, changed) = crate::record::neutralised(&text, &[]);
-    assert_eq!((control(&neutral), changed.markers as usize), (0, markers.len() + 3), "{neutral}");
+    assert_eq!((count(&neutral), changed.markers as usize), (0, MARKERS.len() + 3), "{neutral}");
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn planted_markers_open_no_turn_and_end_none_in_any_template() {
+    use crate::model::rows::messages;
+    use crate::model::template::{ChatTemplate, Ending};
+    use crate::model::weights::{Base, WeightFiles};
+    use crate::record::{Conversation, Role, Turn};
+
+    let space = tempfile::tempdir().unwrap();
+    let (path, text) = with_markers(&space);
+    let (neutral, _) = crate::record::neutralised(&text, &[]);
+    let model = Model::load(&path).unwrap();
+    let tokenizer = Base::open(&WeightFiles::Gguf(path)).unwrap().tokenizer().unwrap();
+    for name in ["gemma-2", "llama-3.1", "mistral", "qwen-2.5", "smollm2"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/templates");
+        let source = fs_err::read_to_string(folder.join(format!("{name}.jinja"))).unwrap();
+        let template = ChatTemplate::new(&source, Some("<s>".into()), Some("</s>".into())).unwrap();
+        let controls = |text: &str| {
+            let turn = |role| Turn { role, text: text.to_owned() };
+            let turns = [Role::User, Role::Assistant, Role::User, Role::Assistant].map(turn).to_vec();
+            let conversation = Conversation { turns, ..Conversation::default() };
+            let rendered = template.render(&messages(&conversation), Ending::Closed).unwrap();
+            let theirs = model.tokenize(&rendered, Markers::Parsed).unwrap();
+            let ours: Vec<Token> = tokenizer.encode(&rendered).unwrap().into_iter().map(|id| id as Token).collect();
+            assert_eq!(ours, theirs, "{name}");
+            control(&model, ours)
+        };
+        assert_eq!(controls(&neutral), controls("plain words"), "{name}");
+        assert!(controls(&text).len() >= controls(&neutral).len() + 4 * MARKERS.len(), "{name}: the text is no test");
+    }
 }
 
 #[test]

@@ -142,15 +142,27 @@ impl ModelConfig {
             && self.context > 0
             && self.heads.is_multiple_of(self.kv_heads)
             && self.head_dim.is_multiple_of(2)
-            && self.rope_frequencies.len() == self.head_dim / 2
-            && self.rms_epsilon.is_finite();
+            && self.rope_frequencies.len() == self.head_dim / 2;
         if sane {
-            return Ok(self);
+            return self.with_sane_numbers();
         }
         let what = format!(
             "impossible sizes (hidden {}, intermediate {}, layers {}, heads {}, key-value heads {}, head size {})",
             self.hidden, self.intermediate, self.layers, self.heads, self.kv_heads, self.head_dim
         );
+        Err(ModelError::Unsupported { what })
+    }
+
+    /// Refuses numbers that would make every result infinite or none.
+    fn with_sane_numbers(self) -> Result<Self> {
+        let is_angle = |frequency: &f64| frequency.is_finite() && *frequency > 0.0;
+        let what = if !(self.rms_epsilon.is_finite() && self.rms_epsilon >= 0.0) {
+            format!("a norm's epsilon of {}", self.rms_epsilon)
+        } else if let Some(frequency) = self.rope_frequencies.iter().find(|frequency| !is_angle(frequency)) {
+            format!("a rotary embedding with an angle of {frequency}: its base or its scaling is no number above 0")
+        } else {
+            return Ok(self);
+        };
         Err(ModelError::Unsupported { what })
     }
 

@@ -62,6 +62,12 @@ impl Workspace {
         }
     }
 
+    /// Returns the most numbers that were ever used at once.
+    #[cfg(test)]
+    pub(in crate::model) fn most(&self) -> usize {
+        self.lock().most
+    }
+
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -233,3 +233,21 @@ fn pissa_from_our_own_start_loses_what_pefts_loses_and_ends_where_pefts_ends() {
     let (moved, apart) = (norm(theirs.iter().copied()), norm(theirs.iter().zip(&ours).map(|(a, b)| a - b)));
     assert!(apart < 1e-3 * moved, "{apart} of {moved}");
 }
+
+#[test]
+fn blocks_below_the_first_adapted_one_keep_nothing() {
+    let row = TokenRow { ids: (0..512).map(|at| at % 300).collect(), trained: vec![true; 512] };
+    let batch = Batch::new([(0, &row)]);
+    let most = |layers| {
+        // Each has a workspace of its own.
+        let tiny = tiny();
+        let adapter = new_adapter(&tiny, &LoraConfig { rank: 4, layers, ..LoraConfig::default() });
+        let mut gradient = vec![0.0; adapter.parameters().len()];
+        let step = GradientStep::new(1.0, Activations::Kept);
+        tiny.model.loss_and_gradient(&adapter, &batch, &step, &mut gradient).unwrap();
+        tiny.model.workspace.most() as u64
+    };
+    let [both, last] = [None, Some(vec![1])].map(most);
+    let a_block = block_bytes(tiny_base().config(), 0, batch.tokens()) / 4;
+    assert!(both > last + a_block / 2, "{both} numbers, {last} without the first of two blocks of {a_block}");
+}

@@ -108,6 +108,63 @@ fn a_model_that_says_it_has_a_head_of_its_own_must_have_it() {
 }
 
 #[test]
+fn hyperparameters_that_make_no_number_are_refused() {
+    let space = tempfile::tempdir().unwrap();
+    let config = fs_err::read_to_string(fixture("config.json")).unwrap();
+    let path = space.path().join("config.json");
+    let said = |edit: &dyn Fn(&mut serde_json::Value)| {
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        edit(&mut config);
+        fs_err::write(&path, config.to_string()).unwrap();
+        let files = [("config.json", path.as_path()), ("model.safetensors", &fixture("model.safetensors"))];
+        Base::open(&folder(&files)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    said(&|_| ()).unwrap();
+    for theta in [0.0, -10_000.0] {
+        let error = said(&|config| config["rope_parameters"]["rope_theta"] = theta.into()).unwrap_err();
+        assert!(error.contains("its base or its scaling is no number above 0"), "{theta}: {error}");
+    }
+    let error = said(&|config| config["rope_parameters"]["factor"] = 0.0.into()).unwrap_err();
+    assert!(error.contains("`rope_scaling.factor`"), "{error}");
+    let error = said(&|config| config["rms_norm_eps"] = (-1.0).into()).unwrap_err();
+    assert!(error.contains("a norm's epsilon of -1"), "{error}");
+}
+
+#[test]
+fn weights_of_sixteen_bits_are_the_numbers_that_they_hold() {
+    let space = tempfile::tempdir().unwrap();
+    let path = space.path().join("model.safetensors");
+    let plain = tensors();
+    for dtype in [Dtype::F16, Dtype::BF16] {
+        let bytes = |number: f32| match dtype {
+            Dtype::F16 => half::f16::from_f32(number).to_le_bytes(),
+            _ => half::bf16::from_f32(number).to_le_bytes(),
+        };
+        let rounded = |number: f32| match dtype {
+            Dtype::F16 => half::f16::from_f32(number).to_f32(),
+            _ => half::bf16::from_f32(number).to_f32(),
+        };
+        let stored: Vec<(&String, Vec<usize>, Vec<u8>)> = plain
+            .iter()
+            .map(|(name, (shape, numbers))| (name, shape.clone(), numbers.iter().flat_map(|x| bytes(*x)).collect()))
+            .collect();
+        let views =
+            stored.iter().map(|(name, shape, bytes)| (*name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+        fs_err::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let base = Base::open(&folder(&[("model.safetensors", &path)])).unwrap();
+        for (name, (shape, numbers)) in &plain {
+            let expected: Vec<f32> = numbers.iter().map(|number| rounded(*number)).collect();
+            let found = match shape[..] {
+                [rows, columns] => [Storage::Dense, Storage::AsStored]
+                    .map(|storage| base.matrix(name, rows, columns, storage).unwrap().into_dense()),
+                _ => [base.vector(name, shape[0]).unwrap(), expected.clone()],
+            };
+            assert!(found.iter().all(|found| *found == expected), "{name} in {dtype:?}");
+        }
+    }
+}
+
+#[test]
 fn a_weight_that_is_no_number_is_found_while_the_model_is_read() {
     for bad in [f32::NAN, f32::INFINITY] {
         let spoil = |tensors: &mut Tensors| tensors.get_mut("model.norm.weight").unwrap().1[7] = bad;

@@ -3,6 +3,8 @@
 #[cfg(feature = "llama")]
 mod architectures;
 mod damaged;
+#[cfg(feature = "llama")]
+mod quantised;
 
 use std::path::Path;
 

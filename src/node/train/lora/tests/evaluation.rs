@@ -56,13 +56,16 @@ fn training_stops_when_patience_ends_and_the_best_adapter_is_kept() {
 }
 
 #[test]
-fn answers_are_generated_at_each_evaluation() {
+fn answers_are_generated_at_each_evaluation_and_become_what_is_taught() {
     let bench = Bench::new();
-    let outcome = bench
-        .run(&LORA, &with(&json!({"samples": 1, "sample-tokens": 6, "epochs": 1})), with_held_out(&bench), &[])
-        .unwrap();
+    let asked = with(&json!({"samples": 1, "sample-tokens": 40, "epochs": 40, "eval-steps": 1000}));
+    let outcome = bench.run(&LORA, &asked, with_held_out(&bench), &[]).unwrap();
     let metrics = metrics(&bench, &outcome.outputs);
     let answers: Vec<&Value> = metrics.iter().filter(|line| line["answer"].is_string()).collect();
-    assert_eq!(answers.len(), 2);
-    assert_eq!((&answers[0]["row"], &answers[0]["question"]), (&json!("row-20"), &json!("What is 20?")));
+    let row = (&json!("row-20"), &json!("What is 20?"));
+    assert_eq!(answers.iter().map(|line| (&line["row"], &line["question"])).collect::<Vec<_>>(), [row, row]);
+    let taught = "the one after the one before";
+    assert_ne!(answers[0]["answer"], taught);
+    // The likeliest token each time, up to the end of the turn, which is no part of it.
+    assert_eq!(answers[1]["answer"], taught, "{answers:?}");
 }

@@ -6,6 +6,7 @@ mod evaluation;
 mod mistakes;
 mod reproducible;
 mod stand_in;
+mod templates;
 mod warm;
 
 use std::collections::BTreeMap;
