@@ -1,4 +1,4 @@
-//! Trains three shapes and compares time and memory with what `plan` forecast:
+//! Trains some shapes and compares time and memory with what `plan` forecast:
 //! `cargo bench --bench forecast -- BASE.gguf ROWS.jsonl`.
 //!
 //! BASE is a GGUF, ROWS are conversations as JSON lines. Each training runs in the real program; its memory is the peak
@@ -19,14 +19,17 @@ struct Shape {
     name: &'static str,
     rows: usize,
     training: &'static str,
+    /// Whether all rows begin with the same long text.
+    system: bool,
     memory: Option<&'static str>,
 }
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 7] = [
     Shape {
         name: "rank 16 on all projections, rows of up to 512 tokens",
         rows: 32,
         training: "max-tokens = 512\nepochs = 1\n",
+        system: false,
         memory: None,
     },
     Shape {
@@ -34,15 +37,53 @@ const SHAPES: [Shape; 3] = [
         rows: 48,
         training: "max-tokens = 256\nepochs = 1\nrank = 8\nalpha = 16.0\ntargets = [\"q_proj\", \"v_proj\"]\nbatch-size = 4\n\
                    micro-batch-tokens = 512\neval = \"dataset:eval\"\n",
+        system: false,
         memory: None,
     },
     Shape {
         name: "quantised base, activations computed again",
         rows: 16,
         training: "max-tokens = 512\nepochs = 1\n",
+        system: false,
         memory: Some("560MiB"),
     },
+    Shape {
+        name: "a long system prompt that all rows share",
+        rows: 64,
+        training: "max-tokens = 512\nepochs = 1\n",
+        system: true,
+        memory: None,
+    },
+    Shape {
+        name: "DoRA of rank 64 with dropout",
+        rows: 32,
+        training: "max-tokens = 512\nepochs = 1\nrank = 64\nalpha = 64.0\ndora = true\ndropout = 0.05\n",
+        system: false,
+        memory: None,
+    },
+    Shape {
+        name: "the last four blocks and one in the middle",
+        rows: 48,
+        training: "max-tokens = 512\nepochs = 1\nlayers = [15, 26, 27, 28, 29]\n",
+        system: false,
+        memory: None,
+    },
+    Shape {
+        name: "rows of up to 2,048 tokens",
+        rows: 24,
+        training: "max-tokens = 2048\nmicro-batch-tokens = 2048\nepochs = 1\n",
+        system: false,
+        memory: None,
+    },
 ];
+
+/// What all rows begin with where they share something.
+const SYSTEM: &str = "You are an expert on the Linkerd service mesh. Answer questions about its control plane, its \
+    proxies, its command line and its Helm charts as one of its maintainers would: say first what to do, then why. Name \
+    the version in which something changed where you know it. Where a question lacks what you need, ask for the output \
+    of `linkerd check`, the versions of Kubernetes and of Linkerd, and the logs of the proxy. Never invent a flag, a \
+    field or an annotation; where you are not sure, say so and name the page of the documentation to read. Keep \
+    commands in code blocks, one command a line, and warn before anything that interrupts traffic.";
 
 fn main() {
     let paths: Vec<PathBuf> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).map(Into::into).collect();
@@ -56,9 +97,20 @@ fn main() {
     }
 }
 
+impl Shape {
+    /// Returns a row, with the long beginning where all have it.
+    fn row(&self, row: &str) -> String {
+        let mut row: Value = serde_json::from_str(row).unwrap();
+        if self.system {
+            row["conversations"][0] = json!({"from": "system", "value": SYSTEM});
+        }
+        row.to_string()
+    }
+}
+
 fn measure(shape: &Shape, base: &Path, rows: &str) -> Value {
     let space = tempfile::tempdir().unwrap();
-    let some: Vec<&str> = rows.lines().take(shape.rows).collect();
+    let some: Vec<String> = rows.lines().take(shape.rows).map(|row| shape.row(row)).collect();
     fs_err::write(space.path().join("rows.jsonl"), some.join("\n")).unwrap();
     let evaluated = if shape.training.contains("eval =") { ", \"dataset:eval\"" } else { "" };
     let memory = shape.memory.map(|memory| format!("[run.node.expert]\nmemory = \"{memory}\"\n")).unwrap_or_default();

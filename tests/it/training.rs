@@ -16,6 +16,13 @@ fn add_row(folder: &std::path::Path, question: &str) {
     write(folder, &[("rows.jsonl", &format!("{rows}{row}\n"))]);
 }
 
+/// Returns the tokens that a plan says a training computes.
+fn tokens_of(plan: &Value) -> u64 {
+    let note = plan["cost"]["note"].as_str().unwrap_or_else(|| panic!("{plan}"));
+    let tokens = note.split("some ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    tokens.parse().unwrap()
+}
+
 #[test]
 fn a_plan_forecasts_a_training_once_its_rows_are_there_and_refuses_what_cannot_fit() {
     let space = project();
@@ -40,6 +47,34 @@ fn a_plan_forecasts_a_training_once_its_rows_are_there_and_refuses_what_cannot_f
     assert!(refused.out.contains("train::memory") && refused.out.contains("smaller base model"), "{}", refused.out);
     let built = tunesmith(space.path(), &["build", "expert", "--json"]).expect(1);
     assert!(built.out.contains("19 MiB may be used"), "{}", built.out);
+}
+
+#[test]
+fn rows_are_shown_as_the_training_that_they_reach_sees_them() {
+    let space = project();
+    tunesmith(space.path(), &["build", "pairs", "model"]).expect(0);
+    let shown = || tunesmith(space.path(), &["show", "pairs", "--rows", "1", "--tokens", "--json"]).expect(0).out;
+    let out = shown();
+    let (whole, audit) = (object(&out, "tokens"), object(&out, "audit"));
+    assert_eq!(
+        (&audit["max-tokens"], &audit["training"], &audit["remarks"]),
+        (&json!(128), &json!("expert"), &json!([]))
+    );
+    let (ids, mask) = (whole["ids"].as_array().unwrap(), whole["mask"].as_array().unwrap());
+    assert_eq!(ids.len(), mask.len());
+    assert_eq!(
+        mask.iter().filter(|is_trained| **is_trained == true).count() as u64,
+        whole["trained"].as_u64().unwrap()
+    );
+    assert_eq!(whole["ends"], true, "{whole}");
+    let short = ids.len() - 2;
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    let of_training = |more: &str| manifest.replace("rank = 4\n", &format!("rank = 4\nmax-tokens = {short}\n{more}"));
+    write(space.path(), &[("pipeline.toml", &of_training(""))]);
+    let cut = object(&shown(), "tokens");
+    assert_eq!((&cut["tokens"], &cut["ends"]), (&json!(short), &json!(false)), "{cut}");
+    write(space.path(), &[("pipeline.toml", &of_training("over-length = \"drop\"\n"))]);
+    assert_eq!(object(&shown(), "tokens")["remark"], "dropped: longer than max-tokens");
 }
 
 #[test]
@@ -68,6 +103,9 @@ fn a_warm_start_is_pinned_by_the_lock_and_ended_by_it() {
     let fields =
         || object(&tunesmith(space.path(), &["show", "expert", "--json"]).expect(0).out, "show")["fields"].clone();
     tunesmith(space.path(), &["lock", "--warm-start", "expert"]).expect(1);
+    tunesmith(space.path(), &["build", "pairs", "model"]).expect(0);
+    let plan = || object(&tunesmith(space.path(), &["plan", "expert", "--json"]).expect(0).out, "plan");
+    let in_full = tokens_of(&plan());
     build();
     let adapter = || fs_err::read(space.path().join("adapter/adapter_model.safetensors")).unwrap();
     let cold = adapter();
@@ -79,8 +117,8 @@ fn a_warm_start_is_pinned_by_the_lock_and_ended_by_it() {
     );
     let lock = fs_err::read_to_string(space.path().join("pipeline.lock")).unwrap();
     assert!(lock.contains("[warm-start.expert]"), "{lock}");
-    let plan = tunesmith(space.path(), &["plan", "expert"]).expect(0).out;
-    assert!(plan.contains("input result of the warm start is new"), "{plan}");
+    let told = tunesmith(space.path(), &["plan", "expert"]).expect(0).out;
+    assert!(told.contains("input result of the warm start is new"), "{told}");
 
     // Nothing is new: the adapter stays, and what was made from it is fresh.
     let out = build();
@@ -88,6 +126,10 @@ fn a_warm_start_is_pinned_by_the_lock_and_ended_by_it() {
     assert_eq!(adapter(), cold);
 
     add_row(space.path(), "And then?");
+    tunesmith(space.path(), &["build", "pairs"]).expect(0);
+    // One row in place of nine, and a tenth of the others.
+    let forecast = tokens_of(&plan());
+    assert!(forecast < in_full / 3, "{forecast} of {in_full} tokens");
     build();
     assert_ne!(adapter(), cold);
     assert_eq!((&fields()["new-rows"], &fields()["warm-starts"]), (&json!(1), &json!(1)));
@@ -138,6 +180,31 @@ fn held_out_rows_of_a_split_are_evaluated_and_event_files_are_an_output() {
     tunesmith(space.path(), &["get", "expert:tensorboard", "-o", "board"]).expect(0);
     let bytes = fs_err::read(space.path().join("board/events.out.tfevents.0000000000.tunesmith")).unwrap();
     assert!(bytes.windows(9).any(|window| window == b"eval/loss"));
+}
+
+#[test]
+fn a_gate_says_when_a_training_in_full_is_due() {
+    let space = project();
+    let manifest = fs_err::read_to_string(space.path().join("pipeline.toml")).unwrap();
+    let split = "[filter.dataset]\ntype = \"split\"\nfrom = [\"pairs\"]\neval = 0.5\n[train.expert]";
+    let manifest = manifest.replace("[train.expert]", split).replace(
+        "type = \"lora\"\nfrom = [\"pairs\"]",
+        "type = \"lora\"\nfrom = [\"dataset\", \"dataset:eval\"]\neval = \"dataset:eval\"\nkeep = \"best\"",
+    );
+    let gate = "[eval.ship]\ntype = \"gate\"\n\
+                require = [\"expert.eval-loss <= expert.eval-start-loss\", \"expert.warm-starts <= 1\"]\n";
+    write(space.path(), &[("pipeline.toml", &(manifest + gate))]);
+    tunesmith(space.path(), &["build"]).expect(0);
+    let warm = |question: &str| {
+        tunesmith(space.path(), &["lock", "--warm-start", "expert"]).expect(0);
+        add_row(space.path(), question);
+        tunesmith(space.path(), &["build", "--json"])
+    };
+    warm("And then?").expect(0);
+    let out = warm("What next?").expect(3).out;
+    assert!(out.contains("expert.warm-starts <= 1"), "{out}");
+    tunesmith(space.path(), &["lock", "--cold", "expert"]).expect(0);
+    tunesmith(space.path(), &["build"]).expect(0);
 }
 
 #[cfg(feature = "llama")]

@@ -104,6 +104,28 @@ impl LoraConfig {
         Ok(modules)
     }
 
+    /// Returns the kind that trains in every block what this one trains in the block where it trains most: for measurements
+    /// of a part of the model.
+    ///
+    /// # Errors
+    /// As [`LoraConfig::modules`].
+    pub fn everywhere(&self, base: &ModelConfig) -> Result<Self, LoraError> {
+        let modules = self.modules(base)?;
+        let of = |layer| modules.iter().filter(move |module| module.layer == layer);
+        let numbers = |layer: &usize| of(*layer).map(Module::numbers).sum::<usize>();
+        let most = (0..base.layers).max_by_key(numbers).unwrap_or_default();
+        let paths = || of(most).map(|module| module.projection.path());
+        let ranks = paths().map(|path| path.replace('.', r"\.")).zip(of(most).map(Module::rank));
+        Ok(Self {
+            targets: TargetModules::Names(paths().map(str::to_owned).collect()),
+            exclude: None,
+            layers: None,
+            rank_pattern: ranks.collect(),
+            alpha_pattern: BTreeMap::new(),
+            ..self.clone()
+        })
+    }
+
     /// Refuses names, patterns and blocks that mean nothing in the base model.
     fn check_targets(&self, base: &ModelConfig) -> Result<(), LoraError> {
         if let Some(layer) = self.layers.iter().flatten().find(|layer| **layer >= base.layers) {

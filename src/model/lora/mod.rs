@@ -155,6 +155,11 @@ impl Module {
         self.rank + self.magnitude().map_or(0, |magnitude| magnitude.len())
     }
 
+    /// Returns how many numbers are trained.
+    pub fn numbers(&self) -> usize {
+        self.end() - self.start
+    }
+
     /// Returns the end of the module's numbers.
     fn end(&self) -> usize {
         self.magnitude().map_or(self.b().end, |magnitude| magnitude.end)

@@ -21,6 +21,7 @@ mod portable;
 mod probe;
 mod products;
 mod rope;
+mod speed;
 mod whole;
 mod work;
 
@@ -41,7 +42,8 @@ pub use batch::Batch;
 pub use linear::Dropout;
 pub use noise::Noise;
 pub use portable::Portable;
-pub use probe::{MakeAdapter, Speed, peak_flops};
+pub use probe::peak_flops;
+pub use speed::{Amount, Passes, Speed};
 pub use whole::{BlockParameter, Parameter, Tensor, WholeModel};
 
 /// Whether blocks' intermediate results are kept for the backward pass. It changes no bit.

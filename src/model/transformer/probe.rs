@@ -1,26 +1,25 @@
-//! How fast this machine trains a model: a second or two of the real computation, for forecasts.
+//! Measures how fast this machine trains a model: a second or two of the real computation, for forecasts.
 //!
-//! Some blocks and the output projection of the model itself are computed for two numbers of tokens; what a micro-batch
-//! takes is close to a line over its tokens, and to the sum of its blocks.
+//! Some blocks and the output projection of the model itself are computed for two numbers of tokens.
 
 use std::time::Instant;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::super::Result;
 use super::super::config::ModelConfig;
-use super::super::kernel::{LANES, Mode, Operand, multiply};
-use super::super::lora::Adapter;
+use super::super::kernel::{LANES, Mode, Operand, Pages, Panels, multiply};
+use super::super::lora::{Adapter, LoraConfig};
 use super::super::optimizer::{AdamW, Part};
 use super::super::rows::TokenRow;
 use super::super::weights::{Base, Storage};
+use super::attention::Inputs;
 use super::block::Block;
-use super::{Activations, Batch, GradientStep, Transformer, WholeModel};
+use super::{Activations, Batch, Dropout, GradientStep, Speed, Transformer, WholeModel};
 
 /// Blocks that are measured together.
 const BLOCKS: usize = 3;
-/// Tokens of the smaller measurement.
+/// Tokens of the smaller measurement, and of a row in both.
 const FEW: usize = 64;
 /// Tokens of the larger one, at most.
 const MANY: usize = 512;
@@ -34,40 +33,25 @@ const ROUNDS_SECONDS: f64 = 3.0;
 /// they do not.
 const FEW_PARAMETERS: usize = 1 << 19;
 const MANY_PARAMETERS: usize = 1 << 23;
-
-/// What computing takes here, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Speed {
-    /// A block, forward and backward: each time, and for each token.
-    pub block: (f64, f64),
-    /// The share of the forward pass in that.
-    pub forward: f64,
-    /// All but the blocks: each time, and for each trained token.
-    pub head: (f64, f64),
-    /// A step of the optimiser, for each parameter.
-    pub parameter: f64,
-    /// Floating-point operations of a second in a matrix product that lies in the caches.
-    pub peak: f64,
-}
+/// Numbers of fresh memory that are touched.
+const FRESH: usize = 1 << 24;
 
 impl Speed {
-    /// Measures it with the first blocks of `base` and, beside them, an adapter for so small a model; without one all
-    /// weights are trained. Rows are as long as `row`, and as much of them is trained.
+    /// Measures it with the first blocks of `base` and, beside each of them, an adapter; without one all weights are trained.
     ///
     /// All is measured in turns, and what a block takes is the difference within a turn: a machine that does something else
     /// meanwhile is slow for both.
     ///
     /// # Errors
-    /// [`super::super::ModelError`] when the weights cannot be read.
-    pub fn measure(base: &Base, storage: Storage, adapter: Option<MakeAdapter<'_>>, row: &TokenRow) -> Result<Self> {
+    /// [`super::super::ModelError`] when the weights cannot be read, or the adapter means nothing in them.
+    pub fn measure(base: &Base, storage: Storage, adapter: Option<(&LoraConfig, Option<Dropout>)>) -> Result<Self> {
         let mut trial = Trial::new(base, storage, adapter)?;
-        let few = batch(row, FEW, Targets::One);
+        let few = batch(FEW, Targets::One);
         trial.time(&few)?;
         let a_look = trial.time(&few)?;
         let tokens = (FEW as f64 * SECONDS / a_look).clamp(2.0 * FEW as f64, MANY as f64) as usize;
-        let many = batch(row, tokens, Targets::One);
-        let trained = [FEW, tokens].map(|tokens| batch(row, tokens, Targets::OfRow));
+        let many = batch(tokens, Targets::One);
+        let trained = [FEW, tokens].map(|tokens| batch(tokens, Targets::All));
         // The first one touches its memory for the first time.
         trial.round([&few, &many], &trained)?;
         let (begun, mut rounds) = (Instant::now(), Vec::new());
@@ -77,34 +61,33 @@ impl Speed {
             rounds.push(trial.round([&few, &many], &trained)?);
         }
         let of = |number: fn(&Round) -> f64| median(rounds.iter().map(number).collect());
-        let blocks = [of(|round| round.block[0]), of(|round| round.block[1])];
-        let heads = [of(|round| round.head[0]), of(|round| round.head[1])];
+        let pair = of(|round| round.pair);
+        let block = |seconds: f64, batch: &Batch| (batch.tokens(), (seconds - pair * batch.pairs() as f64).max(0.0));
+        let head = |seconds: f64, batch: &Batch| (batch.trained_tokens(), seconds);
         Ok(Self {
-            block: line((few.tokens(), blocks[0]), (many.tokens(), blocks[1])),
+            read: trial.read,
+            start: trial.start,
+            byte: a_byte(),
+            block: line(block(of(|round| round.block[0]), &few), block(of(|round| round.block[1]), &many)),
+            pair,
             forward: of(|round| round.forward).clamp(0.0, 1.0),
-            head: line((trained[0].trained_tokens(), heads[0]), (trained[1].trained_tokens(), heads[1])),
+            frozen: of(|round| round.frozen).clamp(0.0, 1.0),
+            head: line(head(of(|round| round.head[0]), &trained[0]), head(of(|round| round.head[1]), &trained[1])),
             parameter: a_parameter(if adapter.is_some() { FEW_PARAMETERS } else { MANY_PARAMETERS }),
             peak: peak_flops(),
         })
     }
-
-    /// Returns the seconds of a micro-batch of so many tokens through so many blocks, `again` of which are computed again in
-    /// the backward pass.
-    pub fn micro_batch(&self, layers: usize, again: usize, (tokens, trained): (f64, f64)) -> f64 {
-        let block = self.block.0 + self.block.1 * tokens;
-        block * (layers as f64 + again as f64 * self.forward) + self.head.0 + self.head.1 * trained
-    }
 }
-
-/// Makes an adapter for the first blocks of a model.
-pub type MakeAdapter<'a> = &'a dyn Fn(&ModelConfig, &Transformer) -> Result<Adapter>;
 
 /// A model under measurement.
 struct Trial {
     model: Model,
     /// The adapters of all blocks and of the first alone, where adapters are what is trained.
     adapters: Option<[Adapter; 2]>,
+    dropout: Option<Dropout>,
     gradient: Vec<f32>,
+    read: (f64, f64),
+    start: f64,
 }
 
 /// Its weights.
@@ -113,27 +96,45 @@ enum Model {
     Trained(WholeModel),
 }
 
-/// What one round found, in seconds: of a block for few and many tokens, the share of its forward pass for many, and of
-/// all but the blocks.
+/// What one round found, in seconds: of a block for few and many tokens, the shares of a forward pass and of a block without
+/// anything to train in that for many, of a pair, and of all but the blocks.
 struct Round {
     block: [f64; 2],
     forward: f64,
+    frozen: f64,
+    pair: f64,
     head: [f64; 2],
 }
 
 impl Trial {
-    fn new(base: &Base, storage: Storage, adapter: Option<MakeAdapter<'_>>) -> Result<Self> {
+    fn new(base: &Base, storage: Storage, adapter: Option<(&LoraConfig, Option<Dropout>)>) -> Result<Self> {
         let blocks = BLOCKS.min(base.config().layers);
-        let Some(adapter) = adapter else {
-            let model = WholeModel::load_first(base, blocks)?;
-            let gradient = vec![0.0; model.numbers()];
-            return Ok(Self { model: Model::Trained(model), adapters: None, gradient });
+        let (begun, mut read) = (Instant::now(), Vec::with_capacity(blocks));
+        let told = |_| read.push(begun.elapsed().as_secs_f64());
+        let model = if adapter.is_some() {
+            Model::Frozen(Transformer::load_first(base, storage, blocks, told)?)
+        } else {
+            Model::Trained(WholeModel::load_first(base, blocks, told)?)
         };
-        let model = Transformer::load_first(base, storage, blocks, |_| ())?;
-        let beside = |layers| adapter(&ModelConfig { layers, ..base.config().clone() }, &model);
-        let adapters = [beside(blocks)?, beside(1)?];
-        let gradient = vec![0.0; adapters[0].parameters().len()];
-        Ok(Self { model: Model::Frozen(model), adapters: Some(adapters), gradient })
+        let a_block = (read[blocks - 1] - read[0]) / (blocks - 1).max(1) as f64;
+        let read = (a_block, (begun.elapsed().as_secs_f64() - a_block * blocks as f64).max(0.0));
+        let begun = Instant::now();
+        let (adapters, gradient) = match (&model, adapter) {
+            (Model::Frozen(model), Some((kind, _))) => {
+                let beside = |layers| {
+                    let config = ModelConfig { layers, ..base.config().clone() };
+                    Adapter::new(&config, kind, 0, |layer, projection| model.weight(layer, projection))
+                };
+                let several = beside(blocks)?;
+                let numbers = several.parameters().len();
+                (Some([several, beside(1)?]), numbers)
+            }
+            (Model::Trained(model), _) => (None, model.numbers()),
+            (Model::Frozen(_), None) => (None, 0),
+        };
+        let start = begun.elapsed().as_secs_f64() / (blocks + 1) as f64;
+        let dropout = adapter.and_then(|(_, dropout)| dropout);
+        Ok(Self { model, adapters, dropout, gradient: vec![0.0; gradient], read, start })
     }
 
     /// Measures each quantity once.
@@ -141,33 +142,39 @@ impl Trial {
         let more = self.model.blocks().len().saturating_sub(1).max(1) as f64;
         let several = [self.time(plain[0])?, self.time(plain[1])?];
         let forward = self.time_forward(plain[1])?;
+        let first_trained = self.time_with(Beside::First, plain[1])?;
         let rest = self.model.blocks().split_off(1);
         let one = [self.time(plain[0])?, self.time(plain[1])?];
         let one_forward = self.time_forward(plain[1])?;
         let heads = [self.time(&trained[0])?, self.time(&trained[1])?];
+        let pair = self.time_pair();
         self.model.blocks().extend(rest);
         let block = [0, 1].map(|size| (several[size] - one[size]).max(0.0) / more);
+        let share = |seconds: f64| seconds / (more * block[1]).max(f64::MIN_POSITIVE);
         Ok(Round {
             block,
-            forward: (forward - one_forward) / (more * block[1]).max(f64::MIN_POSITIVE),
+            forward: share(forward - one_forward),
+            frozen: share(first_trained - one[1]),
+            pair,
             head: [0, 1].map(|size| heads[size] - block[size]),
         })
     }
 
-    /// Returns the adapter of the blocks that there are.
-    fn adapter(&self) -> Option<&Adapter> {
+    /// Returns the adapter of the blocks that there are, or of the first of them.
+    fn adapter(&self, beside: Beside) -> Option<&Adapter> {
         let blocks = match &self.model {
             Model::Frozen(model) => model.blocks.len(),
             Model::Trained(_) => return None,
         };
-        self.adapters.as_ref().map(|[several, one]| if blocks == 1 { one } else { several })
+        let is_one = blocks == 1 || beside == Beside::First;
+        self.adapters.as_ref().map(|[several, one]| if is_one { one } else { several })
     }
 
     /// Returns the seconds of the loss of a batch.
     fn time_forward(&self, batch: &Batch) -> Result<f64> {
         let begun = Instant::now();
         match &self.model {
-            Model::Frozen(model) => model.loss(self.adapter(), batch)?,
+            Model::Frozen(model) => model.loss(self.adapter(Beside::All), batch)?,
             Model::Trained(model) => model.model().loss(None, batch)?,
         };
         Ok(begun.elapsed().as_secs_f64())
@@ -175,10 +182,14 @@ impl Trial {
 
     /// Returns the seconds of the loss and gradient of a batch.
     fn time(&mut self, batch: &Batch) -> Result<f64> {
-        let step = GradientStep::new(1.0, Activations::Kept);
+        self.time_with(Beside::All, batch)
+    }
+
+    fn time_with(&mut self, beside: Beside, batch: &Batch) -> Result<f64> {
+        let step = GradientStep { dropout: self.dropout, ..GradientStep::new(1.0, Activations::Kept) };
         let mut gradient = std::mem::take(&mut self.gradient);
         let begun = Instant::now();
-        match (&self.model, self.adapter()) {
+        match (&self.model, self.adapter(beside)) {
             (Model::Frozen(model), Some(adapter)) => {
                 model.loss_and_gradient(adapter, batch, &step, &mut gradient[..adapter.parameters().len()])?;
             }
@@ -190,6 +201,31 @@ impl Trial {
         self.gradient = gradient;
         Ok(begun.elapsed().as_secs_f64())
     }
+
+    /// Returns the seconds of attention, forward and backward, for each pair of tokens of a row of [`MANY`].
+    fn time_pair(&mut self) -> f64 {
+        let heads = self.model.blocks()[0].heads;
+        let batch = Batch::new([(0, &TokenRow { ids: vec![0; MANY], trained: vec![false; MANY] })]);
+        let panels = |features: usize| {
+            let mut panels = Panels::zeros(features, MANY);
+            panels.data_mut().fill(0.5);
+            panels
+        };
+        let [q, back] = [(); 2].map(|()| panels(heads.queries * heads.size));
+        let [k, v] = [(); 2].map(|()| panels(heads.keys * heads.size));
+        let inputs = Inputs { heads, q: &q, k: &k, v: &v, batch: &batch };
+        let begun = Instant::now();
+        let (mixed, statistics) = inputs.forward();
+        inputs.backward(&mixed, &back, &statistics);
+        begun.elapsed().as_secs_f64() / batch.pairs() as f64
+    }
+}
+
+/// Beside which blocks there is an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    All,
+    First,
 }
 
 impl Model {
@@ -220,29 +256,30 @@ fn line(few: (usize, f64), many: (usize, f64)) -> (f64, f64) {
 enum Targets {
     /// A single one, so that the output projection takes next to no time beside the blocks.
     One,
-    /// Those of the row.
-    OfRow,
+    /// All that have a token before them.
+    All,
 }
 
-/// Lays `row` end to end up to so many tokens.
-fn batch(row: &TokenRow, tokens: usize, targets: Targets) -> Batch {
-    let mut rows = Vec::new();
-    let mut left = tokens;
-    while left > 0 && !row.ids.is_empty() {
-        let length = left.min(row.ids.len());
-        // The end of the row, where the answer is, so that something is trained.
-        let start = row.ids.len() - length;
-        let mut ids = row.ids[start..].to_vec();
-        // What rows begin with in common would be computed once.
-        ids[0] = rows.len() as u32;
-        left -= length;
-        let trained = match targets {
-            Targets::One => (1..=length).map(|token| rows.is_empty() && token == length).collect(),
-            Targets::OfRow => row.trained[start..].to_vec(),
-        };
-        rows.push(TokenRow { ids, trained });
-    }
+/// Lays rows of [`FEW`] tokens end to end, up to so many tokens.
+fn batch(tokens: usize, targets: Targets) -> Batch {
+    let lengths = (0..tokens.div_ceil(FEW)).map(|row| FEW.min(tokens - row * FEW));
+    let rows: Vec<TokenRow> = lengths
+        .enumerate()
+        .map(|(row, length)| TokenRow {
+            // What rows begin with in common would be computed once.
+            ids: (0..length).map(|token| if token == 0 { row as u32 } else { token as u32 }).collect(),
+            trained: (1..=length).map(|token| targets == Targets::All || row == 0 && token == length).collect(),
+        })
+        .collect();
     Batch::new(rows.iter().map(|row| (0, row)))
+}
+
+/// Returns the seconds that a byte of memory takes when it is touched for the first time.
+fn a_byte() -> f64 {
+    let begun = Instant::now();
+    let mut pages = Pages::zeros(FRESH);
+    pages.fill(0.5);
+    begun.elapsed().as_secs_f64() / size_of_val(&pages[..]) as f64
 }
 
 /// Returns the seconds of a step of the optimiser over so many parameters, for each.

@@ -94,8 +94,8 @@ impl WholeModel {
     }
 
     /// Reads only the first blocks, for a measurement.
-    pub(super) fn load_first(base: &Base, layers: usize) -> Result<Self> {
-        Ok(Self(Transformer::load_first(base, Storage::Dense, layers, |_| ())?))
+    pub(super) fn load_first(base: &Base, layers: usize, progress: impl FnMut(usize)) -> Result<Self> {
+        Ok(Self(Transformer::load_first(base, Storage::Dense, layers, progress)?))
     }
 
     /// Returns the blocks, of which a measurement leaves some out for a while.

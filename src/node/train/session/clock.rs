@@ -43,7 +43,7 @@ impl Clock {
             detail.push_str(&format!(" · {:.0} % of peak", 100.0 * share));
         }
         if let Some(bytes) = memory() {
-            detail.push_str(&format!(" · {}", super::memory::human(bytes)));
+            detail.push_str(&format!(" · {}", super::forecast::human(bytes)));
         }
         let a_step = self.started.elapsed().as_secs_f64() / self.steps as f64;
         let left = Some((a_step * all.saturating_sub(done) as f64) as u64);

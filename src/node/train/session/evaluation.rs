@@ -59,15 +59,15 @@ impl HeldOut {
         let mut batches = Vec::new();
         // Whole steps at a time: to pack all rows by length at once would be slow for many.
         for rows in rows.chunks(256) {
-            let parts = micro_batches(rows.iter().map(|row| (0, row)).collect(), settings.micro_batch_tokens);
-            batches.extend(
-                parts
-                    .into_iter()
-                    .map(|part| Batch::new(part.into_iter().map(|(identity, row)| (identity, &row.tokens)))),
-            );
+            batches.extend(micro_batches(rows.iter().map(|row| (0, row)).collect(), settings.micro_batch_tokens));
         }
         let trained = batches.iter().map(Batch::trained_tokens).sum();
         Self { batches, trained }
+    }
+
+    /// Returns the batches.
+    pub(super) fn batches(&self) -> &[Batch] {
+        &self.batches
     }
 
     /// Returns the tokens of all rows.

@@ -138,9 +138,5 @@ pub(super) fn check(settings: &Settings, files: &WeightFiles, device: Device) ->
 /// What the settings name and the base model does not have.
 pub(super) fn parameters(config: &ModelConfig, settings: &Settings) -> Result<usize, ModelError> {
     let Some(kind) = &settings.adapter else { return Ok(weights::parameters(config)) };
-    let numbers = |module: &Module| {
-        let magnitudes = module.magnitude().map_or(0, |place| place.len());
-        module.a().len() + module.b().len() + magnitudes
-    };
-    Ok(adapter::lora(kind).modules(config)?.iter().map(numbers).sum())
+    Ok(adapter::lora(kind).modules(config)?.iter().map(Module::numbers).sum())
 }

@@ -8,19 +8,18 @@
 //! ```text
 //! rows ─→ inputs ─→ plan: steps of micro-batches ─┐
 //! base model ─→ learner: what is trained ─────────┴─→ training: loss, gradient, step ─→ result: output, metrics, fields
-//!               cost, memory: how it fits             checkpoint, evaluation, watch, clock
+//!               forecast: how it fits                  checkpoint, evaluation, watch, clock
 //! ```
 
 mod adapter;
 mod checkpoint;
 mod clock;
-mod cost;
 mod error;
 mod evaluation;
 mod events;
+mod forecast;
 mod inputs;
 mod learner;
-mod memory;
 mod output;
 mod plan;
 mod result;
@@ -36,7 +35,7 @@ use serde_json::Value;
 use crate::node::SettingProblem;
 use settings::{LoopSettings, Settings};
 
-pub(super) use cost::cost;
+pub(super) use forecast::cost;
 pub(super) use stand_in::stand_in;
 pub(super) use training::train;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use super::inputs::Row;
 use super::settings::LoopSettings;
 use crate::model::lora::random;
+use crate::model::transformer::Batch;
 
 /// Steps whose rows are sorted by length together: enough that lengths within a step are close, few enough that rows
 /// of one length come in many places of an epoch.
@@ -13,6 +14,8 @@ const GROUPED_STEPS: usize = 50;
 /// The steps of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Epoch {
+    /// Counted from 0.
+    number: u64,
     /// Indices of the rows, step after step.
     order: Vec<usize>,
     batch_size: usize,
@@ -34,7 +37,12 @@ impl Epoch {
         if settings.group_by_length {
             order = grouped(order, rows, batch_size, seed);
         }
-        Self { order, batch_size }
+        Self { number, order, batch_size }
+    }
+
+    /// Returns how many rows come, each as often as it does.
+    pub(super) fn appearances(&self) -> usize {
+        self.order.len()
     }
 
     /// Returns the number of steps.
@@ -47,6 +55,13 @@ impl Epoch {
         let start = step as usize * self.batch_size;
         let end = self.order.len().min(start + self.batch_size);
         (start..end).map(|place| (place, self.order[place]))
+    }
+
+    /// Returns the micro-batches of a step.
+    pub(super) fn micro_batches(&self, rows: &[Row], step: u64, limit: usize) -> Vec<Batch> {
+        // Below 2³² appearances, each has an identity that no other of the run has.
+        let identity = |place: usize| self.number << 24 ^ place as u64;
+        micro_batches(self.step(step).map(|(place, row)| (identity(place), &rows[row])).collect(), limit)
     }
 }
 
@@ -62,11 +77,17 @@ fn grouped(mut order: Vec<usize>, rows: &[Row], batch_size: usize, seed: u64) ->
     steps.chain(&order[whole * batch_size..]).copied().collect()
 }
 
+/// Lays rows in micro-batches of up to `limit` tokens; each comes with what tells its appearance from all others.
+pub(super) fn micro_batches(rows: Vec<(u64, &Row)>, limit: usize) -> Vec<Batch> {
+    let laid = |part: Vec<(u64, &Row)>| Batch::new(part.into_iter().map(|(identity, row)| (identity, &row.tokens)));
+    packed(rows, limit).into_iter().map(laid).collect()
+}
+
 /// Packs a step's rows into parts of up to `limit` tokens that are computed at once; a longer row is a part of its own.
 ///
 /// The longest come first and each goes to the first part with room, which leaves few tokens of room. Within a part rows
 /// keep their order.
-pub(super) fn micro_batches(rows: Vec<(u64, &Row)>, limit: usize) -> Vec<Vec<(u64, &Row)>> {
+fn packed(rows: Vec<(u64, &Row)>, limit: usize) -> Vec<Vec<(u64, &Row)>> {
     let length = |place: usize| rows[place].1.tokens.ids.len();
     let mut places: Vec<usize> = (0..rows.len()).collect();
     places.sort_by_key(|place| std::cmp::Reverse(length(*place)));
@@ -85,17 +106,6 @@ pub(super) fn micro_batches(rows: Vec<(u64, &Row)>, limit: usize) -> Vec<Vec<(u6
         part
     });
     sorted.map(|part| part.into_iter().map(|place| rows[place]).collect()).collect()
-}
-
-/// Returns rows of which no step has a longer part: the rehearsal before the first step.
-pub(super) fn longest<'r>(rows: &'r [Row], settings: &LoopSettings) -> Vec<&'r Row> {
-    let mut longest: Vec<&Row> = rows.iter().filter(|row| row.weight > 0.0).collect();
-    longest.sort_by_key(|row| std::cmp::Reverse(row.tokens.ids.len()));
-    longest.truncate(settings.batch_size);
-    let parts = micro_batches(longest.into_iter().map(|row| (0, row)).collect(), settings.micro_batch_tokens);
-    let tokens = |part: &[(u64, &Row)]| part.iter().map(|(_, row)| row.tokens.ids.len()).sum::<usize>();
-    let longest = parts.into_iter().max_by_key(|part| tokens(part)).unwrap_or_default();
-    longest.into_iter().map(|(_, row)| row).collect()
 }
 
 #[cfg(test)]
@@ -160,12 +170,9 @@ mod tests {
     #[test]
     fn parts_are_filled_by_the_longest_rows_first() {
         let rows: Vec<Row> = [300, 700, 400, 1500, 600].into_iter().map(|length| row(length, 1.0)).collect();
-        let parts = micro_batches(rows.iter().map(|row| (0, row)).collect(), 1024);
+        let parts = packed(rows.iter().map(|row| (0, row)).collect(), 1024);
         let lengths: Vec<Vec<usize>> =
             parts.iter().map(|part| part.iter().map(|(_, row)| row.tokens.ids.len()).collect()).collect();
         assert_eq!(lengths, [vec![1500], vec![300, 700], vec![400, 600]]);
-        let settings = LoopSettings::default();
-        assert_eq!(longest(&rows, &settings).len(), 1);
-        assert_eq!(longest(&rows[..3], &settings).iter().map(|row| row.tokens.ids.len()).sum::<usize>(), 1000);
     }
 }

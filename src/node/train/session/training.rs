@@ -8,12 +8,11 @@ use serde_json::json;
 use super::Method;
 use super::checkpoint::{Cursor, State, Trail};
 use super::clock::{self, Clock};
-use super::cost::{self, KnownSpeed, Work};
 use super::evaluation::HeldOut;
+use super::forecast::{self, Forecast, Sample, human};
 use super::inputs::{self, Reader, Row};
 use super::learner::{self, Learner};
-use super::memory::{Choice, human};
-use super::plan::{Epoch, longest, micro_batches};
+use super::plan::Epoch;
 use super::samples::{self, Question};
 use super::settings::{Keep, Settings};
 use super::warm::Warm;
@@ -87,38 +86,25 @@ pub(in super::super) fn train_with(
     let reader = Reader::new(&base, &settings)?;
     let warm = Warm::of(run, &settings, base.config())?;
     let data = inputs::read(run, &reader, warm.as_ref())?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
-    let pool = pool.map_err(ModelError::Threads)?;
-    pool.install(|| {
-        let all_tokens = data.rows.iter().chain(&data.held_out).map(|row| row.tokens.ids.len()).sum();
-        let rows = if data.rows.is_empty() { &data.held_out } else { &data.rows };
-        let choice = cost::choose(run, &base, &settings, (rows, all_tokens, parameters))?;
-        // The measurement is of the CPU's path.
-        let on_cpu = run.grant().device == Device::Cpu;
-        let speed = on_cpu.then(|| KnownSpeed::of(run, &base, choice.storage, &settings, rows)).transpose()?;
-        let work = Work::of(&settings.training, &data.rows, &data.held_out, (1.0, 1.0));
-        let config = base.config().clone();
-        let seconds = speed.as_ref().map(|speed| speed.seconds(&work, &config, parameters, choice.again));
-        let learner = Learner::new(run, base, (&settings, choice.storage), warm.as_ref(), place)?;
+    threads(run)?.install(|| {
+        let forecast = Forecast::new(run, &base, &settings, &Sample::all(&data.rows), &Sample::all(&data.held_out))?;
+        let learner = Learner::new(run, base, (&settings, forecast.choice.storage), warm.as_ref(), place)?;
         let questions = samples::questions(&reader, &data.asked)?;
         let held_out = HeldOut::new(&data.held_out, &settings.training);
         let mut session = Session::new(run, &settings, &reader, &data.rows, (learner, parameters))?;
-        (session.held_out, session.questions, session.activations) = (held_out, questions, choice.activations);
+        (session.held_out, session.questions, session.activations) = (held_out, questions, forecast.choice.activations);
         session.resume();
-        let row_tokens = work.tokens / data.rows.iter().map(|row| row.weight).sum::<f64>().max(1.0);
-        let row_tokens = row_tokens / settings.training.epochs as f64;
-        let adapter = settings.adapter.as_ref().map(|_| parameters);
-        let flops = work.flops_per_token(&config, adapter, row_tokens);
-        let share_left = 1.0 - session.cursor.step as f64 / session.steps.max(1) as f64;
-        session.rehearse(&choice, seconds.map(|seconds| seconds * share_left))?;
-        let clock = session.run(Clock::start(speed.as_ref().map(|speed| speed.speed.peak), flops))?;
-        if let (Some(speed), Some(seconds)) = (speed, seconds) {
-            let (took, tokens) = clock.measured();
-            let forecast = seconds * tokens as f64 / work.tokens.max(1.0);
-            speed.correct(run, &config, choice.storage, (forecast, took))?;
-        }
+        session.rehearse(&forecast)?;
+        let clock = session.run(Clock::start(forecast.peak(), forecast.flops_per_token()))?;
+        forecast.correct(run, clock.measured())?;
         session.finish(data.report, data.new_rows, warm.as_ref())
     })
+}
+
+/// Returns the threads that a run is computed on.
+pub(super) fn threads(run: &Run<'_>) -> Result<rayon::ThreadPool, ModelError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(run.grant().threads.max(1)).build();
+    pool.map_err(ModelError::Threads)
 }
 
 /// Says how long the training takes.
@@ -175,29 +161,30 @@ impl<'a> Session<'a> {
 
     /// Computes the largest micro-batch once and throws the result away, so that what does not fit is found before the
     /// first step; and says what the training is going to take.
-    fn rehearse(&mut self, choice: &Choice, seconds: Option<f64>) -> Result<(), NodeError> {
-        let rows = longest(self.rows, &self.settings.training);
-        if rows.is_empty() || self.cursor.step >= self.steps {
+    fn rehearse(&mut self, forecast: &Forecast) -> Result<(), NodeError> {
+        let batch = &forecast.work.largest;
+        if batch.tokens() == 0 || self.cursor.step >= self.steps {
             return Ok(());
         }
-        let batch = Batch::new(rows.iter().map(|row| (0, &row.tokens)));
+        let share_left = 1.0 - self.cursor.step as f64 / self.steps.max(1) as f64;
+        let seconds = forecast.seconds().map(|seconds| seconds.steps * share_left);
         self.run.progress(0, Some(self.steps), "steps", "rehearsing the longest micro-batch");
         let plain = GradientStep::new(1.0, self.activations);
         let step = GradientStep { dropout: self.dropout(), noise: self.noise(), ..plain };
         let begun = Instant::now();
-        self.learner.loss_and_gradient(&batch, &step, &mut self.gradient)?;
+        self.learner.loss_and_gradient(batch, &step, &mut self.gradient)?;
         let took = begun.elapsed().as_secs_f64();
         let peak = clock::peak_memory().unwrap_or_default();
         self.run.note(format!(
             "{} steps{}{}; the longest micro-batch, {} tokens, took {took:.1} s; memory {} of {} forecast",
             self.steps - self.cursor.step,
             seconds.map(in_about).unwrap_or_default(),
-            cost::how(choice),
+            forecast::how(&forecast.choice),
             batch.tokens(),
             human(peak),
-            human(choice.needs.total()),
+            human(forecast.choice.needs.total()),
         ));
-        if peak > cost::memory(self.run) && self.activations != Activations::Recomputed {
+        if peak > forecast::memory(self.run) && self.activations != Activations::Recomputed {
             self.run.warn("memory is short: from here on all activations are computed again, which takes longer");
             self.activations = Activations::Recomputed;
         }
@@ -249,14 +236,8 @@ impl<'a> Session<'a> {
 
     /// Trains one step and returns its mean loss and its tokens.
     fn step(&mut self, epoch: &Epoch) -> Result<(f64, usize), NodeError> {
-        let indices: Vec<(usize, usize)> = epoch.step(self.cursor.step_in_epoch).collect();
-        // Below 2³² appearances, each has an identity that no other of the run has.
-        let identity = |place: usize| self.cursor.epoch << 24 ^ place as u64;
-        let rows = indices.iter().map(|(place, row)| (identity(*place), &self.rows[*row])).collect();
-        let batches: Vec<Batch> = micro_batches(rows, self.settings.training.micro_batch_tokens)
-            .into_iter()
-            .map(|part| Batch::new(part.into_iter().map(|(identity, row)| (identity, &row.tokens))))
-            .collect();
+        let limit = self.settings.training.micro_batch_tokens;
+        let batches = epoch.micro_batches(self.rows, self.cursor.step_in_epoch, limit);
         let trained: usize = batches.iter().map(Batch::trained_tokens).sum();
         self.gradient.par_chunks_mut(CLEARED).for_each(|part| part.fill(0.0));
         let plain = GradientStep::new(1.0 / trained as f32, self.activations);
@@ -270,7 +251,7 @@ impl<'a> Session<'a> {
         let norm = clip(&mut self.gradient, self.settings.optimizer.max_grad_norm);
         let mean = loss / trained as f64;
         let all = self.rows;
-        let ids = indices.iter().map(|(_, row)| all[*row].id.as_str()).collect();
+        let ids = epoch.step(self.cursor.step_in_epoch).map(|(_, row)| all[row].id.as_str()).collect();
         let watched = Watched { step: self.cursor.step + 1, loss: mean, norm, rate, rows: ids };
         self.cursor.watch.check(&watched, self.settings.training.divergence)?;
         self.optimizer.step(self.learner.parts(self.settings), &self.gradient, rate);

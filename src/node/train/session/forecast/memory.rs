@@ -1,30 +1,27 @@
 //! How much memory a training needs, and how it fits into what there is: weights as floats or as the file has them,
 //! activations kept or computed again. Neither changes a result.
 
-use super::error::TrainError;
+use super::super::error::TrainError;
+use super::ways_out::ways_out;
 use crate::model::config::ModelConfig;
-use crate::model::lora::Projection;
-use crate::model::transformer::{self, Activations};
-use crate::model::weights::Storage;
+use crate::model::lora::{LoraConfig, LoraError, Module};
+use crate::model::transformer::{self, Activations, Passes};
+use crate::model::weights::{self, Storage};
 
-/// What the program, its tokenizer and its libraries take.
-const PROGRAM: u64 = 40 << 20;
+/// What the program and its libraries take, and the pieces that the allocator holds back.
+const PROGRAM: u64 = 80 << 20;
 /// What a token of the vocabulary takes in the tokenizer.
 const TOKENIZER: u64 = 600;
 /// The share of the memory that is planned with: the rest is for what is not counted.
 const USED: f64 = 0.95;
-/// Bytes of a weight below which a file counts as quantised: what is stored in 16 bits is made floats.
-const QUANTISED: f64 = 1.9;
 
 /// What memory depends on.
 #[derive(Clone, Debug)]
 pub(super) struct Shape<'a> {
     /// The base model.
     pub(super) config: &'a ModelConfig,
-    /// Bytes of the base's file when it is one GGUF.
-    pub(super) file: Option<u64>,
-    /// Parameters that are trained.
-    pub(super) parameters: usize,
+    /// Bytes of the base's tensors as its files have them.
+    pub(super) stored: u64,
     /// The adapter, if what is trained is one beside the base; else it is all weights of it.
     pub(super) beside: Option<Beside>,
     /// Tokens of the largest micro-batch.
@@ -40,18 +37,29 @@ pub(super) struct Shape<'a> {
 }
 
 /// What memory depends on of an adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Beside {
-    pub(super) rank: usize,
-    /// Features of a token that a block's adapters keep for their backward pass.
-    pub(super) adapted: usize,
+    pub(super) kind: LoraConfig,
+    modules: Vec<Module>,
     /// Whether some of the adapters' inputs are dropped.
     pub(super) has_dropout: bool,
 }
 
+impl Beside {
+    /// # Errors
+    /// As [`LoraConfig::modules`].
+    pub(super) fn new(config: &ModelConfig, kind: LoraConfig, has_dropout: bool) -> Result<Self, LoraError> {
+        Ok(Self { modules: kind.modules(config)?, kind, has_dropout })
+    }
+
+    fn of_layer(&self, layer: usize) -> impl Iterator<Item = &Module> {
+        self.modules.iter().filter(move |module| module.layer == layer)
+    }
+}
+
 /// What a training needs, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Needs {
+pub(in super::super) struct Needs {
     weights: u64,
     activations: u64,
     trained: u64,
@@ -60,19 +68,23 @@ pub(super) struct Needs {
 
 /// How a training is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) storage: Storage,
-    pub(super) activations: Activations,
-    /// Blocks whose intermediate results are computed again, of `layers`.
-    pub(super) again: usize,
-    pub(super) layers: usize,
-    pub(super) needs: Needs,
+pub(in super::super) struct Choice {
+    pub(in super::super) storage: Storage,
+    pub(in super::super) activations: Activations,
+    /// How blocks are computed.
+    pub(super) passes: Passes,
+    pub(in super::super) needs: Needs,
 }
 
 impl Needs {
     /// Returns the sum.
-    pub(super) fn total(&self) -> u64 {
+    pub(in super::super) fn total(&self) -> u64 {
         self.weights + self.activations + self.trained + self.rest
+    }
+
+    /// Returns what is filled in the first step.
+    pub(super) fn beside_weights(&self) -> u64 {
+        self.activations + self.trained
     }
 
     fn parts(&self) -> String {
@@ -92,14 +104,14 @@ impl Shape<'_> {
         let config = self.config;
         let tokens = self.tokens as u64;
         let hidden = config.hidden as u64;
-        let has_dropout = self.beside.is_some_and(|beside| beside.has_dropout);
+        let has_dropout = self.beside.as_ref().is_some_and(|beside| beside.has_dropout);
         // A weight's gradient needs the projection's input turned.
         let turned = if self.beside.is_some() { 0 } else { 4 * tokens * config.intermediate as u64 };
         let backward = turned + transformer::backward_bytes(config, has_dropout, self.tokens);
+        let kept = self.kept(activations);
+        let inputs = 4 * tokens * hidden * (self.graph().len() - kept) as u64;
         // Those of a block that is computed again take the place of those that were kept, which the backward pass is done with.
-        let kept = config.layers - self.again(activations);
-        let inputs = 4 * tokens * hidden * (config.layers - kept) as u64;
-        let blocks = inputs + self.block_bytes() * kept.max(1) as u64;
+        let blocks = inputs + self.last_blocks_bytes(kept.max(1));
         let logits = 4 * 128 * config.vocabulary as u64 + 3 * 4 * hidden * self.trained as u64;
         Needs {
             weights: self.weights(storage),
@@ -107,36 +119,60 @@ impl Shape<'_> {
             activations: if self.on_gpu { 16 * tokens * hidden } else { blocks + backward.max(logits) },
             // The gradient and two moments, the best parameters, and those of an adapter itself. Checkpoints go to their file
             // a piece at a time.
-            trained: 4 * self.parameters as u64 * (3 + self.copies as u64 + u64::from(self.beside.is_some())),
+            trained: 4 * self.parameters() as u64 * (3 + self.copies as u64 + u64::from(self.beside.is_some())),
             rest: PROGRAM + TOKENIZER * config.vocabulary as u64 + 12 * self.all_tokens as u64,
         }
     }
 
-    fn weights(&self, storage: Storage) -> u64 {
-        let dense = 4 * weights(self.config);
-        match (storage, self.file.filter(|_| self.is_quantised())) {
-            (Storage::AsStored, Some(bytes)) => bytes,
-            _ => dense,
-        }
+    /// Returns how many parameters are trained.
+    pub(super) fn parameters(&self) -> usize {
+        let all = || weights::parameters(self.config);
+        self.beside.as_ref().map_or_else(all, |beside| beside.modules.iter().map(Module::numbers).sum())
     }
 
-    fn is_quantised(&self) -> bool {
-        self.file.is_some_and(|bytes| (bytes as f64) < QUANTISED * weights(self.config) as f64)
+    fn weights(&self, storage: Storage) -> u64 {
+        let dense = 4 * weights::parameters(self.config) as u64;
+        if storage == Storage::AsStored { dense.min(self.stored) } else { dense }
+    }
+
+    /// Returns the blocks that have a backward pass: from the first on in which something is trained.
+    fn graph(&self) -> std::ops::Range<usize> {
+        let first = self.beside.as_ref().and_then(|beside| beside.modules.first()).map_or(0, |module| module.layer);
+        first..self.config.layers
     }
 
     /// Returns the bytes that a block keeps for its backward pass.
-    fn block_bytes(&self) -> u64 {
-        let adapted = self.beside.map_or(0, |beside| beside.adapted);
-        transformer::block_bytes(self.config, adapted, self.tokens).max(1)
+    fn block_bytes(&self, layer: usize) -> u64 {
+        let adapted = self.beside.iter().flat_map(|beside| beside.of_layer(layer));
+        transformer::block_bytes(self.config, adapted.map(Module::kept_features).sum(), self.tokens).max(1)
     }
 
-    /// Returns how many blocks are computed again.
-    fn again(&self, activations: Activations) -> usize {
-        let layers = self.config.layers;
+    fn last_blocks_bytes(&self, count: usize) -> u64 {
+        self.graph().rev().take(count).map(|layer| self.block_bytes(layer)).sum()
+    }
+
+    /// Returns how many blocks' intermediate results are kept.
+    fn kept(&self, activations: Activations) -> usize {
+        let most = self.graph().len();
         match activations {
-            Activations::Kept => 0,
-            Activations::Within(bytes) => layers - layers.min((bytes / self.block_bytes()) as usize),
-            Activations::Recomputed => layers,
+            Activations::Kept => most,
+            Activations::Within(bytes) => {
+                (0..=most).rev().find(|kept| self.last_blocks_bytes(*kept) <= bytes).unwrap_or(0)
+            }
+            Activations::Recomputed => 0,
+        }
+    }
+
+    /// Returns how blocks are computed.
+    fn passes(&self, activations: Activations) -> Passes {
+        let graph = self.graph();
+        let is_trained = |layer| self.beside.as_ref().is_none_or(|beside| beside.of_layer(layer).next().is_some());
+        let trained = graph.clone().filter(|layer| is_trained(*layer)).count();
+        Passes {
+            forward: graph.start,
+            trained,
+            frozen: graph.len() - trained,
+            again: graph.len() - self.kept(activations),
         }
     }
 
@@ -146,10 +182,8 @@ impl Shape<'_> {
             // A GPU has little memory: weights are dequantised there, and graphs exist for one block at a time.
             return vec![(Storage::AsStored, Activations::Recomputed)];
         }
-        let ways = |storage| {
-            let within = Activations::Within(self.block_bytes() * self.kept_within(storage, memory));
-            [Activations::Kept, within].map(|activations| (storage, activations))
-        };
+        let ways =
+            |storage| [Activations::Kept, self.within(storage, memory)].map(|activations| (storage, activations));
         self.storages().iter().copied().flat_map(ways).collect()
     }
 
@@ -158,13 +192,12 @@ impl Shape<'_> {
         if self.beside.is_some() { &[Storage::Dense, Storage::AsStored] } else { &[Storage::Dense] }
     }
 
-    /// Returns how many blocks' intermediate results fit into `memory` beside all else. The last block's cost nothing: were
-    /// they computed again, it would be at once.
-    fn kept_within(&self, storage: Storage, memory: u64) -> u64 {
-        let one = self.needs(storage, Activations::Within(self.block_bytes()));
-        let more = self.block_bytes() - 4 * (self.tokens * self.config.hidden) as u64;
-        let most = self.config.layers.saturating_sub(1).max(1) as u64;
-        (1 + memory.saturating_sub(one.total()) / more.max(1)).min(most)
+    /// Returns the way that keeps as many blocks' intermediate results as fit into `memory` beside all else, and one at the
+    /// least. The last block's cost nothing: were they computed again, it would be at once.
+    fn within(&self, storage: Storage, memory: u64) -> Activations {
+        let keeping = |kept: usize| Activations::Within(self.last_blocks_bytes(kept));
+        let ways = (1..self.graph().len()).rev().map(keeping);
+        ways.clone().find(|way| self.needs(storage, *way).total() <= memory).unwrap_or_else(|| keeping(1))
     }
 
     /// Returns the fastest way that fits into `memory` bytes.
@@ -174,8 +207,8 @@ impl Shape<'_> {
     pub(super) fn choose(&self, memory: u64) -> Result<Choice, TrainError> {
         let usable = (memory as f64 * USED) as u64;
         let choices = self.all_ways(usable).into_iter().map(|(storage, activations)| {
-            let (again, layers) = (self.again(activations), self.config.layers);
-            Choice { storage, activations, again, layers, needs: self.needs(storage, activations) }
+            let (passes, needs) = (self.passes(activations), self.needs(storage, activations));
+            Choice { storage, activations, passes, needs }
         });
         let choices: Vec<Choice> = choices.collect();
         if let Some(choice) = choices.iter().find(|choice| choice.needs.total() <= usable) {
@@ -186,78 +219,19 @@ impl Shape<'_> {
             needed: human(needs.total()),
             has: human(usable),
             parts: needs.parts(),
-            ways: self.ways_out(usable),
+            ways: ways_out(self, usable),
         })
     }
 
-    /// Says what would fit, and what it would need; all blocks but one are computed again in it.
-    fn ways_out(&self, usable: u64) -> String {
-        let least = |shape: &Self| {
-            let storage = shape.storages().last().copied().unwrap_or(Storage::Dense);
-            shape.needs(storage, Activations::Within(shape.block_bytes())).total()
-        };
-        let mut ways = Vec::new();
-        let mut try_out = |what: String, shape: Self| {
-            let total = least(&shape);
-            if total <= usable {
-                ways.push(format!("{what} needs {}", human(total)));
-            }
-        };
-        let shorter = |tokens: usize| {
-            let trained = self.trained * tokens / self.tokens.max(1);
-            Self { tokens, trained, ..self.clone() }
-        };
-        if let Some(tokens) =
-            [1024, 512, 256, 128].into_iter().find(|tokens| *tokens < self.tokens && least(&shorter(*tokens)) <= usable)
-        {
-            let what = format!("`max-tokens = {tokens}` with `micro-batch-tokens = {tokens}`");
-            try_out(what, shorter(tokens));
-        }
-        if self.copies > 0 {
-            try_out("`keep = \"last\"`".into(), Self { copies: 0, ..self.clone() });
-        }
-        match self.beside {
-            None => try_out("an adapter (`type = \"lora\"`)".into(), self.with_adapter()),
-            Some(beside) if beside.rank > 8 => {
-                let parameters = self.parameters * 8 / beside.rank;
-                let smaller = Beside { rank: 8, adapted: beside.adapted * 8 / beside.rank, ..beside };
-                try_out("`rank = 8`".into(), Self { beside: Some(smaller), parameters, ..self.clone() });
-            }
-            Some(_) => {}
-        }
-        if self.beside.is_some() && !self.is_quantised() {
-            // Q4_K_M has 4.85 bits a weight.
-            let file = Some((weights(self.config) as f64 * 4.85 / 8.0) as u64);
-            try_out("the base as a GGUF in Q4_K_M".into(), Self { file, ..self.clone() });
-        }
-        let ways =
-            if ways.is_empty() { "nothing less than a smaller base model fits".to_owned() } else { ways.join("; ") };
-        format!("{ways}; or give it more: `[run.node.NAME]` `memory`, where the machine has it")
+    /// Returns the bytes of the way that needs least.
+    pub(super) fn least(&self) -> u64 {
+        let storage = self.storages().last().copied().unwrap_or(Storage::Dense);
+        self.needs(storage, Activations::Within(self.last_blocks_bytes(1))).total()
     }
-}
-
-impl Shape<'_> {
-    /// Returns the shape of a training of an adapter of rank 16 beside the same base.
-    fn with_adapter(&self) -> Self {
-        const RANK: usize = 16;
-        let features = |projection: &Projection| {
-            let (inputs, outputs) = projection.shape(self.config);
-            inputs + outputs
-        };
-        let parameters = RANK * self.config.layers * Projection::ALL.iter().map(features).sum::<usize>();
-        let adapted = RANK * Projection::ALL.len();
-        Self { beside: Some(Beside { rank: RANK, adapted, has_dropout: false }), parameters, ..self.clone() }
-    }
-}
-
-/// Returns the weights of a model: its blocks' matrices and its tables.
-fn weights(config: &ModelConfig) -> u64 {
-    let tables = if config.tied { 1 } else { 2 } * config.vocabulary * config.hidden;
-    (config.block_weights() + tables) as u64
 }
 
 /// Writes bytes for people.
-pub(super) fn human(bytes: u64) -> String {
+pub(in super::super) fn human(bytes: u64) -> String {
     match bytes {
         0..0x4000_0000 => format!("{} MiB", bytes >> 20),
         _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
@@ -288,12 +262,15 @@ mod tests {
         }
     }
 
+    fn beside(config: &ModelConfig, kind: &LoraConfig) -> Beside {
+        Beside::new(config, kind.clone(), false).unwrap()
+    }
+
     fn shape(config: &ModelConfig) -> Shape<'_> {
         Shape {
             config,
-            file: Some(4_900_000_000),
-            parameters: 41_943_040,
-            beside: Some(Beside { rank: 16, adapted: 7 * 16, has_dropout: false }),
+            stored: 4_900_000_000,
+            beside: Some(beside(config, &LoraConfig::default())),
             tokens: 2048,
             trained: 2048,
             all_tokens: 1_000_000,
@@ -306,20 +283,20 @@ mod tests {
     fn the_fastest_way_that_fits_is_taken_and_as_many_blocks_are_kept_as_fit() {
         let config = large();
         let shape = shape(&config);
-        let way = |gib: u64| shape.choose(gib << 30).map(|choice| (choice.storage, choice.again)).unwrap();
+        let way = |gib: u64| shape.choose(gib << 30).map(|choice| (choice.storage, choice.passes.again)).unwrap();
         assert_eq!([way(128), way(26)], [(Storage::Dense, 0), (Storage::AsStored, 0)]);
         let (mut storages, mut before) = (Vec::new(), None);
         for gib in (10..128).rev() {
             let choice = shape.choose(gib << 30).unwrap();
             let usable = ((gib << 30) as f64 * USED) as u64;
             assert!(choice.needs.total() <= usable, "{gib} GiB");
-            assert_eq!(choice.activations == Activations::Kept, choice.again == 0);
+            assert_eq!(choice.activations == Activations::Kept, choice.passes.again == 0);
             // One block more would not fit.
             if let Activations::Within(bytes) = choice.activations {
-                let more = shape.needs(choice.storage, Activations::Within(bytes + shape.block_bytes()));
+                let more = shape.needs(choice.storage, Activations::Within(bytes + shape.block_bytes(0)));
                 assert!(more.total() > usable, "{gib} GiB");
             }
-            let this = (choice.storage, choice.again);
+            let this = (choice.storage, choice.passes.again);
             assert!(before.is_none_or(|(storage, again)| storage != this.0 || again <= this.1), "{gib} GiB");
             if before.is_none_or(|(storage, _)| storage != this.0) {
                 storages.push(this.0);
@@ -340,22 +317,61 @@ mod tests {
     }
 
     #[test]
+    fn only_blocks_from_the_first_trained_one_on_keep_something() {
+        let config = large();
+        let some = LoraConfig { layers: Some(vec![20, 31]), ..LoraConfig::default() };
+        let [all, some] =
+            [LoraConfig::default(), some].map(|kind| Shape { beside: Some(beside(&config, &kind)), ..shape(&config) });
+        assert_eq!(some.parameters() * 16, all.parameters());
+        let choices = [&all, &some].map(|shape| shape.choose(128 << 30).unwrap());
+        let passes = Passes { forward: 20, trained: 2, frozen: 10, again: 0 };
+        assert_eq!(choices.map(|choice| choice.passes), [Passes { trained: 32, ..Passes::default() }, passes]);
+        let [all, some] = choices.map(|choice| choice.needs.activations);
+        assert!((0.35..0.45).contains(&(some as f64 / all as f64)), "{some} of {all}");
+    }
+
+    #[test]
+    fn weights_of_sixteen_bits_are_kept_so_where_floats_do_not_fit() {
+        let config = large();
+        let half = Shape { stored: 2 * weights::parameters(&config) as u64, ..shape(&config) };
+        let storage = |gib: u64| half.choose(gib << 30).map(|choice| (choice.storage, choice.needs.weights >> 30));
+        assert_eq!([storage(64), storage(24)].map(Result::unwrap), [(Storage::Dense, 29), (Storage::AsStored, 14)]);
+    }
+
+    #[test]
     fn what_cannot_fit_is_refused_with_what_would() {
         let config = large();
-        let dense = Shape { file: None, ..shape(&config) };
-        let TrainError::Memory { needed, has, ways, .. } = dense.choose(12 << 30).unwrap_err() else { panic!() };
-        assert!(needed.starts_with('3') && needed.ends_with(" GiB"), "{needed}");
+        let half = Shape { stored: 2 * weights::parameters(&config) as u64, ..shape(&config) };
+        let refused = |shape: &Shape<'_>, gib: u64| {
+            let TrainError::Memory { needed, has, ways, .. } = shape.choose(gib << 30).unwrap_err() else { panic!() };
+            (needed, has, ways)
+        };
+        let (needed, has, ways) = refused(&half, 12);
+        assert!(needed.starts_with("17") && needed.ends_with(" GiB"), "{needed}");
         assert_eq!(has, "11.4 GiB");
         assert!(ways.starts_with("the base as a GGUF in Q4_K_M needs "), "{ways}");
-        let TrainError::Memory { ways, .. } = shape(&config).choose(1 << 30).unwrap_err() else { panic!() };
+        assert!(!ways.contains(" and "), "one change is enough: {ways}");
+        let ways = refused(&shape(&config), 1).2;
         assert!(ways.contains("smaller base model"), "{ways}");
+        // No change is enough alone.
+        let long = Shape { tokens: 8192, trained: 8192, stored: half.stored, ..shape(&config) };
+        let ways = refused(&long, 7).2;
+        assert!(
+            ways.starts_with(
+                "the base as a GGUF in Q4_K_M and `max-tokens = 1024` with `micro-batch-tokens = 1024` needs 6."
+            ),
+            "{ways}"
+        );
+        let whole = Shape { beside: None, ..half };
+        let ways = refused(&whole, 12).2;
+        assert!(ways.starts_with("an adapter (`type = \"lora\"`) and the base as a GGUF in Q4_K_M needs "), "{ways}");
     }
 
     #[test]
     fn all_weights_need_sixteen_bytes_each_and_an_adapter_is_what_fits_instead() {
         let config = large();
-        let all = weights(&config);
-        let whole = Shape { file: None, parameters: all as usize, beside: None, ..shape(&config) };
+        let all = weights::parameters(&config) as u64;
+        let whole = Shape { stored: 4 * all, beside: None, ..shape(&config) };
         let choice = whole.choose(256 << 30).unwrap();
         assert_eq!((choice.storage, choice.activations), (Storage::Dense, Activations::Kept));
         let sixteen = 16 * all;
