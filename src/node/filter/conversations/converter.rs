@@ -32,7 +32,7 @@ impl Converter {
     /// # Errors
     /// [`RecordError`] for a record that has no canonical form, which its rows name by its digest.
     pub fn rows(&self, record: &Record<Text<'_>>) -> Result<(Vec<Record>, Counts), RecordError> {
-        let rules = Rules { measure: Measure::default(), noise: &self.noise, settings: &self.settings };
+        let rules = Rules::of(&self.settings, &self.noise, Measure::default());
         let rows = convert(record.id(), Cow::Borrowed(record), &rules);
         rows.finish(|| record.digest())
     }

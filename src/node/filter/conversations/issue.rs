@@ -10,17 +10,12 @@ use super::rules::Rules;
 use super::text::{clean, without_empty_sections};
 use crate::node::filter::text::is_shorter;
 
-/// A title that is shorter says nothing without a body.
-const TITLE: usize = 10;
-/// With a body of this length a short title does not matter.
-const BODY: usize = 80;
-
 /// Makes rows of an issue or, as `what` says, a discussion: `ID:answer` with its answer, and `ID:thread` when the asker came
 /// back and was answered again.
 pub(super) fn rows(thread: &Thread<'_>, what: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
     let mut dropped = |reason: &str| rows.count(format!("dropped {what}: {reason}"), 1);
-    if is_bot(&thread.author, &settings.bots) {
+    if is_bot(&thread.author, settings) {
         return dropped("opened by a bot");
     }
     if thread.labels.iter().any(|label| settings.skip_labels.iter().any(|skipped| skipped.eq_ignore_ascii_case(label)))
@@ -28,13 +23,13 @@ pub(super) fn rows(thread: &Thread<'_>, what: &str, rules: &Rules<'_>, rows: &mu
         return dropped("one of its labels is in skip-labels");
     }
     let (title, body) = (thread.title.trim(), clean(&thread.body));
-    if is_shorter(title, TITLE) && is_shorter(&body, BODY) {
+    if is_shorter(title, settings.min_title_characters) && is_shorter(&body, settings.min_question_characters) {
         return dropped("title and body too short to be a question");
     }
     if thread.comments.is_empty() {
         return dropped("no comments");
     }
-    let speakers = speakers(thread, &settings.bots);
+    let speakers = speakers(thread, settings);
     let answer = match best(thread, &speakers, rules) {
         Ok(answer) => answer,
         Err(reason) => return dropped(reason),

@@ -99,7 +99,7 @@ impl Kind for Conversations {
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
         let settings: Settings = run.settings()?;
         let noise = settings.noise().map_err(|error| run.bad_job(error.to_string()))?;
-        let rules = Rules { measure: Measure::of(run, &settings)?, noise: &noise, settings: &settings };
+        let rules = Rules::of(&settings, &noise, Measure::of(run, &settings)?);
         let model = if settings.counts_tokens() { run.model()?.artifact.digest().to_string() } else { String::new() };
         let mut sources = Vec::new();
         let mut processed = 0;

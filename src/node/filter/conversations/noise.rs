@@ -10,7 +10,7 @@ use regex::{Regex, RegexSet};
 use super::text::{clean, pattern};
 use crate::node::filter::text::{characters, sentences};
 
-/// Sentences that say nothing to a reader of the answer: workflow, thanks, impatience, promises.
+/// Sentences that say nothing to a reader of the answer: workflow, thanks, impatience, promises. `known-noise` turns them off.
 static NOISE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?xi)^(?:
@@ -73,8 +73,23 @@ fn without_address(comment: &str) -> &str {
     text
 }
 
-/// Takes noise sentences out of a comment's prose: the known ones, and those that `more` fits.
-pub(super) fn without_noise(comment: &str, more: &RegexSet) -> String {
+/// Which sentences are noise.
+#[derive(Clone, Copy)]
+pub(super) struct Noise<'a> {
+    /// Whether the known ones are.
+    pub(super) known: bool,
+    /// Those of the settings.
+    pub(super) more: &'a RegexSet,
+}
+
+impl Noise<'_> {
+    fn is(self, sentence: &str) -> bool {
+        self.known && NOISE.is_match(sentence) || self.more.is_match(sentence)
+    }
+}
+
+/// Takes noise sentences out of a comment's prose.
+pub(super) fn without_noise(comment: &str, noise: Noise<'_>) -> String {
     // A quotation at the head repeats what stands in the thread; one further down is answered piece by piece.
     let quoted: usize = comment
         .split_inclusive('\n')
@@ -82,23 +97,18 @@ pub(super) fn without_noise(comment: &str, more: &RegexSet) -> String {
         .map(str::len)
         .sum();
     let lines = places(without_address(&comment[quoted..])).map(|(line, place)| match place {
-        Place::Prose => prose_without_noise(line, more),
+        Place::Prose => prose_without_noise(line, noise),
         Place::Code | Place::Fence | Place::Quote => line.to_owned(),
     });
     let lines: Vec<String> = lines.collect();
     without_address(&clean(&lines.join("\n"))).to_owned()
 }
 
-fn prose_without_noise(line: &str, more: &RegexSet) -> String {
+fn prose_without_noise(line: &str, noise: Noise<'_>) -> String {
     if line.starts_with("    ") || line.trim_start().starts_with(['>', '|', '#']) {
         return line.to_owned();
     }
-    sentences(line)
-        .into_iter()
-        .filter(|sentence| !NOISE.is_match(sentence.trim()) && !more.is_match(sentence.trim()))
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
+    sentences(line).into_iter().filter(|sentence| !noise.is(sentence.trim())).collect::<String>().trim_end().to_owned()
 }
 
 /// Sentences that ask without a question mark.
@@ -199,8 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn sentences_of_the_settings_are_noise_too() {
+    fn sentences_of_the_settings_are_noise_with_the_known_ones_and_without() {
         let more = RegexSet::new(["^(?:cla signed)[.]*$"]).unwrap();
-        assert_eq!(without_noise("cla signed. It is the port. Stay tuned! Hope this helps.", &more), "It is the port.");
+        let comment = "cla signed. It is the port. Stay tuned! Hope this helps.";
+        let left = |known| without_noise(comment, Noise { known, more: &more });
+        assert_eq!(
+            (left(true).as_str(), left(false).as_str()),
+            ("It is the port.", "It is the port. Stay tuned! Hope this helps.")
+        );
     }
 }

@@ -12,11 +12,12 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::settings::Settings;
 use super::text::pattern;
 use super::{Author, Comment, Thread};
 use crate::node::filter::text::sentences;
 
-/// Programs that write comments, beside those whose login ends with `[bot]` or `-bot`.
+/// Programs that write comments, beside those whose login ends with `[bot]` or `-bot`; `known-bots` turns both off.
 const BOTS: [&str; 10] = [
     "dependabot",
     "dependabot-preview",
@@ -143,13 +144,13 @@ pub(super) fn tells_a_solution(comment: &str) -> bool {
 }
 
 /// Returns whether a login is a program's.
-pub(super) fn is_bot(author: &Author<'_>, more: &[String]) -> bool {
+pub(super) fn is_bot(author: &Author<'_>, settings: &Settings) -> bool {
     let login = author.login.as_deref().unwrap_or_default();
-    author.bot
-        || login.ends_with("[bot]")
-        || login.ends_with("-bot")
-        || BOTS.contains(&login)
-        || more.iter().any(|bot| bot == login)
+    author.bot || settings.known_bots && is_known_bot(login) || settings.bots.iter().any(|bot| bot == login)
+}
+
+fn is_known_bot(login: &str) -> bool {
+    login.ends_with("[bot]") || login.ends_with("-bot") || BOTS.contains(&login)
 }
 
 /// Returns whether somebody of the project speaks.
@@ -159,8 +160,8 @@ pub(super) fn is_maintainer(author: &Author<'_>) -> bool {
 
 /// Returns whose each comment of a thread is. Where it is not known who opened the thread, whoever once speaks as its asker is
 /// the asker in every comment.
-pub(super) fn speakers(thread: &Thread<'_>, bots: &[String]) -> Vec<Speaker> {
-    let mut speakers: Vec<Speaker> = thread.comments.iter().map(|comment| speaker(thread, comment, bots)).collect();
+pub(super) fn speakers(thread: &Thread<'_>, settings: &Settings) -> Vec<Speaker> {
+    let mut speakers: Vec<Speaker> = thread.comments.iter().map(|comment| speaker(thread, comment, settings)).collect();
     if thread.author.login.is_none() {
         let spoke = thread.comments.iter().zip(&speakers).filter(|(_, speaker)| **speaker == Speaker::Asker);
         let askers: BTreeSet<&str> = spoke.filter_map(|(comment, _)| comment.author.login.as_deref()).collect();
@@ -189,8 +190,8 @@ pub(super) fn is_to_another(thread: &Thread<'_>, comment: &Comment<'_>) -> bool 
 }
 
 /// Returns whose comment it is, by its author and its words.
-fn speaker(thread: &Thread<'_>, comment: &Comment<'_>, bots: &[String]) -> Speaker {
-    if is_bot(&comment.author, bots) {
+fn speaker(thread: &Thread<'_>, comment: &Comment<'_>, settings: &Settings) -> Speaker {
+    if is_bot(&comment.author, settings) {
         return Speaker::Bot;
     }
     let is_maintainer = is_maintainer(&comment.author);

@@ -24,14 +24,12 @@ static UPDATE: LazyLock<Regex> = LazyLock::new(|| {
 /// A title that [`UPDATE`] fits has one of these.
 static UPDATES: LazyLock<[Finder<'_>; 6]> =
     LazyLock::new(|| ["bump", "update", "upgrade", "(deps", "dependabot", "renovate"].map(Finder::new));
-/// A remark of a review that is shorter asks nothing.
-const REMARK: usize = 30;
 
 /// Makes rows of a pull request: `ID:motivation`, and `ID:review-COMMENT` for each review thread in which a remark was
 /// answered.
 pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) {
     let settings = rules.settings;
-    if is_bot(&thread.author, &settings.bots) {
+    if is_bot(&thread.author, settings) {
         return rows.count("dropped pull request: by a bot", 1);
     }
     if settings.merged_only && thread.merged_at.is_none() {
@@ -39,7 +37,7 @@ pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) 
     }
     let title = thread.title.trim();
     let title = without_number(title);
-    if is_update(title) {
+    if !settings.dependency_updates && is_update(title) {
         return rows.count("dropped pull request: updates a dependency", 1);
     }
     if settings.reviews {
@@ -49,7 +47,7 @@ pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) 
             }
         }
     }
-    if is_shorter(title, 10) {
+    if is_shorter(title, settings.min_title_characters) {
         return rows.count("dropped pull request: title too short", 1);
     }
     let body = clean(&thread.body);
@@ -94,14 +92,14 @@ fn review(
 ) -> Result<(), &'static str> {
     let settings = rules.settings;
     let first = comments.first().ok_or("empty")?;
-    if is_bot(&first.author, &settings.bots) {
+    if is_bot(&first.author, settings) {
         return Err("opened by a bot");
     }
     let remark = rules.without_noise(&first.body);
-    if is_shorter(&remark, REMARK) {
+    if is_shorter(&remark, settings.min_review_characters) {
         return Err("its remark is too short");
     }
-    let people = comments[1..].iter().filter(|comment| !is_bot(&comment.author, &settings.bots));
+    let people = comments[1..].iter().filter(|comment| !is_bot(&comment.author, settings));
     let people: Vec<&Comment<'_>> = people.collect();
     if people.is_empty() {
         return Err("nobody answered");
@@ -116,7 +114,7 @@ fn review(
     let suffix = format!(":review-{}", first.id.unwrap_or(n as u64 + 1));
     let template = settings.questions.review.pick(&remark);
     let remark = rules.shortened(remark, settings.max_question(), "question", rows);
-    if is_shorter(&remark, REMARK) {
+    if is_shorter(&remark, settings.min_review_characters) {
         return Err("its remark is too short once it is cut");
     }
     // The remark goes in last: it may hold the other placeholder.

@@ -4,7 +4,7 @@ use regex::RegexSet;
 
 use super::Comment;
 use super::length::{Limit, Measure};
-use super::noise::without_noise;
+use super::noise::{Noise, without_noise};
 use super::outline::{parts, without_introduction};
 use super::people::is_maintainer;
 use super::row::Rows;
@@ -15,11 +15,16 @@ use super::text::{clean, trimmed};
 pub(super) struct Rules<'a> {
     pub(super) settings: &'a Settings,
     pub(super) measure: Measure,
-    /// The user's noise sentences.
-    pub(super) noise: &'a RegexSet,
+    /// Which sentences of comments say nothing.
+    pub(super) noise: Noise<'a>,
 }
 
-impl Rules<'_> {
+impl<'a> Rules<'a> {
+    /// Returns the rules of settings; `noise` is what they say in [`Settings::noise`].
+    pub(super) fn of(settings: &'a Settings, noise: &'a RegexSet, measure: Measure) -> Self {
+        Self { settings, measure, noise: Noise { known: settings.known_noise, more: noise } }
+    }
+
     /// Returns what a comment says.
     pub(super) fn without_noise(&self, comment: &str) -> String {
         without_noise(&clean(comment), self.noise)

@@ -20,6 +20,13 @@ pub(super) struct Settings {
     pub(super) min_answer_characters: usize,
     /// A pull request's body that is shorter explains nothing.
     pub(super) min_body_characters: usize,
+    /// A title that is shorter says nothing: a pull request with it is left out, and so is an issue or a discussion whose
+    /// body has fewer than `min-question-characters`.
+    pub(super) min_title_characters: usize,
+    /// With a body of this length the title of an issue or a discussion may be shorter than `min-title-characters`.
+    pub(super) min_question_characters: usize,
+    /// A review thread whose first remark is shorter asks nothing.
+    pub(super) min_review_characters: usize,
     /// A document's section that is shorter is left out.
     pub(super) min_section_characters: usize,
     /// A longer question is cut between paragraphs.
@@ -47,13 +54,19 @@ pub(super) struct Settings {
     pub(super) reviews: bool,
     /// Whether only pull requests that were merged explain a change. The files of old scripts do not say it of any.
     pub(super) merged_only: bool,
+    /// Whether pull requests stay whose titles say that they update a dependency, such as `Bump serde from 1.0.1 to 1.0.2`.
+    pub(super) dependency_updates: bool,
     /// Issues and discussions with one of these labels are left out.
     pub(super) skip_labels: Vec<String>,
-    /// Logins of programs, beside the well-known ones and all that end with `[bot]` or `-bot`.
+    /// Logins of programs, beside those of `known-bots` and those that the records themselves call bots.
     pub(super) bots: Vec<String>,
-    /// Sentences that say nothing, beside the known ones: regular expressions that must fit the whole sentence, whatever
-    /// its case.
+    /// Whether well-known logins such as `dependabot`, and all that end with `[bot]` or `-bot`, are programs.
+    pub(super) known_bots: bool,
+    /// Sentences that say nothing, beside those of `known-noise`: regular expressions that must fit the whole sentence,
+    /// whatever its case.
     pub(super) noise: Vec<String>,
+    /// Whether sentences that say nothing in most projects go out of comments: thanks, workflow, promises to look into it.
+    pub(super) known_noise: bool,
     /// The deepest heading of a document that starts a section.
     #[schemars(range(min = 1, max = 6))]
     pub(super) section_depth: u8,
@@ -82,6 +95,9 @@ impl Default for Settings {
             system: None,
             min_answer_characters: 120,
             min_body_characters: 100,
+            min_title_characters: 10,
+            min_question_characters: 80,
+            min_review_characters: 30,
             min_section_characters: 120,
             max_question_characters: 4_000,
             max_answer_characters: 6_000,
@@ -94,9 +110,12 @@ impl Default for Settings {
             dialogues: true,
             reviews: true,
             merged_only: false,
+            dependency_updates: false,
             skip_labels: vec!["invalid".into(), "spam".into()],
             bots: Vec::new(),
+            known_bots: true,
             noise: Vec::new(),
+            known_noise: true,
             section_depth: 3,
             keep_diagrams: false,
             keep_markers: Vec::new(),

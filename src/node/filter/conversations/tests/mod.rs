@@ -2,6 +2,7 @@
 
 mod documents;
 mod settings;
+mod switches;
 mod threads;
 #[cfg(feature = "train")]
 mod tokens;
