@@ -51,9 +51,13 @@ pub(super) fn rows(thread: &Thread<'_>, what: &str, rules: &Rules<'_>, rows: &mu
     }
 }
 
-/// Returns title and body, cut between paragraphs when they are too long.
+/// What parts a question's title from its body.
+const GAP: &str = "\n\n";
+
+/// Returns title and body, of which the body is cut between paragraphs when both together are too long.
 fn question(title: &str, body: &str, rules: &Rules<'_>, rows: &mut Rows<'_>) -> String {
     let body = without_empty_sections(body);
-    let body = rules.shortened(body, rules.settings.max_question(), "question", rows);
-    if body.is_empty() { title.to_owned() } else { format!("{title}\n\n{body}") }
+    let frame = if body.is_empty() { [title, ""] } else { [title, GAP] };
+    let body = rules.asked(body, frame.into_iter(), rows);
+    if body.is_empty() { title.to_owned() } else { [title, GAP, &body].concat() }
 }

@@ -31,6 +31,14 @@ impl Limit {
             Self::Characters(most) | Self::Tokens(most) => most,
         }
     }
+
+    /// Returns what it leaves beside a text of this length; nothing where that is longer.
+    pub(super) fn beside(self, length: usize) -> Option<Self> {
+        Some(match self {
+            Self::Characters(most) => Self::Characters(most.checked_sub(length)?),
+            Self::Tokens(most) => Self::Tokens(most.checked_sub(length)?),
+        })
+    }
 }
 
 /// Counts the tokens of a text.

@@ -54,7 +54,8 @@ pub(super) struct Conversations;
 /// wordings; long lists are cut between items; a row names the comments whose words it has, where they have ids. 3, a comment
 /// between a carriage return and its line feed does not part them. 4, who says how something works is no asker, a comment that
 /// begins with another's name is no answer, what is cut ends on what says something, and an empty system prompt is no turn.
-const VERSION: u32 = 4;
+/// 5, the title counts in the length of a question.
+const VERSION: u32 = 5;
 
 static INFO: KindInfo = KindInfo {
     family: Family::Filter,

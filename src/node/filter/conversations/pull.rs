@@ -60,6 +60,9 @@ pub(super) fn rows(thread: &Thread<'_>, rules: &Rules<'_>, rows: &mut Rows<'_>) 
     }
     let template = settings.questions.pull.pick(title);
     let question = filled(template, "{title}", title);
+    if rules.measure.exceeds(&question, settings.max_question()) {
+        rules.count_long_title(rows);
+    }
     rows.pair(":motivation", question, answer);
 }
 
@@ -113,12 +116,13 @@ fn review(
     });
     let suffix = format!(":review-{}", first.id.unwrap_or(n as u64 + 1));
     let template = settings.questions.review.pick(&remark);
-    let remark = rules.shortened(remark, settings.max_question(), "question", rows);
+    let frame = filled(template, "{title}", title);
+    let remark = rules.asked(remark, frame.split("{remark}"), rows);
     if is_shorter(&remark, settings.min_review_characters) {
         return Err("its remark is too short once it is cut");
     }
     // The remark goes in last: it may hold the other placeholder.
-    let question = filled(&filled(template, "{title}", title), "{remark}", &remark);
+    let question = filled(&frame, "{remark}", &remark);
     let mut dialogue = turns(question, said, rules).ok_or("no answer explains something")?;
     dialogue.comments.extend(first.id);
     dialogue.comments.sort_unstable();

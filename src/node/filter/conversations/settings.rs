@@ -29,7 +29,7 @@ pub(super) struct Settings {
     pub(super) min_review_characters: usize,
     /// A document's section that is shorter is left out.
     pub(super) min_section_characters: usize,
-    /// A longer question is cut between paragraphs.
+    /// A longer question is cut between paragraphs; the title of an issue and the words of a template count, but are not cut.
     pub(super) max_question_characters: usize,
     /// A longer answer is cut between paragraphs; a longer section of a document becomes several rows.
     pub(super) max_answer_characters: usize,

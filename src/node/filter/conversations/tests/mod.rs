@@ -1,6 +1,7 @@
 //! Conversations from records of each kind: what holds for all of them. Threads and documents have files of their own.
 
 mod documents;
+mod lengths;
 mod settings;
 mod switches;
 mod threads;
@@ -192,7 +193,7 @@ fn going_on_from_a_former_reduction_gives_what_a_new_start_gives() {
 }
 
 #[test]
-fn the_rows_of_version_2_are_pinned() {
+fn the_rows_of_version_5_are_pinned() {
     let bench = Bench::new();
     let comments = json!([{"author": "bob", "body": LONG}]);
     let issue = json!({"number": 1, "title": "Requests fail now and then", "author": "ann", "comments": comments});
