@@ -73,7 +73,7 @@ commands! {
     /// Show what a build would run, and why
     #[command(
         after_help = "With --json: one object `plan` a node: node, kind, action (fresh, run, hold, \
-                      refuse), why, key, reason, forecast, cost; with --rehearse one object `rehearsal` a training: \
+                      refuse), why, key, reason, forecast, cost, selected (of, files); with --rehearse one object `rehearsal` a training: \
                       node, parts (node, kind, asked, duration-ms, counts, error), passed-before, left-out. A \
                       training that does not fit into memory is refused and ends with 1, as does a rehearsal that \
                       fails."

@@ -27,7 +27,7 @@
 //! | every one | `problem`: `code`, `message`, `causes`, `help`, `labels` (each `file`, `line`, `column`, `label`) |
 //! | `init` | `init`: `manifest`, `sources`, `notes` |
 //! | `check` | `check`: `manifest`, `nodes`, `families` (count by name), `notes` (each `node`, `note`) |
-//! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason`, `forecast` (of the network), `cost` (of a training: `seconds`, `memory` in bytes, `note`) |
+//! | `plan` | `plan` a node: `node`, `kind`, `action` (`fresh`, `run`, `hold`, `refuse`), `why`, `key`, `reason`, `forecast` (of the network), `cost` (of a training: `seconds`, `memory` in bytes, `note`), `selected` (what globs select, each `of` and `files`) |
 //! | `build` | `node` and `said` (`event` and its fields) while it runs; at the end where something ran `counts` a source or filter, see `table.rs`, and `build`: `run`, `built`, `fresh`, `failed`, `not-run`, `not-deployed`, `duration-ms`, `interrupted` |
 //! | `status` | `status` a node: `node`, `state`, `why` |
 //! | `explain` | `explain`, see `explain.rs` |

@@ -10,7 +10,7 @@ use super::settled::{Answer, Question};
 use super::{CliError, Context, Execute, Exit, Output, error, machine, rehearse};
 use crate::engine::{OutState, Plan, Planned, StaleReason, plan};
 use crate::graph::NodeIndex;
-use crate::node::{Cost, Event, Events, Forecast, NodeError, Outlook, Progress};
+use crate::node::{Cost, Event, Events, Family, FileInput, Forecast, NodeError, Outlook, Progress, Selected};
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,12 @@ impl Execute for PlanCommand {
             if let Some(forecast) = &forecast {
                 why = format!("{why}; {forecast}");
             }
+            let mut selected = local(&session, *index, planned)?;
+            for Selected { of, files } in &selected {
+                let files = if let [_] = files.as_slice() { "1 file" } else { &format!("{} files", files.len()) };
+                why = format!("{why}; the globs select {files} of `{of}`");
+            }
+            selected.extend(forecast.iter().flat_map(|forecast| forecast.selected.clone()));
             let cost = match cost(context, &session, *index, planned) {
                 Ok(cost) => cost,
                 Err(error) => {
@@ -70,11 +76,12 @@ impl Execute for PlanCommand {
             if word != "fresh" {
                 let node = &graph[*index];
                 context.output.line(format_args!("{word} {} ({}): {why}", node.name, node.kind_name));
+                selected.iter().flat_map(listed).for_each(|line| context.output.line(line));
                 for warning in forecast.iter().flat_map(|forecast| &forecast.warnings) {
                     context.output.note(format_args!("warning: `{}`: {warning}", node.name));
                 }
             }
-            context.output.json(&entry(&session, *index, planned, &Told { word, why, forecast, cost }));
+            context.output.json(&entry(&session, *index, planned, &Told { word, why, forecast, cost, selected }));
         }
         let fresh = plan.nodes.iter().filter(|(_, planned)| matches!(planned, Planned::Fresh(_))).count() - writes;
         let build = self.selection.as_build();
@@ -214,6 +221,35 @@ fn forecast(
     Ok(kind.forecast(&Outlook { settings: &prepared.settings, previous: &prepared.previous, store, secrets }))
 }
 
+/// Returns the files that the globs of a source that would run select of a folder.
+fn local(session: &Session<'_>, index: NodeIndex, planned: &Planned) -> Result<Vec<Selected>, CliError> {
+    let Planned::Run(prepared, _) = planned else { return Ok(Vec::new()) };
+    let kind = session.resolver().kind(&session.project.graph[index])?;
+    if kind.info().family != Family::Source {
+        return Ok(Vec::new());
+    }
+    let folders = kind.files(&prepared.settings).into_iter().filter(|input| input.globs.is_some());
+    let of_folder = |input: FileInput| {
+        let files = prepared.files.iter().filter(|file| file.setting == input.setting);
+        Selected { of: input.path.display().to_string(), files: files.map(|file| file.name.clone()).collect() }
+    };
+    Ok(folders.map(of_folder).collect())
+}
+
+/// Paths that a plan shows of what globs select; JSON has all.
+const SHOWN: usize = 10;
+
+/// Returns the lines for what globs select.
+fn listed(selected: &Selected) -> Vec<String> {
+    let Selected { of, files } = selected;
+    let folder = of.trim_end_matches('/');
+    let mut lines: Vec<String> = files.iter().take(SHOWN).map(|file| format!("  {folder}/{file}")).collect();
+    if files.len() > SHOWN {
+        lines.push(format!("  and {} more", files.len() - SHOWN));
+    }
+    lines
+}
+
 /// Returns what a node that would run is going to take of this machine.
 fn cost(
     context: &mut Context<'_>,
@@ -247,6 +283,7 @@ struct Told {
     why: String,
     forecast: Option<Forecast>,
     cost: Option<Cost>,
+    selected: Vec<Selected>,
 }
 
 fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned, told: &Told) -> serde_json::Value {
@@ -258,7 +295,7 @@ fn entry(session: &Session<'_>, index: NodeIndex, planned: &Planned, told: &Told
     };
     json!({"plan": {
         "node": node.name, "kind": node.kind_name, "action": told.word, "why": told.why, "key": key, "reason": reason,
-        "forecast": told.forecast, "cost": told.cost,
+        "forecast": told.forecast, "cost": told.cost, "selected": told.selected,
     }})
 }
 
@@ -308,6 +345,29 @@ mod tests {
         );
         space.done(&["build"]);
         assert_eq!(space.done(&["plan"]).out, "nothing to do: 3 fresh\n");
+    }
+
+    #[test]
+    fn a_plan_lists_what_globs_select_and_json_all_of_it() {
+        let space = Space::new();
+        let names: Vec<String> = (10..22).map(|n| format!("a/{n}.md")).collect();
+        let rest = "\n[source.manual]\ntype = \"markdown\"\npath = \"docs\"\n";
+        space.edit("pipeline.toml", "eval = 0.5\n", &format!("eval = 0.5\n{rest}"));
+        fs_err::create_dir_all(space.path().join("docs/a")).unwrap();
+        for name in &names[..1] {
+            space.write(&format!("docs/{name}"), "# A\n");
+        }
+        let said = space.done(&["plan", "manual"]).out;
+        let line = "run manual (source.markdown): never built; the globs select 1 file of `docs`\n  docs/a/10.md\n";
+        assert!(said.starts_with(line), "{said}");
+        for name in &names {
+            space.write(&format!("docs/{name}"), "# A\n");
+        }
+        let said = space.done(&["plan", "manual"]).out;
+        assert!(said.contains("select 12 files of `docs`\n  docs/a/10.md\n"), "{said}");
+        assert!(said.contains("\n  docs/a/19.md\n  and 2 more\n1 to run"), "{said}");
+        let plan = space.done(&["plan", "manual", "--json"]).object("plan");
+        assert_eq!(plan["selected"], json!([{"of": "docs", "files": names}]));
     }
 
     #[test]

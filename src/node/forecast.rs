@@ -24,7 +24,7 @@ pub struct Outlook<'a> {
 }
 
 /// What a run is going to ask of the network, from what is known without asking.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Forecast {
     /// Requests; nothing where that is known after the first answers only.
@@ -38,6 +38,19 @@ pub struct Forecast {
     /// What is likely to be wrong with the result.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What its globs select, as far as that is known; plans tell it beside the forecast.
+    #[serde(skip)]
+    pub selected: Vec<Selected>,
+}
+
+/// The files that the globs of a source select.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Selected {
+    /// What the files are in: a folder or a repository.
+    pub of: String,
+    /// Their paths in it, with `/`, in order.
+    pub files: Vec<String>,
 }
 
 /// What a run is going to take of this machine.

@@ -39,7 +39,7 @@ mod voice;
 pub use crate::model::Device;
 pub use checkpoint::Checkpoint;
 pub use error::{FailureClass, NodeError};
-pub use forecast::{Cost, Forecast, Outlook};
+pub use forecast::{Cost, Forecast, Outlook, Selected};
 pub use job::{Count, Event, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Outcome, Progress};
 pub use kind::{
     Content, Determinism, Family, FieldReference, FileInput, Globs, Kind, KindInfo, OutputInfo, Rehearsal,

@@ -262,6 +262,11 @@ fn a_plan_tells_what_the_globs_choose_of_the_last_tree_and_asks_nobody() {
     manifest("**/*.md");
     let plan = planned();
     assert!(plan.out.contains("the globs select 3 of 5 files of `o/r` as it was at "), "{}", plan.out);
+    let paths = ["README.md", "docs/deep/er.md", "docs/guide.md"];
+    assert!(plan.out.contains(&paths.map(|path| format!("\n  o/r/{path}")).concat()), "{}", plan.out);
+    let json = tunesmith(folder.path(), &["plan", "--json"]).expect(0).out;
+    let json: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(json["plan"]["selected"], json!([{"of": "o/r", "files": paths}]));
     assert!(!plan.err.contains("warning"), "{}", plan.err);
     manifest("manual/*.rst");
     let plan = planned();

@@ -200,7 +200,7 @@ impl Kind for Compare {
         let model = outlook.settings["judge"]["model"].as_str()?;
         let note =
             format!("`{model}` judges each answer twice, where base and tuned model differ; nothing is asked twice");
-        Some(Forecast { requests: None, seconds: None, note, warnings: Vec::new() })
+        Some(Forecast { note, ..Forecast::default() })
     }
 
     fn files(&self, settings: &Value) -> Vec<FileInput> {

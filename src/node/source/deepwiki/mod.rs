@@ -116,7 +116,7 @@ impl Kind for Deepwiki {
         let repos = Settings::deserialize(outlook.settings).ok()?.repos.len() as u64;
         let note = "each wiki is read whole; one that the MCP server does not have takes one or two more".to_owned();
         // A session is opened, greeted, asked for the structure and the contents, and ended.
-        Some(Forecast { requests: Some(2 * repos + 3), seconds: None, note, warnings: Vec::new() })
+        Some(Forecast { requests: Some(2 * repos + 3), note, ..Forecast::default() })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {

@@ -20,7 +20,7 @@ pub(super) fn forecast(subject: Subject, settings: &Settings, outlook: &Outlook<
     let join = |parts: [String; 2]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let (Some(Artifact::Records(records)), true) = (previous.get("records"), previous.contains_key("cursor")) else {
         let note = join([first(subject, settings, has_token), advice]);
-        return Forecast { requests: None, seconds: None, note, warnings: Vec::new() };
+        return Forecast { note, ..Forecast::default() };
     };
     let repos = settings.repos.len() as u64;
     let (lists, page) = match subject {
@@ -41,7 +41,7 @@ pub(super) fn forecast(subject: Subject, settings: &Settings, outlook: &Outlook<
     let seconds =
         if has_token { requests.div_ceil(A_SECOND) } else { hours(requests) * 3600 + requests.div_ceil(A_SECOND) };
     let advice = if requests > AN_HOUR { advice } else { String::new() };
-    Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]), warnings: Vec::new() }
+    Forecast { requests: Some(requests), seconds: Some(seconds), note: join([note, advice]), ..Forecast::default() }
 }
 
 /// Returns what can be said before anything was fetched.

@@ -99,7 +99,7 @@ impl Kind for Website {
             }
             _ => (None, None, format!("how many pages there are is known at the end: at most {}", settings.max_pages)),
         };
-        Some(Forecast { requests, seconds, note, warnings: Vec::new() })
+        Some(Forecast { requests, seconds, note, ..Forecast::default() })
     }
 
     fn run(&self, run: &Run<'_>) -> Result<Outcome, NodeError> {
