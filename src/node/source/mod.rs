@@ -1,6 +1,7 @@
 //! Kinds of the family `source`.
 
 mod access;
+mod compression;
 mod corrections;
 mod deepwiki;
 mod document;
@@ -12,6 +13,7 @@ mod jsonl;
 mod kept;
 mod markdown;
 mod repository;
+mod text;
 mod unpack;
 mod website;
 

@@ -1,5 +1,7 @@
 //! What the scripts before tunesmith had fetched begins the first snapshot.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 use tunesmith::node::JobFile;
 use tunesmith::store::Digest;
@@ -41,7 +43,8 @@ fn whole_line(number: u64) -> String {
 }
 
 /// Returns a project whose first snapshot begins with these lines; the file's folder lives as long.
-fn seeded(github: FakeGithub, kind: &'static str, lines: &str) -> (Project, tempfile::TempDir) {
+fn seeded(github: FakeGithub, kind: &'static str, lines: impl AsRef<[u8]>) -> (Project, tempfile::TempDir) {
+    let lines = lines.as_ref();
     let mut project = Project::of(kind, github, json!({"seed": "raw.jsonl"}));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("raw.jsonl");
@@ -50,7 +53,7 @@ fn seeded(github: FakeGithub, kind: &'static str, lines: &str) -> (Project, temp
         setting: "seed".into(),
         name: "raw.jsonl".into(),
         path,
-        digest: Digest::of(lines.as_bytes()),
+        digest: Digest::of(lines),
         size: lines.len() as u64,
     }];
     (project, folder)
@@ -82,6 +85,40 @@ fn what_the_file_has_is_listed_and_not_fetched_again() {
     project.fetch();
     assert_eq!(bodies(&project, 7), ["comment 114", "comment 115", "comment 300"]);
     assert!(project.github.log().iter().all(|path| path.contains("since=")));
+}
+
+/// Packs bytes as `gzip` does.
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+/// Zstandard's own form of bytes that are not packed, up to 128 KiB.
+fn zstd_of(bytes: &[u8]) -> Vec<u8> {
+    let block = (bytes.len() as u32) << 3 | 1;
+    [&[0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38], &block.to_le_bytes()[..3], bytes].concat()
+}
+
+#[test]
+fn a_packed_file_is_unpacked_and_a_bomb_or_half_a_file_is_refused() {
+    let lines: String = (1..=20).map(whole_line).collect();
+    for packed in [gzipped(lines.as_bytes()), zstd_of(lines.as_bytes())] {
+        let (mut project, _folder) = seeded(world(), "github-issues", packed);
+        project.fetch();
+        assert_eq!(project.github.log().len(), 2);
+        assert_eq!(bodies(&project, 7), ["comment 114", "comment 115"]);
+    }
+    let whole = gzipped(lines.as_bytes());
+    for (code, file) in
+        [("source::bomb", gzipped(&vec![b' '; 100 << 20])), ("source::packed", whole[..whole.len() - 9].to_vec())]
+    {
+        let (mut project, _folder) = seeded(world(), "github-issues", file);
+        let error = project.try_fetch().unwrap_err();
+        assert_eq!(error.code.as_deref(), Some(code), "{error:?}");
+        assert!(error.message.contains("raw.jsonl"), "{error:?}");
+        assert!(project.github.log().is_empty());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::net::NetError;
+use crate::node::source::text::TextError;
 use crate::record::RecordError;
 use crate::store::StoreError;
 
@@ -81,10 +82,10 @@ pub(super) enum GithubError {
         /// The file, as the manifest has it.
         path: PathBuf,
     },
-    /// The file that a first fetch begins with cannot be read.
-    #[error("the file that `seed` names cannot be read")]
-    #[diagnostic(code(source::github::seed), help("check that you may read it"))]
-    Seed(#[source] std::io::Error),
+    /// The file that a first fetch begins with cannot be opened or unpacked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Seed(#[from] TextError),
     /// The cursor cannot be written.
     #[error("the cursor cannot be written")]
     #[diagnostic(code(source::github::cursor), help("this is a bug of tunesmith: please report it"))]

@@ -2,7 +2,7 @@
 //!
 //! Such records have the times of what is in them and not the time when they were fetched. But the file was written in
 //! the order of fetching, so each line was fetched no earlier than the newest time on it and on all lines before it: up to
-//! then it is known to be whole.
+//! then it is known to be whole. It may be packed by gzip or Zstandard.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,8 +12,12 @@ use super::error::{GithubError, Result};
 use super::subject::Subject;
 use super::wire::named;
 use crate::node::Run;
+use crate::node::source::text::{Text, TextError};
 use crate::record::{Comment, Form, Thread, import, write};
 use crate::store::RecordsRef;
+
+/// Bytes that are read at a time, and the rest of the last line in them.
+const PIECE: u64 = 4 << 20;
 
 /// What is known of a user's own records.
 #[derive(Debug, Default)]
@@ -38,23 +42,30 @@ pub(super) fn read(run: &Run<'_>, path: &str, subject: Subject, repos: &[String]
     let Some(file) = run.files("seed").next() else {
         return Err(GithubError::SeedMissing { path: PathBuf::from(path) });
     };
-    let bytes = fs_err::read(&file.path).map_err(GithubError::Seed)?;
+    fs_err::create_dir_all(run.scratch()).map_err(TextError::Io)?;
+    let text = Text::open(&file.path, run.scratch())?;
     let form = if subject == Subject::Pulls { Form::Pulls } else { Form::Issues };
     let only = if let [repo] = repos { Some(repo.as_str()) } else { None };
     let mut seed = Seed::default();
     let mut threads: BTreeMap<String, Thread> = BTreeMap::new();
-    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-        // A torn line lost its end: its thread is fetched like one that the file has not.
-        let Some(mut thread) = import(form, line, only).ok().and_then(|record| subject.thread(record)) else {
-            seed.bad += 1;
-            continue;
-        };
-        seed.newest = later(seed.newest.take(), newest_in(&thread));
-        if repos.contains(&thread.repo) {
-            normalise(&mut thread);
-            seed.until.insert(thread.id.clone(), seed.newest.clone());
-            threads.insert(thread.id.clone(), thread);
+    let mut start = 0;
+    while start < text.length() {
+        let end = text.line_end(start + PIECE).map_err(TextError::Io)?;
+        let piece = text.read(start, (end - start) as usize).map_err(TextError::Io)?;
+        for line in piece.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+            // A torn line lost its end: its thread is fetched like one that the file has not.
+            let Some(mut thread) = import(form, line, only).ok().and_then(|record| subject.thread(record)) else {
+                seed.bad += 1;
+                continue;
+            };
+            seed.newest = later(seed.newest.take(), newest_in(&thread));
+            if repos.contains(&thread.repo) {
+                normalise(&mut thread);
+                seed.until.insert(thread.id.clone(), seed.newest.clone());
+                threads.insert(thread.id.clone(), thread);
+            }
         }
+        start = end;
     }
     run.note(format!("{} {} begin the first snapshot, from `{path}`", threads.len(), subject.plural()));
     if seed.bad > 0 {

@@ -45,7 +45,8 @@ settings_of! {
         #[serde(default)]
         via: Via,
         /// A file that the first snapshot begins with: issues as `raw_issues.jsonl` has them. Nothing in it that is still
-        /// right is fetched again; once there is a snapshot the file is not read any more.
+        /// right is fetched again; once there is a snapshot the file is not read any more. gzip and Zstandard are recognised
+        /// by their content.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<String>,
     }
@@ -55,7 +56,8 @@ settings_of! {
     /// The settings of `source.github-pulls`.
     PullSettings {
         /// A file that the first snapshot begins with: pull requests as `raw_pull_requests.jsonl` has them. Nothing in it
-        /// that is still right is fetched again; once there is a snapshot the file is not read any more.
+        /// that is still right is fetched again; once there is a snapshot the file is not read any more. gzip and Zstandard
+        /// are recognised by their content.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<String>,
     }

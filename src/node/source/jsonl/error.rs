@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::node::source::text::TextError;
 use crate::record::{ImportError, RecordError};
 use crate::store::StoreError;
 
@@ -29,27 +30,10 @@ pub(super) enum JsonlError {
         #[source]
         cause: ImportError,
     },
-    /// The file is packed, and damaged or cut off.
-    #[error("`{}` is not a whole {form} file", path.display())]
-    #[diagnostic(code(source::jsonl::packed), help("fetch it again; `{form} -t` tests it"))]
-    Packed {
-        /// The file.
-        path: PathBuf,
-        /// How it is packed: the name of the program, too.
-        form: &'static str,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// A small file that would fill the memory.
-    #[error("`{}` unpacks to more than {limit} bytes, 200 times its size", path.display())]
-    #[diagnostic(code(source::jsonl::bomb), help("if that is right, unpack it yourself and name the unpacked file"))]
-    Bomb {
-        /// The file.
-        path: PathBuf,
-        /// Bytes.
-        limit: u64,
-    },
+    /// The file cannot be opened or unpacked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Text(#[from] TextError),
     /// Somebody writes it.
     #[error("`{}` changed while it was read", path.display())]
     #[diagnostic(code(source::jsonl::changed), help("build again when it is written to its end"))]

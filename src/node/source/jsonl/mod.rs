@@ -4,13 +4,11 @@
 //! id are found by their hashes, and the former record set is edited by the runs that differ, so that an edit of one line
 //! costs one run's reading. A reading's memory grows with the number of records, not with their length.
 
-mod compression;
 mod error;
 mod read;
 mod resolve;
 mod run;
 mod spool;
-mod text;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +23,9 @@ use read::{Facts, Reader, content_hash, lines};
 use resolve::{Fate, Resolved, Tally, resolve};
 use run::{Span, each_run};
 use spool::{Place, Spool};
-use text::Text;
 use write::anew;
 
+use crate::node::source::text::Text;
 use crate::node::{
     Content, Count, Determinism, Family, FileInput, Kind, KindInfo, NodeError, Outcome, OutputInfo, Run,
     SettingProblem, Weight, settings,

@@ -9,7 +9,7 @@ use twox_hash::XxHash64;
 use super::error::JsonlError;
 use super::run::{RawRun, Span};
 use super::spool::{Place, Spool};
-use super::text;
+use crate::node::source::text;
 use crate::record::{FieldMap, Form, ImportError, Imported, Line, Text, import_mapped, line_ranges};
 use crate::store::{Digest, MemoEntry, Store};
 

@@ -5,7 +5,7 @@ use std::io;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSlice as _;
 
-use super::text::Text;
+use crate::node::source::text::Text;
 use crate::record::line_ranges;
 use crate::store::Digest;
 

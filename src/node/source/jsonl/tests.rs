@@ -198,7 +198,7 @@ fn a_small_file_cannot_fill_the_memory() {
     for bomb in [gzip.finish().unwrap(), zstd_of_repeated(b' ', 1_000, 128 << 10)] {
         bench.file("data.jsonl", bomb);
         let error = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
-        assert_eq!(error.code.as_deref(), Some("source::jsonl::bomb"), "{error:?}");
+        assert_eq!(error.code.as_deref(), Some("source::bomb"), "{error:?}");
     }
 }
 

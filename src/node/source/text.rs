@@ -1,19 +1,49 @@
-//! The content of a file, read piece by piece: it is never in memory as a whole.
+//! The content of a file of lines, read piece by piece: it is never in memory as a whole, and may be packed.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err::File;
 use memchr::{memchr, memchr_iter};
+use miette::Diagnostic;
 
 use super::compression;
-use super::error::JsonlError;
 
 /// What stands before UTF-8 in files of some editors.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Bytes that are read at a time where the end of a line is looked for.
 const STEP: usize = 64 << 10;
+
+/// What can go wrong when a file is opened.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub(super) enum TextError {
+    /// The file is packed, and damaged or cut off.
+    #[error("`{}` is not a whole {form} file", path.display())]
+    #[diagnostic(code(source::packed), help("fetch it again; `{form} -t` tests it"))]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// How it is packed: the name of the program, too.
+        form: &'static str,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A small file that would fill the memory.
+    #[error("`{}` unpacks to more than {limit} bytes, 200 times its size", path.display())]
+    #[diagnostic(code(source::bomb), help("if that is right, unpack it yourself and name the unpacked file"))]
+    Bomb {
+        /// The file.
+        path: PathBuf,
+        /// Bytes.
+        limit: u64,
+    },
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    #[diagnostic(code(source::io), help("check that it is there and that you may read it"))]
+    Io(#[from] io::Error),
+}
 
 /// The text of a file, without a byte order mark.
 pub(super) struct Text {
@@ -25,7 +55,7 @@ pub(super) struct Text {
 
 impl Text {
     /// Opens a file; one that is packed is unpacked into `scratch`.
-    pub(super) fn open(path: &Path, scratch: &Path) -> Result<Self, JsonlError> {
+    pub(super) fn open(path: &Path, scratch: &Path) -> Result<Self, TextError> {
         let mut head = Vec::new();
         File::open(path)?.take(4).read_to_end(&mut head)?;
         let file = match compression::form(&head) {

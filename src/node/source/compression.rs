@@ -8,8 +8,8 @@ use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 
-use super::error::JsonlError;
-use crate::node::source::unpack::Capped;
+use super::text::TextError;
+use super::unpack::Capped;
 
 /// How many times larger than the file its content may be, beside [`FREE`] bytes: JSON lines shrink to a tenth, a bomb
 /// to a thousandth.
@@ -34,7 +34,7 @@ pub(super) const fn form(head: &[u8]) -> Option<Packing> {
 }
 
 /// Unpacks a file into another one, and returns that.
-pub(super) fn unpacked(path: &Path, packing: Packing, into: File) -> Result<File, JsonlError> {
+pub(super) fn unpacked(path: &Path, packing: Packing, into: File) -> Result<File, TextError> {
     let bytes = fs_err::read(path)?;
     let limit = (bytes.len() as u64).saturating_mul(MOST).saturating_add(FREE);
     let (form, content) = match packing {
@@ -42,8 +42,8 @@ pub(super) fn unpacked(path: &Path, packing: Packing, into: File) -> Result<File
         Packing::Zstandard => ("zstd", copied(Capped::new(Frames::of(&bytes), limit), into)),
     };
     content.map_err(|cause| match cause.kind() {
-        io::ErrorKind::FileTooLarge => JsonlError::Bomb { path: path.to_owned(), limit },
-        _ => JsonlError::Packed { path: path.to_owned(), form, cause },
+        io::ErrorKind::FileTooLarge => TextError::Bomb { path: path.to_owned(), limit },
+        _ => TextError::Packed { path: path.to_owned(), form, cause },
     })
 }
 
