@@ -28,9 +28,39 @@ struct State<'a> {
 }
 
 struct Running {
-    started: Instant,
     said: Instant,
     bar: Option<ProgressBar>,
+    pace: Pace,
+}
+
+/// How fast a run goes, by what it did itself since it first told: what an earlier run kept took it no time.
+#[derive(Default)]
+struct Pace {
+    /// When the run first told how far it had come, and what it had done itself by then.
+    first: Option<(Instant, u64)>,
+    /// How far it had come when it last told.
+    last: u64,
+    unit: String,
+}
+
+impl Pace {
+    /// Returns how many milliseconds are left; nothing where that cannot be told.
+    fn left(&mut self, progress: &node::Progress, now: Instant) -> Option<u64> {
+        let node::Progress { done, kept, total, unit, left, .. } = progress;
+        // What starts anew has a pace of its own.
+        if *done < self.last || *unit != self.unit {
+            *self = Self { unit: unit.clone(), ..Self::default() };
+        }
+        self.last = *done;
+        let own = done.saturating_sub(*kept);
+        let (since, from) = *self.first.get_or_insert((now, own));
+        let rest = total.and_then(|total| total.checked_sub(*done)).filter(|rest| *rest > 0)?;
+        let by_pace = || {
+            let elapsed = now.duration_since(since).as_secs_f64();
+            (own > from).then(|| (elapsed / (own - from) as f64 * rest as f64 * 1000.0) as u64)
+        };
+        left.map(|left| left * 1000).or_else(by_pace)
+    }
 }
 
 impl<'a> Progress<'a> {
@@ -84,24 +114,23 @@ impl State<'_> {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        let now = Instant::now();
-        self.running.insert(node.to_owned(), Running { started: now, said: now, bar });
+        self.running.insert(node.to_owned(), Running { said: Instant::now(), bar, pace: Pace::default() });
         let kind = self.graph.find(node).map_or("", |index| self.graph[index].kind_name.as_str());
         self.line(&format!("▶ {node} ({kind}): {reason}"));
     }
 
     fn progress(&mut self, node: &str, progress: &node::Progress) {
         let Some(running) = self.running.get_mut(node) else { return };
+        let left = running.pace.left(progress, Instant::now());
         if let Some(bar) = &running.bar {
-            show(bar, progress);
+            show(bar, progress, left);
             return;
         }
         if running.said.elapsed() < PLAIN_PERIOD {
             return;
         }
         running.said = Instant::now();
-        let elapsed = running.started.elapsed();
-        let text = plain(progress, elapsed);
+        let text = plain(progress, left);
         self.line(&format!("  {node}: {text}"));
     }
 
@@ -120,14 +149,13 @@ impl State<'_> {
     }
 }
 
-fn show(bar: &ProgressBar, progress: &node::Progress) {
+fn show(bar: &ProgressBar, progress: &node::Progress, left: Option<u64>) {
     if let Some(total) = progress.total {
         if bar.length() != Some(total) {
             bar.set_length(total);
-            let template = match progress.left {
-                _ if progress.unit == "bytes" => "  {prefix} [{bar:24}] {bytes}/{total_bytes} {msg} (ETA {eta})",
-                Some(_) => "  {prefix} [{bar:24}] {pos}/{len} {msg}",
-                None => "  {prefix} [{bar:24}] {pos}/{len} {msg} (ETA {eta})",
+            let template = match progress.unit.as_str() {
+                "bytes" => "  {prefix} [{bar:24}] {bytes}/{total_bytes} {msg}",
+                _ => "  {prefix} [{bar:24}] {pos}/{len} {msg}",
             };
             // The template is a constant; should indicatif refuse it, the plain style does.
             bar.set_style(
@@ -137,15 +165,15 @@ fn show(bar: &ProgressBar, progress: &node::Progress) {
             );
         }
         bar.set_position(progress.done);
-        let left = progress.left.map(|left| format!(" · {} left", seconds(left * 1000))).unwrap_or_default();
+        let left = left.map(|left| format!(" · {} left", seconds(left))).unwrap_or_default();
         bar.set_message(format!("{} {}{left}", progress.unit, progress.detail).trim().to_owned());
     } else {
         bar.set_message(format!("{} {} {}", progress.done, progress.unit, progress.detail).trim().to_owned());
     }
 }
 
-fn plain(progress: &node::Progress, elapsed: Duration) -> String {
-    let node::Progress { done, total, unit, detail, left } = progress;
+fn plain(progress: &node::Progress, left: Option<u64>) -> String {
+    let node::Progress { done, total, unit, detail, .. } = progress;
     let mut text = match total {
         Some(total) => format!("{done} of {total} {unit}"),
         None => format!("{done} {unit}"),
@@ -153,9 +181,7 @@ fn plain(progress: &node::Progress, elapsed: Duration) -> String {
     if !detail.is_empty() {
         text.push_str(&format!(", {detail}"));
     }
-    if let Some(total) = total.filter(|total| *done > 0 && *done < *total) {
-        let by_pace = elapsed.as_secs_f64() / *done as f64 * (total - done) as f64;
-        let left = left.map_or((by_pace * 1000.0) as u64, |left| left * 1000);
+    if let Some(left) = left {
         text.push_str(&format!(", about {} left", seconds(left)));
     }
     text
@@ -168,5 +194,43 @@ pub(super) fn seconds(milliseconds: u64) -> String {
         1_000..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),
         60_000..3_600_000 => format!("{} min {} s", milliseconds / 60_000, milliseconds / 1000 % 60),
         _ => format!("{} h {} min", milliseconds / 3_600_000, milliseconds / 60_000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(done: u64) -> node::Progress {
+        node::Progress { done, total: Some(1_000), unit: "entries".into(), ..node::Progress::default() }
+    }
+
+    #[test]
+    fn what_an_earlier_run_kept_makes_a_run_no_faster() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(pace.left(&entries(800), start), None);
+        // 20 entries in 10 s, 180 to go.
+        let left = pace.left(&entries(820), after(10));
+        assert_eq!(plain(&entries(820), left), "820 of 1000 entries, about 1 min 30 s left");
+        assert_eq!(pace.left(&entries(1_000), after(100)), None);
+        // A listing that goes on brings what it kept in the middle of the run.
+        let more = node::Progress { done: 950, kept: 800, ..entries(0) };
+        let mut pace = Pace::default();
+        pace.left(&entries(100), start);
+        assert_eq!(pace.left(&more, after(10)), Some(10_000));
+        // What starts anew has a pace of its own.
+        let mut pace = Pace::default();
+        pace.left(&entries(1_000), after(90));
+        assert_eq!(pace.left(&entries(0), after(100)), None);
+        assert_eq!(pace.left(&entries(500), after(110)), Some(10_000));
+    }
+
+    #[test]
+    fn what_a_run_says_is_left_comes_before_its_pace() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let progress = node::Progress { left: Some(7), ..entries(1) };
+        assert_eq!(pace.left(&progress, start), Some(7_000));
+        assert_eq!(plain(&node::Progress { total: None, ..entries(3) }, None), "3 entries");
     }
 }

@@ -186,6 +186,9 @@ pub enum Event {
 pub struct Progress {
     /// Units done.
     pub done: u64,
+    /// How many of those an earlier run did, where it is known; they tell nothing of this one's pace.
+    #[serde(default)]
+    pub kept: u64,
     /// Units in all, when known.
     pub total: Option<u64>,
     /// What a unit is: `records`, `bytes`, `steps`, `requests`.

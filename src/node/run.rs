@@ -150,7 +150,7 @@ impl Run<'_> {
 
     /// Says how far the run has come; throttled by the receiver, so call it freely.
     pub fn progress(&self, done: u64, total: Option<u64>, unit: &str, detail: &str) {
-        self.say(Progress { done, total, unit: unit.into(), detail: detail.into(), left: None });
+        self.say(Progress { done, total, unit: unit.into(), detail: detail.into(), ..Progress::default() });
     }
 
     /// Says how far the run has come, and how long it still takes; as [`Self::progress`].

@@ -81,6 +81,17 @@ fn where_nothing_is_new_the_snapshot_stays_and_costs_two_unchanged_pages() {
 }
 
 #[test]
+fn what_an_earlier_try_kept_is_told_apart_from_what_this_one_does() {
+    let mut project = Project::new(small_world());
+    project.github.change(|world| world.faults.insert(4, fault(404, &[], r#"{"message": "Not Found"}"#)));
+    project.try_fetch().unwrap_err();
+    assert_eq!(project.bench.kept(), 0);
+    project.github.change(|world| world.faults.clear());
+    project.fetch();
+    assert!(project.bench.kept() > 0);
+}
+
+#[test]
 fn a_failed_fetch_keeps_its_pages_and_goes_on() {
     let mut project = Project::new(small_world());
     let whole = {

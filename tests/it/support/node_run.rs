@@ -86,6 +86,16 @@ impl Bench {
         };
         events.into_iter().filter_map(progress).collect()
     }
+
+    /// Takes how much runs said that they had of earlier ones, the most of it.
+    pub(crate) fn kept(&self) -> u64 {
+        let events = std::mem::take(&mut *self.events.lock().unwrap());
+        let kept = |event| match event {
+            Event::Progress(progress) => Some(progress.kept),
+            _ => None,
+        };
+        events.into_iter().filter_map(kept).max().unwrap_or(0)
+    }
 }
 
 impl Events for Bench {

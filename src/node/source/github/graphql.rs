@@ -120,6 +120,7 @@ impl Fetch<'_, '_> {
         let mut journal = self.journal(repo, self.whole_unit());
         let mut threads: Vec<Thread> = journal.entries()?;
         if !threads.is_empty() {
+            self.watch.keep(threads.len() as u64);
             self.run.note(format!("{repo}: going on after {} {unit} of an earlier try", threads.len()));
         }
         let is_newest_first = self.is_newest_first(since);

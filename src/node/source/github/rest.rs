@@ -83,6 +83,7 @@ impl Fetch<'_, '_> {
         let mut journal = self.journal(repo, question.unit);
         let mut listing = Listing { entries: journal.entries()?, newest: None, date: None };
         if !listing.entries.is_empty() {
+            self.watch.keep(listing.entries.len() as u64);
             self.run.note(format!(
                 "{repo}: going on after {} {} of an earlier try",
                 listing.entries.len(),

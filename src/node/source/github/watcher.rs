@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::net::Watch;
-use crate::node::Run;
+use crate::node::{Progress, Run};
 
 /// How often a pause looks at the cancel flag.
 const TICK: Duration = Duration::from_millis(50);
@@ -30,6 +30,8 @@ struct Shared {
     sent: VecDeque<Instant>,
     /// By listing: entries read, and in all where that is known.
     read: BTreeMap<String, (u64, Option<u64>)>,
+    /// Entries that were kept of earlier tries, in all listings that were begun.
+    kept: u64,
 }
 
 impl<'a, 'r> Watcher<'a, 'r> {
@@ -47,14 +49,21 @@ impl<'a, 'r> Watcher<'a, 'r> {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Takes how many entries of a listing were kept of earlier tries, before it goes on.
+    pub(super) fn keep(&self, entries: u64) {
+        self.shared().kept += entries;
+    }
+
     /// Takes how far a listing was read, and says how far all are: in all only where that is known of each.
     pub(super) fn read(&self, listing: String, done: u64, total: Option<u64>) {
         let mut shared = self.shared();
         shared.read.insert(listing.clone(), (done, total.map(|total| total.max(done))));
         let done = shared.read.values().map(|(done, _)| done).sum();
         let total = shared.read.values().map(|(_, total)| *total).sum();
+        let kept = shared.kept;
         drop(shared);
-        self.run.progress(done, total, "entries", &format!("{listing} · {} requests", self.asked()));
+        let detail = format!("{listing} · {} requests", self.asked());
+        self.run.say(Progress { done, kept, total, unit: "entries".into(), detail, left: None });
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -47,7 +47,7 @@ impl Clock {
         }
         let a_step = self.started.elapsed().as_secs_f64() / self.steps as f64;
         let left = Some((a_step * all.saturating_sub(done) as f64) as u64);
-        run.say(Progress { done, total: Some(all), unit: "steps".into(), detail, left });
+        run.say(Progress { done, total: Some(all), unit: "steps".into(), detail, left, ..Progress::default() });
     }
 
     /// Returns the seconds of all steps so far and their tokens.
