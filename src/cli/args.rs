@@ -101,7 +101,8 @@ commands! {
     /// Show what a node has: outputs, fields, counts, provenance, rows
     #[command(
         after_help = "With --json: one object `show`: node, kind, state, key, outputs, fields, \
-                      report, provenance, reads, settings; with --rows one object `row` each."
+                      report, provenance, reads, settings; with --rows one object `row` each, and one object \
+                      `dropped` (id, reasons) after a row that a filter left out."
     )]
     Show(show::Show),
     /// Copy a node's output to a path of your choice

@@ -32,7 +32,7 @@
 //! | `status` | `status` a node: `node`, `state`, `why` |
 //! | `explain` | `explain`, see `explain.rs` |
 //! | `graph` | `graph` a node, see `graph.rs` |
-//! | `show` | `show`, and `row` a row, see `show.rs` |
+//! | `show` | `show`, and `row` a row, `dropped` after one that a filter left out, see `show/mod.rs` |
 //! | `get` | `get`, see `get.rs` |
 //! | `chat` | `chat` an answer, see `chat/mod.rs` |
 //! | `serve` | `serve`, see `serve.rs` |

@@ -8,8 +8,10 @@
 //! `rows`, `sources` with `node`, `records` and `rows`, and `ids`). `ids` are as many as `--rows` says.
 
 mod model;
+mod reasons;
 mod record;
 
+pub(super) use reasons::Reasons;
 pub(super) use record::Found;
 
 use super::rows::Rows;

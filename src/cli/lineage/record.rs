@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use super::super::rows::Rows;
 use super::super::session::Session;
 use super::super::show::plain;
-use super::super::table;
 use super::super::{CliError, Context, Exit};
-use crate::engine::{Ancestry, EngineError, Exclusions, Held, Reached, Resolver, contribution};
+use super::reasons::Reasons;
+use crate::engine::{Ancestry, EngineError, Held, Reached, Resolver};
 use crate::graph::NodeIndex;
 use crate::manifest::Family;
+use crate::node::filter::is_dropped;
 use crate::record::{Comment, Record, SourceRef};
 
 /// All that is known of an id.
@@ -26,7 +27,7 @@ pub(in crate::cli) struct Found<'a> {
 struct Dropped {
     index: NodeIndex,
     id: String,
-    reasons: Option<Vec<(String, u64)>>,
+    reasons: Reasons,
 }
 
 impl<'a> Found<'a> {
@@ -97,10 +98,13 @@ impl<'a> Found<'a> {
             if node.family != Family::Filter {
                 continue;
             }
+            let info = resolver.kind(node)?.info();
+            let is_left_out =
+                |reached: &Reached| reached.output.as_deref().is_some_and(|output| is_dropped(info, output));
             let came_out: Vec<&String> = self
                 .reached
                 .iter()
-                .filter(|reached| reached.index == built.index)
+                .filter(|reached| reached.index == built.index && !is_left_out(reached))
                 .flat_map(|reached| &reached.rows)
                 .collect();
             let went_in = built.inputs.iter().flat_map(|(from, output, _)| {
@@ -111,12 +115,7 @@ impl<'a> Found<'a> {
             let lost = went_in.flat_map(|reached| &reached.rows);
             let lost = lost.filter(|id| came_out.iter().all(|row| !row.starts_with(id.as_str())));
             for id in lost.take(rows.limit()) {
-                let reasons = match excluded_rows(resolver.exclusions, id) {
-                    0 => contribution(resolver, built.index, id)?.map(|report| {
-                        table::dropped(&report).into_iter().map(|(what, count)| (what.to_owned(), count)).collect()
-                    }),
-                    rows => Some(vec![(format!("excluded by {}", resolver.exclusions.name()), rows)]),
-                };
+                let reasons = Reasons::of(resolver, built.index, id)?;
                 dropped.push(Dropped { index: built.index, id: id.clone(), reasons });
             }
         }
@@ -164,17 +163,8 @@ impl<'a> Found<'a> {
             output.line("dropped");
         }
         for Dropped { index, id, reasons } in dropped {
-            let why = match reasons.as_deref() {
-                None => "why cannot be told, since the node is stale or gives other rows each time".to_owned(),
-                Some([]) => "it is not counted why".to_owned(),
-                Some(reasons) => {
-                    let named = reasons
-                        .iter()
-                        .map(|(what, count)| if *count == 1 { what.clone() } else { format!("{what} ({count})") });
-                    named.collect::<Vec<_>>().join("; ")
-                }
-            };
-            output.line(format_args!("  {}: {}: {}", ancestry.node(*index).name, plain(id), plain(&why)));
+            let why = plain(&reasons.for_people());
+            output.line(format_args!("  {}: {}: {why}", ancestry.node(*index).name, plain(id)));
         }
     }
 
@@ -194,11 +184,7 @@ impl<'a> Found<'a> {
             })
         });
         let dropped = dropped.iter().map(|Dropped { index, id, reasons }| {
-            let reasons = reasons.as_ref().map(|reasons| {
-                let reasons = reasons.iter().map(|(what, count)| json!({"what": what, "count": count}));
-                reasons.collect::<Vec<_>>()
-            });
-            json!({"node": ancestry.node(*index).name, "id": id, "reasons": reasons})
+            json!({"node": ancestry.node(*index).name, "id": id, "reasons": reasons.for_programs()})
         });
         json!({
             "asked": self.id,
@@ -210,13 +196,6 @@ impl<'a> Found<'a> {
             "dropped": dropped.collect::<Vec<_>>(),
         })
     }
-}
-
-/// Returns how many rows of a record are excluded, by their ids, which go on from the record's.
-fn excluded_rows(exclusions: &Exclusions, id: &str) -> u64 {
-    let from = exclusions.entries().range(id.to_owned()..);
-    let rests = from.map_while(|(excluded, _)| excluded.strip_prefix(id));
-    rests.filter(|rest| rest.starts_with(|next: char| !next.is_alphanumeric())).count() as u64
 }
 
 /// A record that a row came from.

@@ -3,7 +3,8 @@
 //! `--json` writes one object `show`: `node`, `kind`, `state` (`fresh`, `stale`, `never-built`), `key`, `outputs` (each
 //! `output`, `digest`, `bytes`, and `records` or `files` where it has them), `fields`, `report` (each `what`, `count`),
 //! `provenance`, `reads`, `settings`. With `--rows` or `--row`, one object `row` for each: the record in its stored form;
-//! with `--tokens` also what training sees of it: see the submodule `tokens`.
+//! with `--tokens` also what training sees of it: see the submodule `tokens`. A row that a filter left out is followed by
+//! one object `dropped`: `id` and `reasons` (each `what`, `count`), or `null` where they cannot be told.
 
 #[cfg(not(feature = "train"))]
 mod absent;
@@ -15,10 +16,12 @@ use std::fmt::Write as _;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use super::lineage::Reasons;
 use super::session::Session;
 use super::{CliError, Context, Execute, Exit};
 use crate::engine::{EngineError, Explanation, Known, Mode, Standing, explain};
 use crate::graph::NodeIndex;
+use crate::node::filter::is_dropped;
 use crate::record::{Conversation, Record, RecordSet, Role};
 use crate::store::{Artifact, Provenance};
 
@@ -26,6 +29,9 @@ use crate::store::{Artifact, Provenance};
 use absent::Inspector;
 #[cfg(feature = "train")]
 use tokens::Inspector;
+
+/// Dropped rows of which the reason is told, beside those that are named: each costs a run of the filter.
+const EXPLAINED: usize = 20;
 
 /// Arguments of `show`.
 #[derive(Debug, clap::Args)]
@@ -96,9 +102,16 @@ impl Show {
             shown.push(record.map_err(EngineError::from)?);
         }
         let inspector = if self.tokens { Some(Inspector::open(session, index)?) } else { None };
-        for record in &shown {
+        let resolver = session.resolver();
+        let is_dropped = is_dropped(resolver.kind(&session.project.graph[index])?.info(), output);
+        for (n, record) in shown.iter().enumerate() {
             context.output.line(format_args!("\n{}", plain(&text(record))));
             context.output.json(&json!({ "row": record }));
+            if is_dropped && n < EXPLAINED.max(self.row.len()) {
+                let reasons = Reasons::of(&resolver, index, record.id())?;
+                context.output.line(format_args!("→ {}", plain(&reasons.for_people())));
+                context.output.json(&json!({ "dropped": { "id": record.id(), "reasons": reasons.for_programs() } }));
+            }
             inspector.as_ref().map_or(Ok(()), |inspector| inspector.show(context, record))?;
         }
         inspector.map_or(Ok(()), |inspector| inspector.audit(context, &set))
@@ -290,6 +303,39 @@ mod tests {
         assert!(said.out.contains("\nassistant: In this project alpha"), "{}", said.out);
         assert!(!said.out.contains("beta"), "{}", said.out);
         assert_eq!(space.done(&["show", "pairs", "--rows", "3", "--json"]).objects("row").len(), 3);
+    }
+
+    #[test]
+    fn a_row_that_a_filter_dropped_is_shown_with_the_reason() {
+        let space = Space::new();
+        let row = |source: &str, question: &str, answer: &str| {
+            format!("{}\n", json!({"instruction": question, "output": answer, "source": source}))
+        };
+        let answer = "The word stands for the first of the ports that the proxy opens, counted from zero upwards.";
+        space.write(
+            "notes.jsonl",
+            &[
+                row("a", "What does the word alpha stand for?", answer),
+                row("b", "What does the word alpha stand for?", &answer.to_uppercase()),
+                row("c", "What does the word gamma stand for?", "Nothing."),
+            ]
+            .concat(),
+        );
+        let filters = "\n[filter.good]\ntype = \"quality\"\nfrom = [\"notes\"]\n\
+                       [filter.once]\ntype = \"dedup\"\nfrom = [\"good\"]\n";
+        space.edit("pipeline.toml", "eval = 0.5\n", &format!("eval = 0.5\n{filters}"));
+        space.done(&["build", "once"]);
+        let said = space.done(&["show", "good", "--output", "dropped", "--rows", "9"]).out;
+        let why = "dropped row: answer shorter than `min-answer-characters`";
+        assert!(said.contains(&format!("\nassistant: Nothing.\n→ {why}\n")), "{said}");
+        assert!(!space.done(&["show", "good", "--rows", "9"]).out.contains('→'));
+        let why_once = json!([{"what": "dropped row: exact duplicate", "count": 1}]);
+        let said = space.done(&["show", "once", "--output", "dropped", "--row", "b", "--json"]);
+        assert_eq!(said.object("dropped"), json!({"id": "b", "reasons": why_once}));
+        let said = space.done(&["lineage", "b", "--json"]).object("lineage");
+        assert_eq!(said["dropped"], json!([{"node": "once", "id": "b", "reasons": why_once}]));
+        let said = space.done(&["lineage", "c"]).out;
+        assert!(said.ends_with(&format!("dropped\n  good: c: {why}\n")), "{said}");
     }
 
     #[test]

@@ -13,7 +13,12 @@ mod text;
 
 pub use conversations::{Converter, Ground, grounds};
 
-use super::Kind;
+use super::{Kind, KindInfo};
+
+/// Returns whether an output of a kind has what the kind leaves out, each record for a reason that is counted.
+pub fn is_dropped(info: &KindInfo, output: &str) -> bool {
+    output == rows::DROPPED && info.outputs.iter().any(|known| known.name == output)
+}
 
 /// The kinds of this family.
 pub(super) const KINDS: &[&dyn Kind] = &[

@@ -11,12 +11,15 @@ use crate::node::{
 use crate::record::{Conversation, Counts, Line, Mapped, Record, Role, map_records, merge};
 use crate::store::{Artifact, Digest, RecordsRef};
 
-/// The outputs of such a filter: what stays, and what it drops, to be looked at.
+/// The output with what a filter drops, to be looked at.
+pub(super) const DROPPED: &str = "dropped";
+
+/// The outputs of such a filter: what stays, and what it drops.
 const OUTPUTS: &[OutputInfo] =
-    &[OutputInfo { name: "rows", content: Content::Rows }, OutputInfo { name: "dropped", content: Content::Rows }];
+    &[OutputInfo { name: "rows", content: Content::Rows }, OutputInfo { name: DROPPED, content: Content::Rows }];
 
 /// The fields of such a filter: how many rows each output has.
-const FIELDS: &[&str] = &["rows", "dropped"];
+const FIELDS: &[&str] = &["rows", DROPPED];
 
 /// Returns the facts of such a filter: beside its name, all have the same.
 pub(super) const fn info(name: &'static str, version: u32, summary: &'static str) -> KindInfo {
@@ -92,7 +95,7 @@ where
 
 /// Returns the outcome: what stays, what goes, and why.
 pub(super) fn outcome([rows, dropped]: [RecordsRef; 2], counts: &Counts) -> Outcome {
-    let outputs = [("rows", rows), ("dropped", dropped)];
+    let outputs = [("rows", rows), (DROPPED, dropped)];
     Outcome {
         outputs: outputs.iter().map(|(name, rows)| ((*name).into(), Artifact::Records(*rows))).collect(),
         fields: BTreeMap::from(outputs.map(|(name, rows)| (name.into(), json!(rows.count)))),
