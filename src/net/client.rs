@@ -4,9 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use ureq::http::HeaderMap;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, http};
 
 use super::exchange::{Body, Reply, exchange};
+use super::forward::Forward;
 use super::policy::{Verdict, date, judge};
 use super::secret::Credential;
 use super::shown::short;
@@ -105,7 +107,8 @@ impl Client {
             .proxy(None)
             .tls_config(network.tls())
             .build();
-        Self { agent: config.new_agent(), policy, network, token: None }
+        let agent = Agent::with_parts(config.clone(), Forward::new(config), DefaultResolver::default());
+        Self { agent, policy, network, token: None }
     }
 
     /// Sends `token` with every request to the origin of `base`, and to no other.

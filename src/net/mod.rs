@@ -19,6 +19,7 @@ mod client;
 mod download;
 mod error;
 mod exchange;
+mod forward;
 mod graphql;
 mod network;
 mod pages;

@@ -15,7 +15,8 @@ fn network(variables: &[(&str, &str)]) -> Network {
     Network::from_variables(find)
 }
 
-/// A proxy that connects whoever asks to `target`, whatever host they name, and remembers the first lines.
+/// A proxy that leads whoever asks to `target`, whatever host they name, and remembers heads. Like many, it opens no tunnel
+/// for plain HTTP: it takes absolute addresses and passes on their paths.
 fn proxy(target: &Url) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -23,12 +24,26 @@ fn proxy(target: &Url) -> (String, Arc<Mutex<Vec<String>>>) {
     let (target, log) = (target.host(), asked.clone());
     std::thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
-            let mut lines = BufReader::new(client.try_clone().unwrap()).lines();
-            let lines: Vec<String> =
-                lines.by_ref().map_while(|line| line.ok().filter(|line| !line.is_empty())).collect();
-            log.lock().unwrap().extend(lines);
-            let server = TcpStream::connect(&target).unwrap();
-            (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+            let mut reader = BufReader::new(client.try_clone().unwrap());
+            let lines = reader.by_ref().lines();
+            let lines: Vec<String> = lines.map_while(|line| line.ok().filter(|line| !line.is_empty())).collect();
+            // What the reader has of the body already.
+            let body = reader.buffer().to_vec();
+            log.lock().unwrap().extend(lines.clone());
+            let mut server = TcpStream::connect(&target).unwrap();
+            let (method, rest) = lines[0].split_once(' ').unwrap();
+            if method == "CONNECT" && !rest.contains(":443 ") {
+                (&client).write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").unwrap();
+                continue;
+            } else if method == "CONNECT" {
+                (&client).write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
+            } else {
+                let path = rest.strip_prefix("http://").map(|rest| &rest[rest.find('/').unwrap()..]).unwrap();
+                let own = |line: &&String| !line.to_ascii_lowercase().starts_with("proxy-");
+                let headers: Vec<&str> = lines[1..].iter().filter(own).map(String::as_str).collect();
+                write!(server, "{method} {path}\r\n{}\r\n\r\n", headers.join("\r\n")).unwrap();
+                server.write_all(&body).unwrap();
+            }
             pass(client.try_clone().unwrap(), server.try_clone().unwrap());
             pass(server, client);
         }
@@ -56,7 +71,8 @@ fn a_request_goes_through_the_proxy_unless_the_host_is_excepted() {
     let response = through(&[("HTTP_PROXY", &named)], "http://server.invalid/x").unwrap();
     assert_eq!((response.body.as_slice(), server.paths()), (b"behind".as_slice(), vec!["/x".to_owned()]));
     let lines = std::mem::take(&mut *asked.lock().unwrap());
-    assert_eq!(lines[0], "CONNECT server.invalid:80 HTTP/1.1");
+    assert_eq!(lines[0], "GET http://server.invalid/x HTTP/1.1");
+    assert!(lines.iter().any(|line| line.eq_ignore_ascii_case("host: server.invalid")), "{lines:?}");
     assert!(lines.iter().any(|line| line.to_ascii_lowercase().starts_with("proxy-authorization: basic ")), "{lines:?}");
     let text = shown(through(&[("HTTP_PROXY", &named), ("NO_PROXY", ".invalid")], "http://server.invalid/x"));
     assert!(text.contains("no reply from") && !text.contains("secret"), "{text}");
@@ -64,6 +80,38 @@ fn a_request_goes_through_the_proxy_unless_the_host_is_excepted() {
     let url = server.url("/y").to_string();
     assert_eq!(through(&[("ALL_PROXY", &named)], &url).unwrap().body, b"behind");
     assert!(asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn several_requests_and_what_they_send_go_through_a_proxy_without_a_tunnel() {
+    let server = Server::start(|_, request| told(200, &[], request.method().as_str()));
+    let (address, asked) = proxy(&server.base);
+    let client = Client::on(network(&[("HTTP_PROXY", &address)]), Policy { attempts: 1, ..quick() });
+    let url = |path: &str| Url::parse(&format!("http://server.invalid:8080{path}")).unwrap();
+    let long = url(&format!("/{}?a=b", "x".repeat(5_000)));
+    for request in [
+        Request::get(url("/1")),
+        Request::post_json(url("/2"), &serde_json::json!({"a": "b".repeat(40_000)})),
+        Request::get(long.clone()),
+    ] {
+        let method = request.method.to_string();
+        assert_eq!(client.send(&request, &Watcher::default()).unwrap().body, method.as_bytes());
+    }
+    let asked = asked.lock().unwrap();
+    let first: Vec<&str> = asked.iter().map(String::as_str).filter(|line| line.ends_with(" HTTP/1.1")).collect();
+    let expected = format!("GET {long} HTTP/1.1");
+    assert_eq!(first[1..], ["POST http://server.invalid:8080/2 HTTP/1.1", expected.as_str()]);
+    assert!(!asked.iter().any(|line| line.to_ascii_lowercase().starts_with("proxy-")), "{asked:?}");
+}
+
+#[test]
+fn encrypted_requests_still_go_through_a_tunnel() {
+    let (address, asked) = proxy(&tls_server());
+    let client = Client::on(network(&[("HTTPS_PROXY", &address)]), Policy { attempts: 1, ..quick() });
+    let url = Url::parse("https://server.invalid/x").unwrap();
+    // Nobody vouches for that server's certificate.
+    assert!(client.send(&Request::get(url), &Watcher::default()).is_err());
+    assert_eq!(asked.lock().unwrap()[0], "CONNECT server.invalid:443 HTTP/1.1");
 }
 
 fn fixture(name: &str) -> String {
