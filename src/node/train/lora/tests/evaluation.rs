@@ -64,8 +64,8 @@ fn answers_are_generated_at_each_evaluation_and_become_what_is_taught() {
     let answers: Vec<&Value> = metrics.iter().filter(|line| line["answer"].is_string()).collect();
     let row = (&json!("row-20"), &json!("What is 20?"));
     assert_eq!(answers.iter().map(|line| (&line["row"], &line["question"])).collect::<Vec<_>>(), [row, row]);
-    let taught = "the one after the one before";
-    assert_ne!(answers[0]["answer"], taught);
+    let answer = |line: &Value| line["answer"].as_str().unwrap().to_owned();
     // The likeliest token each time, up to the end of the turn, which is no part of it.
-    assert_eq!(answers[1]["answer"], taught, "{answers:?}");
+    let taught = |answer: String| answer.ends_with(" the one before");
+    assert_eq!(answers.iter().map(|line| taught(answer(line))).collect::<Vec<_>>(), [false, true], "{answers:?}");
 }
