@@ -21,8 +21,8 @@ use super::{Activations, Batch, Dropout, GradientStep, Speed, Transformer, Whole
 const BLOCKS: usize = 3;
 /// Tokens of the smaller measurement, and of a row in both.
 const FEW: usize = 64;
-/// Tokens of the larger one, at most.
-const MANY: usize = 512;
+/// Tokens of the larger one, at most: as many as a micro-batch usually has.
+const MANY: usize = 1024;
 /// What the larger measurement may take, in seconds.
 const SECONDS: f64 = 0.4;
 /// Rounds of measurements: so many at the least, and more within these seconds.
