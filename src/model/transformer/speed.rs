@@ -3,6 +3,8 @@
 //! What a micro-batch takes is close to a line over its tokens and over the pairs of tokens that attention compares, and to
 //! the sum of its blocks.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use super::Batch;
@@ -65,14 +67,12 @@ impl From<&Batch> for Amount {
     }
 }
 
-impl std::iter::Sum for Amount {
-    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        amounts.fold(Self::default(), |sum, amount| Self {
-            batches: sum.batches + amount.batches,
-            tokens: sum.tokens + amount.tokens,
-            trained: sum.trained + amount.trained,
-            pairs: sum.pairs + amount.pairs,
-        })
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.tokens += other.tokens;
+        self.trained += other.trained;
+        self.pairs += other.pairs;
     }
 }
 

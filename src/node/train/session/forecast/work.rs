@@ -51,7 +51,7 @@ impl Work {
             appearances += epoch.appearances();
             for step in 0..epoch.steps() {
                 for batch in epoch.micro_batches(&training.rows, step, settings.micro_batch_tokens) {
-                    computed = [computed, Amount::from(&batch)].into_iter().sum();
+                    computed += Amount::from(&batch);
                     work.keep_larger(batch);
                 }
             }
@@ -80,7 +80,9 @@ impl Work {
             (true, Some(every)) => 1.0 + (self.steps / every as f64).floor(),
         };
         let laid = HeldOut::new(&held_out.rows, settings);
-        self.held_out = laid.batches().iter().map(Amount::from).sum::<Amount>().times(held_out.times);
+        let mut once = Amount::default();
+        laid.batches().iter().for_each(|batch| once += Amount::from(batch));
+        self.held_out = once.times(held_out.times);
         if self.training.batches == 0.0 {
             // Where nothing is trained, these are what takes memory.
             laid.batches().iter().cloned().for_each(|batch| self.keep_larger(batch));
