@@ -1,4 +1,4 @@
-//! Measures how fast this machine trains a model: a second or two of the real computation, for forecasts.
+//! Measures how fast this machine trains a model: some seconds of the real computation, for forecasts.
 //!
 //! Some blocks and the output projection of the model itself are computed for two numbers of tokens.
 
