@@ -1,4 +1,4 @@
-//! A store, a scratch folder and a job for tests that run one kind.
+//! A store, a scratch folder and a job for tests that run one kind, as the engine does.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,12 +9,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Cancel, Device, Event, Events, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError, Outcome,
-    Outside, Run, Secrets,
+    Cancel, Device, Event, Events, FileInput, Grant, InputRole, JOB_FORMAT, Job, JobFile, JobInput, Kind, NodeError,
+    Outcome, Outside, Run, Secrets,
 };
 #[cfg(feature = "llama")]
-use crate::record::{Conversation, Record, Role, Turn};
-use crate::store::{Artifact, Digest, Store};
+use crate::record::{Conversation, Role, Turn};
+use crate::record::{Record, RecordSet};
+use crate::store::{Artifact, Digest, RecordsRef, Store};
 
 /// A place to run kinds in.
 pub(crate) struct Bench {
@@ -104,6 +105,13 @@ impl Bench {
         self.space.path()
     }
 
+    /// Writes a file below the folder.
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.folder().join(name);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, bytes).unwrap();
+    }
+
     /// Makes an input; without an artifact only its fields are read.
     #[expect(clippy::unused_self, reason = "a test says `bench.input` as it says `bench.run`")]
     pub(crate) fn input(
@@ -117,6 +125,46 @@ impl Bench {
         let artifact = artifact.unwrap_or(Artifact::Folder { files: BTreeMap::new() });
         let fields = fields.as_object().cloned().unwrap_or_default().into_iter().collect();
         JobInput { role, node: node.into(), output: output.into(), artifact, fields }
+    }
+
+    /// Runs `kind` with settings as the manifest has them, the files that they name, and record sets as inputs.
+    pub(crate) fn run_on(
+        &self,
+        kind: &dyn Kind,
+        settings: &Value,
+        inputs: &[(&str, RecordsRef)],
+    ) -> Result<Outcome, NodeError> {
+        let settings = kind.canonical(settings).unwrap();
+        let input = |(node, records): &(&str, RecordsRef)| {
+            self.input(InputRole::From, node, "records", Some(Artifact::Records(*records)), Value::Null)
+        };
+        let files = kind.files(&settings).into_iter().flat_map(|input| self.job_files(&input)).collect();
+        self.with_job(kind, &settings, inputs.iter().map(input).collect(), files, |run| kind.run(run))
+    }
+
+    /// Returns the record set of an output.
+    pub(crate) fn records(outcome: &Outcome, output: &str) -> RecordsRef {
+        match &outcome.outputs[output] {
+            Artifact::Records(records) => *records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns the records of an output.
+    pub(crate) fn read(&self, outcome: &Outcome, output: &str) -> Vec<Record> {
+        let set = RecordSet::open(&self.store, &Self::records(outcome, output)).unwrap();
+        set.records().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Returns the files that a setting names below the folder; of a folder those that end with `.md`.
+    fn job_files(&self, input: &FileInput) -> Vec<JobFile> {
+        let root = self.folder().join(&input.path);
+        if input.globs.is_none() {
+            return root.is_file().then(|| job_file(input.setting, &root, &root)).into_iter().collect();
+        }
+        let files = walkdir::WalkDir::new(&root).sort_by_file_name().into_iter().map(Result::unwrap);
+        let files = files.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "md"));
+        files.map(|entry| job_file(input.setting, &root, entry.path())).collect()
     }
 
     /// Runs `kind` with canonical settings.
@@ -139,16 +187,21 @@ impl Bench {
         files: &[(&str, PathBuf)],
         go: impl FnOnce(&Run<'_>) -> T,
     ) -> T {
+        let files = files.iter().map(|(setting, path)| job_file(setting, path, path)).collect();
+        self.with_job(kind, settings, inputs, files, go)
+    }
+
+    fn with_job<T>(
+        &self,
+        kind: &dyn Kind,
+        settings: &Value,
+        inputs: Vec<JobInput>,
+        files: Vec<JobFile>,
+        go: impl FnOnce(&Run<'_>) -> T,
+    ) -> T {
         self.runs.set(self.runs.get() + 1);
         let scratch = self.store.root().join("scratch").join(format!("run-{}", self.runs.get()));
         fs_err::create_dir_all(&scratch).unwrap();
-        let files = files.iter().map(|(setting, path)| JobFile {
-            setting: (*setting).into(),
-            name: path.file_name().unwrap().to_string_lossy().into_owned(),
-            path: path.clone(),
-            digest: Digest::of_file(path).unwrap(),
-            size: path.metadata().unwrap().len(),
-        });
         let info = kind.info();
         let job = Job {
             format: JOB_FORMAT,
@@ -158,7 +211,7 @@ impl Bench {
             key: Digest::of(b"key"),
             settings: settings.clone(),
             inputs,
-            files: files.collect(),
+            files,
             store: self.store.root().to_owned(),
             remote: None,
             rehearsal: None,
@@ -176,4 +229,21 @@ impl Bench {
         let cancel = Cancel::default();
         go(&Run { job: &job, store: &self.store, events: &self.events, cancel: &cancel, secrets: &self.environment })
     }
+}
+
+fn job_file(setting: &str, root: &Path, path: &Path) -> JobFile {
+    let name = path.strip_prefix(root).unwrap();
+    let name = if name.as_os_str().is_empty() { Path::new(path.file_name().unwrap()) } else { name };
+    JobFile {
+        setting: setting.to_owned(),
+        name: name.to_str().unwrap().to_owned(),
+        path: path.to_owned(),
+        digest: Digest::of_file(path).unwrap(),
+        size: fs_err::metadata(path).unwrap().len(),
+    }
+}
+
+/// Returns an outcome's remarks as lines.
+pub(crate) fn report(outcome: &Outcome) -> Vec<String> {
+    outcome.report.iter().map(|count| format!("{}: {}", count.what, count.count)).collect()
 }

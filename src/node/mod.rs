@@ -29,8 +29,6 @@ mod questions;
 mod run;
 pub mod settings;
 mod table;
-#[cfg(test)]
-pub(crate) mod testing;
 #[cfg(feature = "llama")]
 mod tuned;
 #[cfg(feature = "llama")]

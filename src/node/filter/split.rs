@@ -158,8 +158,7 @@ fn split(settings: &Settings, line: &Line<'_>) -> Result<Mapped<2>, crate::recor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Event;
-    use crate::node::testing::{Bench, report};
+    use crate::node::bench::{Bench, report};
     use crate::record::{Conversation, write};
 
     fn rows(range: std::ops::Range<usize>) -> Vec<Record> {
@@ -173,7 +172,7 @@ mod tests {
         let bench = Bench::new();
         let settings = json!({"eval": 0.2});
         let all = write(&bench.store, rows(0..1_000)).unwrap();
-        let outcome = bench.run(&Split, &settings, &[("rows", all)]).unwrap();
+        let outcome = bench.run_on(&Split, &settings, &[("rows", all)]).unwrap();
         let (train, eval) = (bench.read(&outcome, "train"), bench.read(&outcome, "eval"));
         assert_eq!(train.len() + eval.len(), 1_000);
         assert!((150..250).contains(&eval.len()), "{}", eval.len());
@@ -185,20 +184,20 @@ mod tests {
         assert!(eval.iter().all(|held| train.iter().all(|row| thread(row) != thread(held))));
 
         let more = write(&bench.store, rows(0..1_500)).unwrap();
-        let later = bench.run(&Split, &settings, &[("rows", more)]).unwrap();
+        let later = bench.run_on(&Split, &settings, &[("rows", more)]).unwrap();
         let held = bench.read(&later, "eval");
         assert!(eval.iter().all(|row| held.contains(row)));
         let cold = Bench::new();
         let same = write(&cold.store, rows(0..1_500)).unwrap();
-        assert_eq!(cold.run(&Split, &settings, &[("rows", same)]).unwrap(), later);
+        assert_eq!(cold.run_on(&Split, &settings, &[("rows", same)]).unwrap(), later);
     }
 
     #[test]
     fn a_split_that_holds_nothing_out_warns_and_shares_are_between_0_and_1() {
         let bench = Bench::new();
         let one = write(&bench.store, rows(0..1)).unwrap();
-        bench.run(&Split, &json!({"eval": 0.0001}), &[("rows", one)]).unwrap();
-        assert!(matches!(bench.events.lock().unwrap().as_slice(), [Event::Warning { .. }]));
+        bench.run_on(&Split, &json!({"eval": 0.0001}), &[("rows", one)]).unwrap();
+        assert_eq!(bench.events.warnings().len(), 1);
         let problems = Split.canonical(&json!({"eval": 5})).unwrap_err();
         assert_eq!(
             (problems[0].code, problems[0].path.as_slice()),
@@ -212,11 +211,11 @@ mod tests {
         let correction =
             |id: &str| Record::Row(Conversation { id: id.into(), thread: "o/r#1".into(), ..Conversation::default() });
         let rows = write(&bench.store, ["correction-1", "correction-2", "o/r#1:answer"].map(correction)).unwrap();
-        bench.run(&Split, &json!({"eval": 0.0}), &[("rows", rows)]).unwrap();
-        assert!(bench.events.lock().unwrap().is_empty());
-        bench.run(&Split, &json!({"eval": 1.0}), &[("rows", rows)]).unwrap();
-        let events = bench.events.lock().unwrap();
-        let [Event::Warning { text }] = events.as_slice() else { panic!("{events:?}") };
+        bench.run_on(&Split, &json!({"eval": 0.0}), &[("rows", rows)]).unwrap();
+        assert!(bench.events.warnings().is_empty());
+        bench.run_on(&Split, &json!({"eval": 1.0}), &[("rows", rows)]).unwrap();
+        let warnings = bench.events.warnings();
+        let [text] = warnings.as_slice() else { panic!("{warnings:?}") };
         assert!(text.starts_with("2 corrections are held out"), "{text}");
     }
 
@@ -224,7 +223,7 @@ mod tests {
     fn the_rows_of_version_1_are_pinned() {
         let bench = Bench::new();
         let all = write(&bench.store, rows(0..100)).unwrap();
-        let outcome = bench.run(&Split, &json!({}), &[("rows", all)]).unwrap();
+        let outcome = bench.run_on(&Split, &json!({}), &[("rows", all)]).unwrap();
         assert_eq!(
             Bench::records(&outcome, "eval").root.to_string(),
             "2bd0dcc4f09b4c873ae07ed227d4d45498a5ae5f75560bdbfd32db3d42102dce"

@@ -205,7 +205,7 @@ fn check_turns(correction: &Correction) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::testing::Bench;
+    use crate::node::bench::Bench;
 
     fn check(lines: &str) -> Result<(Vec<Correction>, u64), String> {
         parse(Path::new("./c.jsonl"), lines).map_err(|error| error.to_string())
@@ -227,7 +227,7 @@ mod tests {
     fn the_records_of_version_2_are_pinned() {
         let bench = Bench::new();
         bench.file("c.jsonl", r#"{"instruction":"q","output":"a","supersedes":["x"],"weight":2}"#);
-        let outcome = bench.run(&Corrections, &json!({"path": "c.jsonl"}), &[]).unwrap();
+        let outcome = bench.run_on(&Corrections, &json!({"path": "c.jsonl"}), &[]).unwrap();
         assert_eq!(
             Bench::records(&outcome, "records").root.to_string(),
             "0f0861b5081aa2b58281528f57ac9d802157999ac8a24b7ee38128f538a4f113"

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::{Record, Turn, write};
 use crate::store::RecordsRef;
 
@@ -42,7 +42,7 @@ fn rows_that_hold_a_question_of_the_file_are_dropped_and_the_question_is_named()
         "[[question]]\nask = \"Which ports does the proxy of Linkerd listen on\"\nexpect = [\"4140\"]\n",
     );
     let train = train(&bench);
-    let outcome = bench.run(&Decontaminate, &json!({"questions": "q.toml"}), &[("train", train)]).unwrap();
+    let outcome = bench.run_on(&Decontaminate, &json!({"questions": "q.toml"}), &[("train", train)]).unwrap();
     let said = "dropped row: holds the question `Which ports does the proxy of Linkerd listen on`: 1";
     assert_eq!(report(&outcome), [said]);
     assert_eq!(bench.read(&outcome, "dropped")[0].id(), "a");
@@ -55,7 +55,7 @@ fn rows_that_hold_the_question_or_the_answer_of_a_held_out_row_are_dropped() {
     let held =
         rows(&bench, &[("x", "And how is it removed?", ANSWER), ("y", "How do I remove it?", "Delete all of it.")]);
     let inputs = [("train", train(&bench)), ("held", held)];
-    let outcome = bench.run(&Decontaminate, &json!({"against": ["held"]}), &inputs).unwrap();
+    let outcome = bench.run_on(&Decontaminate, &json!({"against": ["held"]}), &inputs).unwrap();
     assert_eq!(
         report(&outcome),
         ["dropped row: holds a question of `held:records`: 1", "dropped row: holds an answer of `held:records`: 1"]
@@ -70,7 +70,7 @@ fn other_held_out_rows_give_another_decision() {
     let settings = json!({"against": ["held:records"]});
     let left = |id: &str, question: &str| {
         let held = rows(&bench, &[(id, question, "-")]);
-        bench.run(&Decontaminate, &settings, &[("train", train), ("held", held)]).unwrap().fields["rows"].clone()
+        bench.run_on(&Decontaminate, &settings, &[("train", train), ("held", held)]).unwrap().fields["rows"].clone()
     };
     assert_eq!([left("x", "How do I remove it?"), left("x", "Another?"), left("x", "How do I install it?")], [2, 3, 2]);
 }
@@ -78,7 +78,7 @@ fn other_held_out_rows_give_another_decision() {
 #[test]
 fn what_can_not_be_held_against_rows_is_told() {
     let bench = Bench::new();
-    let run = |against: &str| bench.run(&Decontaminate, &json!({"against": [against]}), &[("train", train(&bench))]);
+    let run = |against: &str| bench.run_on(&Decontaminate, &json!({"against": [against]}), &[("train", train(&bench))]);
     let unknown = run("hold").unwrap_err();
     assert_eq!(unknown.message, "`against` names `hold`, which is none of the inputs");
     assert_eq!(unknown.help.as_deref(), Some("`from` has `train:records`: add `hold` to it, too"));
@@ -96,7 +96,7 @@ fn the_rows_of_version_1_are_pinned() {
     let bench = Bench::new();
     let held = rows(&bench, &[("x", "How do I remove it?", "-")]);
     let inputs = [("train", train(&bench)), ("held", held)];
-    let outcome = bench.run(&Decontaminate, &json!({"against": ["held"]}), &inputs).unwrap();
+    let outcome = bench.run_on(&Decontaminate, &json!({"against": ["held"]}), &inputs).unwrap();
     assert_eq!(
         Bench::records(&outcome, "rows").root.to_string(),
         "b4645bbcefbe74df7673d0c7a3b9d5c52baa3608bc82b8aa89a9b8e0c50def5c"

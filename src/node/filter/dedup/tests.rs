@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::{Conversation, Record, Role, Turn, write};
 
 fn row(id: &str, question: &str, answer: &str) -> Record {
@@ -26,7 +26,7 @@ fn ids(bench: &Bench, outcome: &Outcome, output: &str) -> Vec<String> {
 fn kept(settings: &Value, rows: &[Record]) -> (Vec<String>, Vec<String>) {
     let bench = Bench::new();
     let rows = write(&bench.store, rows.to_vec()).unwrap();
-    let outcome = bench.run(&Dedup, settings, &[("rows", rows)]).unwrap();
+    let outcome = bench.run_on(&Dedup, settings, &[("rows", rows)]).unwrap();
     let all = ids(&bench, &outcome, "rows").len() + ids(&bench, &outcome, "dropped").len();
     assert_eq!(all as u64, rows.count);
     (ids(&bench, &outcome, "rows"), report(&outcome))
@@ -94,10 +94,10 @@ fn an_edited_row_gives_what_a_run_from_nothing_gives() {
     let settings = json!({"by": "answer"});
     for edited in [None, Some(300), None, Some(0)] {
         let rows = write(&bench.store, many(edited)).unwrap();
-        let outcome = bench.run(&Dedup, &settings, &[("rows", rows)]).unwrap();
+        let outcome = bench.run_on(&Dedup, &settings, &[("rows", rows)]).unwrap();
         let cold = Bench::new();
         let same = write(&cold.store, many(edited)).unwrap();
-        assert_eq!(cold.run(&Dedup, &settings, &[("rows", same)]).unwrap(), outcome);
+        assert_eq!(cold.run_on(&Dedup, &settings, &[("rows", same)]).unwrap(), outcome);
         assert!((200..=202).contains(&Bench::records(&outcome, "rows").count), "{outcome:?}");
     }
 }
@@ -145,7 +145,7 @@ fn of_planted_pairs_above_the_threshold_all_but_few_are_found_and_below_none() {
     let bench = Bench::new();
     let rows = write(&bench.store, rows).unwrap();
     let settings = json!({"by": "answer", "threshold": 0.7, "prefer": ["?????"]});
-    let outcome = bench.run(&Dedup, &settings, &[("rows", rows)]).unwrap();
+    let outcome = bench.run_on(&Dedup, &settings, &[("rows", rows)]).unwrap();
     let dropped: BTreeSet<String> = ids(&bench, &outcome, "dropped").into_iter().collect();
     let found = planted[0].intersection(&dropped).count();
     assert!(found * 100 >= planted[0].len() * 99, "{found} of {}", planted[0].len());
@@ -157,7 +157,7 @@ fn the_rows_of_version_1_are_pinned() {
     let bench = Bench::new();
     let rows: Vec<Record> = (0..60).map(|n| row(&format!("r{n}"), "q", &text(n / 2).join(" "))).collect();
     let rows = write(&bench.store, rows).unwrap();
-    let outcome = bench.run(&Dedup, &json!({}), &[("rows", rows)]).unwrap();
+    let outcome = bench.run_on(&Dedup, &json!({}), &[("rows", rows)]).unwrap();
     assert_eq!(
         Bench::records(&outcome, "rows").root.to_string(),
         "bc22c9ce963b24baf597d8b4545371b3f8e9a45f7a790946f036a700e2787505"

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::{Record, Turn, write};
 
 fn row(id: &str, question: &str, answer: &str) -> Record {
@@ -23,7 +23,7 @@ const GOOD: &str = "The proxy could not reach the identity service, so it never 
 fn said(settings: &Value, question: &str, answer: &str) -> String {
     let bench = Bench::new();
     let rows = write(&bench.store, [row("r", question, answer)]).unwrap();
-    report(&bench.run(&Quality, settings, &[("rows", rows)]).unwrap()).join(", ")
+    report(&bench.run_on(&Quality, settings, &[("rows", rows)]).unwrap()).join(", ")
 }
 
 #[track_caller]
@@ -102,7 +102,7 @@ fn the_rows_of_version_1_are_pinned() {
     let bench = Bench::new();
     let rows =
         write(&bench.store, [row("a", "Why is it not ready?", GOOD), row("b", "Why is it not ready?", "No.")]).unwrap();
-    let outcome = bench.run(&Quality, &json!({}), &[("rows", rows)]).unwrap();
+    let outcome = bench.run_on(&Quality, &json!({}), &[("rows", rows)]).unwrap();
     assert_eq!(
         Bench::records(&outcome, "rows").root.to_string(),
         "c17d5f3500aa8e9590dd7fb62f8eef8f3d9fcad6eaa504816238522cb13a4c9c"

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::{Record, Turn, write};
 
 fn row(id: &str, answer: &str) -> Record {
@@ -19,7 +19,7 @@ fn row(id: &str, answer: &str) -> Record {
 
 fn run(bench: &Bench, settings: &Value, answer: &str) -> Outcome {
     let rows = write(&bench.store, [row("r", answer)]).unwrap();
-    bench.run(&Scrub, settings, &[("rows", rows)]).unwrap()
+    bench.run_on(&Scrub, settings, &[("rows", rows)]).unwrap()
 }
 
 /// Returns what the filter makes of an answer.

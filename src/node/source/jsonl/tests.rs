@@ -1,12 +1,12 @@
 //! Files of JSON lines as people have them.
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::write;
 
 fn read(bench: &Bench, lines: &str, settings: &Value) -> Result<(Vec<Record>, Vec<String>), NodeError> {
     bench.file("data.jsonl", lines);
-    let outcome = bench.run(&Jsonl, settings, &[])?;
+    let outcome = bench.run_on(&Jsonl, settings, &[])?;
     Ok((bench.read(&outcome, "records"), report(&outcome)))
 }
 
@@ -179,11 +179,11 @@ fn zstandard_is_known_by_its_content_and_read_frame_by_frame() {
     let row = |n: u32| format!("{{\"instruction\":\"q{n}\",\"output\":\"a\",\"id\":{n}}}\n");
     let skippable = [0x50, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, 1, 2, 3].to_vec();
     bench.file("data.jsonl", [zstd_of(&row(1)), skippable, zstd_of(&row(2))].concat());
-    let outcome = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap();
+    let outcome = bench.run_on(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap();
     assert_eq!(ids(&bench.read(&outcome, "records")), ["1", "2"]);
     let whole = zstd_of(&row(1));
     bench.file("data.jsonl", &whole[..whole.len() - 3]);
-    let error = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
+    let error = bench.run_on(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
     assert!(error.message.ends_with("data.jsonl` is not a whole zstd file"), "{error:?}");
 }
 
@@ -197,7 +197,7 @@ fn a_small_file_cannot_fill_the_memory() {
     }
     for bomb in [gzip.finish().unwrap(), zstd_of_repeated(b' ', 1_000, 128 << 10)] {
         bench.file("data.jsonl", bomb);
-        let error = bench.run(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
+        let error = bench.run_on(&Jsonl, &json!({"path": "data.jsonl"}), &[]).unwrap_err();
         assert_eq!(error.code.as_deref(), Some("source::bomb"), "{error:?}");
     }
 }
@@ -210,9 +210,9 @@ fn gzip_is_known_by_its_content_and_an_absent_optional_file_is_empty() {
     packed.write_all(b"{\"path\":\"a.md\",\"content\":\"x\"}\n").unwrap();
     bench.file("data.jsonl", packed.finish().unwrap());
     let settings = json!({"path": "data.jsonl", "as": "documents", "repo": "o/r"});
-    let outcome = bench.run(&Jsonl, &settings, &[]).unwrap();
+    let outcome = bench.run_on(&Jsonl, &settings, &[]).unwrap();
     assert_eq!(ids(&bench.read(&outcome, "records")), ["o/r/a.md"]);
-    let outcome = bench.run(&Jsonl, &json!({"path": "absent.jsonl", "optional": true}), &[]).unwrap();
+    let outcome = bench.run_on(&Jsonl, &json!({"path": "absent.jsonl", "optional": true}), &[]).unwrap();
     assert!(bench.read(&outcome, "records").is_empty());
 }
 
@@ -244,8 +244,8 @@ fn an_edited_file_gives_the_set_that_a_new_start_gives() {
         let cold = Bench::new();
         cold.file("data.jsonl", &text);
         warm.file("data.jsonl", &text);
-        let again = warm.run(&Jsonl, &settings, &[]).unwrap();
-        let anew = cold.run(&Jsonl, &settings, &[]).unwrap();
+        let again = warm.run_on(&Jsonl, &settings, &[]).unwrap();
+        let anew = cold.run_on(&Jsonl, &settings, &[]).unwrap();
         assert_eq!(again, anew, "after edit {edit}");
         assert_eq!(Bench::records(&again, "records"), write(&warm.store, cold.read(&anew, "records")).unwrap());
     }
@@ -255,7 +255,7 @@ fn an_edited_file_gives_the_set_that_a_new_start_gives() {
 fn the_records_of_version_1_are_pinned() {
     let bench = Bench::new();
     bench.file("data.jsonl", "{\"repo\":\"o/r\",\"number\":1,\"title\":\"t\",\"author\":\"a\",\"comments\":[]}\n");
-    let outcome = bench.run(&Jsonl, &json!({"path": "data.jsonl", "as": "issues"}), &[]).unwrap();
+    let outcome = bench.run_on(&Jsonl, &json!({"path": "data.jsonl", "as": "issues"}), &[]).unwrap();
     assert_eq!(
         Bench::records(&outcome, "records").root.to_string(),
         "4537efa38bafc6a816d4fda95b337d5e31662dd1e34cdc24f5fce51aba0ee05c"

@@ -126,14 +126,14 @@ fn read(file: &JobFile, repo: &str) -> Result<Document, MarkdownError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::testing::Bench;
+    use crate::node::bench::Bench;
 
     #[test]
     fn a_folder_becomes_documents_and_version_1_is_pinned() {
         let bench = Bench::new();
         bench.file("docs/a/_index.md", "---\ntitle: The A\n---\n\n# Other\n\nText\n");
         bench.file("docs/b.md", "# The B\n");
-        let outcome = bench.run(&Markdown, &json!({"path": "docs", "repo": "o/r"}), &[]).unwrap();
+        let outcome = bench.run_on(&Markdown, &json!({"path": "docs", "repo": "o/r"}), &[]).unwrap();
         let documents = bench.read(&outcome, "documents").into_iter().map(|record| match record {
             Record::Document(document) => (document.id, document.title, document.content),
             other => panic!("{other:?}"),

@@ -9,7 +9,7 @@ mod threads;
 mod tokens;
 
 use super::*;
-use crate::node::testing::{Bench, report};
+use crate::node::bench::{Bench, report};
 use crate::record::{Conversation, Form, Role, import, import_correction, write};
 
 const LONG: &str = "The proxy keeps idle connections for a minute, and the application closes them earlier, so that the \
@@ -25,7 +25,7 @@ fn records(bench: &Bench, form: Form, values: &[Value]) -> RecordsRef {
 }
 
 fn run(bench: &Bench, settings: &Value, inputs: &[(&str, RecordsRef)]) -> (Vec<Conversation>, Vec<String>) {
-    let outcome = bench.run(&Conversations, settings, inputs).unwrap();
+    let outcome = bench.run_on(&Conversations, settings, inputs).unwrap();
     let rows = bench.read(&outcome, "rows").into_iter().map(|record| match record {
         Record::Row(row) => row,
         other => panic!("{other:?}"),
@@ -151,13 +151,12 @@ fn one_edited_record_is_one_record_processed() {
     let mut all: Vec<Value> = (0..2_000).map(|n| issue(n, "Yes")).collect();
     let first = run(&bench, &json!({}), &[("issues", issues(&bench, &all))]);
     all[77] = issue(77, "No");
-    bench.events.lock().unwrap().clear();
     let second = run(&bench, &json!({}), &[("issues", issues(&bench, &all))]);
     let changed: Vec<&str> =
         first.0.iter().zip(&second.0).filter(|(a, b)| a != b).map(|(a, _)| a.id.as_str()).collect();
     assert_eq!(changed, ["o/r#77:answer"]);
-    let said = format!("{:?}", bench.events.lock().unwrap());
-    assert!(said.contains("1 of 2000 records new or changed"), "{said}");
+    let notes = bench.events.notes();
+    assert!(notes.iter().any(|note| note.contains("1 of 2000 records new or changed")), "{notes:?}");
 }
 
 #[test]
@@ -185,7 +184,7 @@ fn going_on_from_a_former_reduction_gives_what_a_new_start_gives() {
         let outcomes = [&warm, &cold].map(|bench| {
             let fixes = write(&bench.store, fixes.clone()).unwrap();
             let rows = records(bench, Form::Rows, &values);
-            bench.run(&Conversations, &json!({}), &[("rows", rows), ("corrections", fixes)]).unwrap()
+            bench.run_on(&Conversations, &json!({}), &[("rows", rows), ("corrections", fixes)]).unwrap()
         });
         assert_eq!(outcomes[0], outcomes[1], "after edit {edit}");
         assert!(outcomes[0].report.iter().any(|count| count.what.contains("duplicate")));
@@ -200,7 +199,7 @@ fn the_rows_of_version_5_are_pinned() {
     let document =
         json!({"path": "a.md", "title": "T", "content": format!("# T\n\n{LONG}\n\n## Usage\n\n{LONG} Twice.")});
     let inputs = [("issues", issues(&bench, &[issue])), ("docs", records(&bench, Form::Documents, &[document]))];
-    let outcome = bench.run(&Conversations, &json!({}), &inputs).unwrap();
+    let outcome = bench.run_on(&Conversations, &json!({}), &inputs).unwrap();
     assert_eq!(
         Bench::records(&outcome, "rows").root.to_string(),
         "2b8ff635c5bbf25227afe49aab76db3d8cd7e3a438b55c42ed48d4543bfd0443"

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::*;
 use crate::model::weights::{Base, WeightFiles};
 use crate::node::InputRole;
-use crate::node::bench::Bench;
 use crate::record::{Document, RecordSet};
 
 #[test]
