@@ -8,20 +8,26 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::count;
-use crate::support::fake_github::FakeGithub;
-use crate::support::program::{program, tunesmith, write};
+use crate::support::fake_github::{FakeGithub, TooMuch};
+use crate::support::program::{Ran, program, write};
 
 /// Kills, each after another number of requests; and how many of them a long test makes.
 const KILLS: (usize, usize) = (8, 100);
 /// Requests that a killed fetch may send, in turn.
 const REQUESTS: [usize; 5] = [1, 4, 2, 7, 3];
 
-/// Issues and comments at times of their own, more pages of two than all killed fetches together read.
-fn world(kills: usize) -> FakeGithub {
+/// Requests that a killed fetch by GraphQL may send, in turn: how much there is, and four batches that are too much, come
+/// before the first that is whole.
+const QUESTIONS: [usize; 5] = [6, 9, 7, 5, 12];
+/// Threads of a batch that is not too much.
+const BATCH: usize = 3;
+
+/// Issues and comments at times of their own, more pages than all killed fetches together read.
+fn world(issues: usize) -> FakeGithub {
     let github = FakeGithub::start();
     github.change(|world| {
         world.latency = Duration::from_millis(3);
-        let issues = kills as u64 * 12 + 20;
+        let issues = issues as u64;
         for number in 1..=issues {
             world.issue(number, number as u32, json!({}));
         }
@@ -39,10 +45,11 @@ fn world(kills: usize) -> FakeGithub {
     github
 }
 
-fn project(github: &FakeGithub) -> tempfile::TempDir {
+fn project(github: &FakeGithub, settings: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let manifest = format!(
-        "schema = 1\n[source.issues]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\nout = \"issues.jsonl\"\n",
+        "schema = 1\n[source.issues]\ntype = \"github-issues\"\nrepos = [\"o/r\"]\napi = \"{}\"\nout = \"issues.jsonl\"\n\
+        {settings}",
         github.address
     );
     write(folder.path(), &[("pipeline.toml", &manifest)]);
@@ -50,28 +57,34 @@ fn project(github: &FakeGithub) -> tempfile::TempDir {
 }
 
 fn start(folder: &Path) -> Child {
-    program(folder).arg("build").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    program(folder).arg("build").env("TOKEN", "t").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Returns the records' digest in the lock, and what `out` has.
-fn result(folder: &Path) -> (String, Vec<u8>) {
+/// Ends a fetch as it was meant to.
+fn finish(folder: &Path) {
+    let ended: Ran = program(folder).arg("build").env("TOKEN", "t").output().unwrap().into();
+    ended.expect(0);
+}
+
+/// Returns what `out` has, and the lock's line on the records; its other output is how far the upstream was read, and when.
+fn result(folder: &Path) -> (String, Option<String>) {
     let lock = fs_err::read_to_string(folder.join("pipeline.lock")).unwrap();
-    (lock, fs_err::read(folder.join("issues.jsonl")).unwrap())
+    let root = lock.lines().find(|line| line.starts_with("root = ")).map(str::to_owned);
+    (fs_err::read_to_string(folder.join("issues.jsonl")).unwrap(), root)
 }
 
-#[test]
-fn a_fetch_that_was_killed_goes_on_to_the_same_bytes_and_asks_for_no_finished_page() {
-    let kills = count(KILLS);
-    let github = world(kills);
-    let undisturbed = project(&github);
-    tunesmith(undisturbed.path(), &["build"]).expect(0);
+/// Kills a fetch after so many requests, in turn, and checks that it ends as an undisturbed one. Returns what each of its
+/// lives asked for and was given.
+fn lives(github: &FakeGithub, settings: &str, (kills, requests): (usize, &[usize])) -> Vec<Vec<(String, Vec<u64>)>> {
+    let undisturbed = project(github, settings);
+    finish(undisturbed.path());
     github.log();
 
-    let folder = project(&github);
+    let folder = project(github, settings);
     let mut lives = Vec::new();
     for number in 0..kills {
         let mut fetch = start(folder.path());
-        while github.count() < REQUESTS[number % REQUESTS.len()] {
+        while github.count() < requests[number % requests.len()] {
             assert!(fetch.try_wait().unwrap().is_none(), "kill {number}: the fetch ended before it was killed");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -80,10 +93,37 @@ fn a_fetch_that_was_killed_goes_on_to_the_same_bytes_and_asks_for_no_finished_pa
         assert!(!folder.path().join("issues.jsonl").exists(), "kill {number}");
         lives.push(github.log_with_ids());
     }
-    tunesmith(folder.path(), &["build"]).expect(0);
+    finish(folder.path());
     lives.push(github.log_with_ids());
-    assert_eq!(result(folder.path()).1, result(undisturbed.path()).1);
-    assert_no_finished_page_twice(&lives);
+    let (found, expected) = (result(folder.path()), result(undisturbed.path()));
+    assert!(found.0 == expected.0, "the records differ");
+    assert!(found.1.is_some() && found.1 == expected.1, "{:?} is not {:?}", found.1, expected.1);
+    lives
+}
+
+#[test]
+fn a_fetch_that_was_killed_goes_on_to_the_same_bytes_and_asks_for_no_finished_page() {
+    let kills = count(KILLS);
+    let github = world(kills * 12 + 20);
+    assert_no_finished_page_twice(&lives(&github, "", (kills, &REQUESTS)));
+}
+
+#[test]
+fn a_fetch_by_graphql_that_was_killed_goes_on_to_the_same_bytes_and_asks_for_no_finished_batch() {
+    let kills = count(KILLS);
+    let github = world(kills * 4 * BATCH + 20);
+    github.change(|world| (world.graphql, world.most) = (true, Some((BATCH, TooMuch::HasGaps))));
+    let lives = lives(&github, "via = \"graphql\"\ntoken = \"env:TOKEN\"\n", (kills, &QUESTIONS));
+    let mut finished: BTreeSet<u64> = BTreeSet::new();
+    for (number, life) in lives.iter().enumerate() {
+        let batches: Vec<&Vec<u64>> = life.iter().map(|(_, ids)| ids).filter(|ids| !ids.is_empty()).collect();
+        let again = batches.iter().copied().flatten().find(|id| finished.contains(*id));
+        assert_eq!(again, None, "after kill {number}");
+        // The next one is asked for once a batch is kept.
+        let before_last = batches.len().saturating_sub(1);
+        finished.extend(batches.into_iter().take(before_last).flatten());
+    }
+    assert!(finished.len() > lives.len(), "{finished:?}");
 }
 
 /// A page is finished when the next one of its list was asked for, by a link of its own: what a killed fetch had sent may

@@ -29,7 +29,9 @@ impl World {
             "Totals" => totals(repo, of_discussions),
             "Threads" | "Numbers" => {
                 let (list, ids) = threads(repo, query, variables, first, of_discussions);
-                *self.given.last_mut().unwrap() = ids;
+                if too_much.is_none() {
+                    *self.given.last_mut().unwrap() = ids;
+                }
                 json!({ "threads": list })
             }
             "Thread" | "Comments" => match one(repo, query, variables, of_discussions) {
