@@ -34,7 +34,7 @@ pub use cached::{Cached, Replies};
 pub use client::{Client, Response, Watch};
 pub use download::Download;
 pub use error::NetError;
-pub use network::Network;
+pub use network::{Network, proxy_variables};
 pub use pages::Pages;
 pub use policy::Policy;
 pub use request::Request;

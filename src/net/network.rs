@@ -59,23 +59,39 @@ enum Host {
     Addresses(IpAddr, u8),
 }
 
+/// The variables that name the proxy of addresses without TLS, of those with it, and the hosts that none stands before: of
+/// each the first that is set.
+const HTTP: &[&str] = &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+const HTTPS: &[&str] = &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const DIRECT: &[&str] = &["no_proxy", "NO_PROXY"];
+
+/// Returns the first of some variables that is set, with its name.
+fn first(names: &[&'static str], value: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, value(name).filter(|value| !value.trim().is_empty())?)))
+}
+
+/// Returns the variables that tell another program the same proxies as this one.
+pub fn proxy_variables(value: impl Fn(&str) -> Option<String>) -> impl Iterator<Item = (&'static str, String)> {
+    let told = [("http_proxy", HTTP), ("https_proxy", HTTPS), ("no_proxy", DIRECT)];
+    told.into_iter().filter_map(move |(name, names)| Some((name, first(names, &value)?.1)))
+}
+
 static OF_PROCESS: OnceLock<Network> = OnceLock::new();
 
 impl Network {
     /// Reads the variables that `value` gives.
     pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| value(name).filter(|value| !value.trim().is_empty());
-        let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, set(name)?)));
         let proxy = |names: &[&'static str]| {
-            let (name, value) = first(names)?;
+            let (name, value) = first(names, &value)?;
             Some(Proxy::new(value.trim()).map_or(Chosen::Wrong(name), Chosen::Proxy))
         };
-        let direct = first(&["no_proxy", "NO_PROXY"]).map(|(_, hosts)| hosts).unwrap_or_default();
+        let direct = first(DIRECT, &value).map(|(_, hosts)| hosts).unwrap_or_default();
         let direct = direct.split([',', ' ']).filter_map(Host::parse).collect();
         let (file, folder) = (set("SSL_CERT_FILE").map(PathBuf::from), set("SSL_CERT_DIR").map(PathBuf::from));
         Self {
-            http: proxy(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
-            https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            http: proxy(HTTP),
+            https: proxy(HTTPS),
             direct,
             certificates: Some(Arc::new(Certificates { file, folder, read: OnceLock::new() })),
         }

@@ -1,7 +1,7 @@
 //! Chromium as a renderer: a page's address in, what its scripts make of it out.
 //!
 //! Each page has a process of its own with an empty profile in the run's scratch folder: no cookies, no extensions, no
-//! cache, nothing of the user's. Scripts have ten seconds of the page's own clock, the process thirty of ours.
+//! cache, nothing of the user's but the proxies that this program takes, too. Scripts have ten seconds of the page's own clock, the process thirty of ours.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::error::WebsiteError;
-use crate::net::{NetError, shown};
+use crate::net::{NetError, proxy_variables, shown};
 use crate::node::Run;
 use crate::node::process::{die_with_parent, end_group};
 
@@ -52,6 +52,8 @@ const FLAGS: [&str; 13] = [
 pub(super) struct Browser {
     program: PathBuf,
     path: String,
+    /// Variables that tell it the way to the network.
+    proxies: Vec<(&'static str, String)>,
 }
 
 impl Browser {
@@ -61,7 +63,10 @@ impl Browser {
         let folders = || path.split(':').filter(|folder| folder.starts_with('/')).map(Path::new);
         let found = NAMES.iter().find_map(|name| folders().map(|folder| folder.join(name)).find(|file| file.is_file()));
         match found {
-            Some(program) => Ok(Self { program, path }),
+            Some(program) => {
+                let proxies = proxy_variables(|name| run.secrets.environment(name)).collect();
+                Ok(Self { program, path, proxies })
+            }
             None => Err(WebsiteError::NoBrowser { looked_for: NAMES.map(|name| format!("`{name}`")).join(", ") }),
         }
     }
@@ -87,6 +92,7 @@ impl Browser {
             command.arg("--no-sandbox");
         }
         command.arg(url).env_clear().env("PATH", &self.path).env("HOME", profile).env("TMPDIR", profile);
+        command.envs(self.proxies.iter().map(|(name, value)| (name, value)));
         command.current_dir(profile).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0);
         die_with_parent(&mut command);
@@ -153,4 +159,43 @@ fn read_aside(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
 fn is_root() -> bool {
     // SAFETY: `geteuid` touches no memory and cannot fail.
     unsafe { libc::geteuid() == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use serde_json::json;
+
+    use super::super::Website;
+    use super::*;
+    use crate::node::bench::Bench;
+
+    #[test]
+    fn a_browser_is_told_the_proxies_and_nothing_else_of_the_environment() {
+        let mut bench = Bench::new();
+        let program = bench.folder().join("chromium");
+        fs_err::write(&program, "#!/bin/sh\n/usr/bin/env\n").unwrap();
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        bench.environment = [
+            ("PATH", bench.folder().display().to_string()),
+            ("HTTP_PROXY", "http://plain:1".into()),
+            ("ALL_PROXY", "http://all:2".into()),
+            ("NO_PROXY", "intra.example".into()),
+            ("GITHUB_TOKEN", "secret".into()),
+        ]
+        .into();
+        let told = bench.with_run(&Website, &json!({}), Vec::new(), &[], |run| {
+            Browser::find(run).unwrap().render(run, "http://site.example/").unwrap()
+        });
+        let told = String::from_utf8(told).unwrap();
+        let mut names: Vec<&str> = told.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        // What a shell sets of its own.
+        names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
+        names.sort_unstable();
+        assert_eq!(names, ["HOME", "PATH", "TMPDIR", "http_proxy", "https_proxy", "no_proxy"]);
+        for line in ["http_proxy=http://plain:1", "https_proxy=http://all:2", "no_proxy=intra.example"] {
+            assert!(told.lines().any(|said| said == line), "{told}");
+        }
+    }
 }
