@@ -1,6 +1,7 @@
 //! Which comment of a thread is its answer.
 //!
-//! It is never the asker's, nor said to somebody else, unless it was marked as the answer. In this order:
+//! It is never the asker's, nor said to somebody else, unless it was marked as the answer or the settings take those too. In
+//! this order:
 //!
 //! 1. what was marked as the answer of a discussion,
 //! 2. the comment after which the asker says that it worked,
@@ -8,7 +9,7 @@
 //! 4. one that says what fixed it ("fixed by #12", "the fix is released"),
 //! 5. the one that explains most: its length, code, commands, reactions; of equal ones the first.
 
-use super::noise::{only_asks, substance};
+use super::noise::substance;
 use super::people::{Speaker, confirms, is_maintainer, is_to_another, names_a_fix, tells_a_solution};
 use super::rules::Rules;
 use super::settings::Answerers;
@@ -79,8 +80,10 @@ pub(super) fn best<'a>(
             fix: names_a_fix(&text),
             score: score(&text, comment),
         };
-        let is_to_another =
-            mark == Mark::Nothing && speakers[place] != Speaker::Asker && is_to_another(thread, comment);
+        let is_to_another = !rules.settings.answers_to_others
+            && mark == Mark::Nothing
+            && speakers[place] != Speaker::Asker
+            && is_to_another(thread, comment);
         Answer { comment, text, is_to_another, rank }
     };
     let comments = || thread.comments.iter().enumerate();
@@ -145,7 +148,7 @@ fn chosen<'a>(answers: Vec<Answer<'a>>, rules: &Rules<'_>) -> Result<Answer<'a>,
     if to_asker.is_empty() {
         return Err(NoAnswer::ToAnother);
     }
-    let explaining = to_asker.into_iter().filter(|answer| answer.comment.accepted || !only_asks(&answer.text));
+    let explaining = to_asker.into_iter().filter(|answer| answer.comment.accepted || !rules.only_asks(&answer.text));
     let best = explaining.reduce(|best, answer| if answer.rank > best.rank { answer } else { best });
     best.ok_or(NoAnswer::OnlyAsks)
 }

@@ -3,7 +3,7 @@
 //! The asker's turns are the user's, those of all others who can answer the assistant's. Bots and people who report the same
 //! trouble are left out, and what one side says twice in a row is one turn. It ends on an answer that explains something.
 
-use super::noise::{only_asks, substance};
+use super::noise::substance;
 use super::people::Speaker;
 use super::rules::Rules;
 use super::{Comment, Thread};
@@ -90,5 +90,5 @@ pub(super) fn turns<'a>(
 
 fn is_answer(turn: &Turn, rules: &Rules<'_>) -> bool {
     let least = rules.settings.min_answer_characters;
-    turn.role == Role::Assistant && substance(&turn.text) >= least && !only_asks(&turn.text)
+    turn.role == Role::Assistant && substance(&turn.text) >= least && !rules.only_asks(&turn.text)
 }

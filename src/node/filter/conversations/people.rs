@@ -199,7 +199,9 @@ fn speaker(thread: &Thread<'_>, comment: &Comment<'_>, settings: &Settings) -> S
     let sounds_reporting = sounds_asking || !is_maintainer && REPORTING.is_match(&comment.body);
     match (&thread.author.login, &comment.author.login) {
         (Some(asker), Some(author)) if asker == author => Speaker::Asker,
-        (Some(_), Some(_)) if sounds_asking && !tells_a_solution(&comment.body) => Speaker::FellowAsker,
+        (Some(_), Some(_)) if !settings.fellow_askers && sounds_asking && !tells_a_solution(&comment.body) => {
+            Speaker::FellowAsker
+        }
         (Some(_), Some(_)) => Speaker::Other,
         (None, None) => Speaker::Unknown,
         _ if sounds_reporting => Speaker::Asker,

@@ -4,7 +4,7 @@ use regex::RegexSet;
 
 use super::Comment;
 use super::length::{Limit, Measure};
-use super::noise::{Noise, without_noise};
+use super::noise::{Noise, only_asks, without_noise};
 use super::outline::{parts, without_introduction};
 use super::people::is_maintainer;
 use super::row::Rows;
@@ -33,6 +33,11 @@ impl<'a> Rules<'a> {
     /// Returns whether the settings let the author of a comment answer.
     pub(super) fn may_answer(&self, comment: &Comment<'_>) -> bool {
         self.settings.answerers == Answerers::Anyone || is_maintainer(&comment.author)
+    }
+
+    /// Returns whether a text is no answer because it asks.
+    pub(super) fn only_asks(&self, text: &str) -> bool {
+        !self.settings.asking_answers && only_asks(text)
     }
 
     /// Returns the first paragraphs of a text that is too long, and counts that it was cut. Nothing is left of a text whose

@@ -48,6 +48,12 @@ pub(super) struct Settings {
     pub(super) answerers: Answerers,
     /// Whether the asker's own solution ("it turned out that …") is the answer where nobody else gave one.
     pub(super) own_solutions: bool,
+    /// Whether an answer stays of whose sentences at least half ask something back, such as for logs.
+    pub(super) asking_answers: bool,
+    /// Whether an answer stays that begins with the name of somebody who did not open the thread.
+    pub(super) answers_to_others: bool,
+    /// Whether somebody answers who speaks as one that asks as well ("we still see it"), and is no maintainer.
+    pub(super) fellow_askers: bool,
     /// Whether a thread in which the asker came back also becomes a conversation of several turns.
     pub(super) dialogues: bool,
     /// Whether review threads of pull requests become conversations.
@@ -107,6 +113,9 @@ impl Default for Settings {
             max_conversation_tokens: None,
             answerers: Answerers::Anyone,
             own_solutions: false,
+            asking_answers: false,
+            answers_to_others: false,
+            fellow_askers: false,
             dialogues: true,
             reviews: true,
             merged_only: false,

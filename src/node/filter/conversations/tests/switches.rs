@@ -75,6 +75,27 @@ fn known_noise_stays_where_it_is_switched_off_and_that_of_the_settings_goes() {
 }
 
 #[test]
+fn answers_that_ask_back_stay_where_they_are_wanted() {
+    let asks = "Can you share the output of linkerd check, and of linkerd viz stat? Which of the policies selects the port? \
+                Are the pods meshed?";
+    let value = question("Requests fail now and then", "", "bob", asks);
+    check(Form::Issues, value, "dropped issue: every answer only asks back: 1", &json!({"asking-answers": true}));
+}
+
+#[test]
+fn answers_to_others_stay_where_they_are_wanted() {
+    let value = question("Requests fail now and then", "", "bob", &format!("@eve {LONG}"));
+    let reason = "dropped issue: every answer is to somebody else: 1";
+    check(Form::Issues, value, reason, &json!({"answers-to-others": true}));
+}
+
+#[test]
+fn who_asks_as_well_answers_where_that_is_wanted() {
+    let value = question("Requests fail now and then", "", "bob", &format!("We still see it in our cluster. {LONG}"));
+    check(Form::Issues, value, "dropped issue: only askers commented: 1", &json!({"fellow-askers": true}));
+}
+
+#[test]
 fn known_bots_answer_where_they_are_switched_off_and_those_of_the_settings_do_not() {
     for bot in ["k8s-ci-robot", "deploy-bot"] {
         let value = question("Requests fail now and then", "", bot, LONG);
