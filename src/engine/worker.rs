@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::EngineError;
-use crate::node::{Cancel, Event, Events, FailureClass, JOB_FORMAT, Job, Kind, NodeError, Run, Secrets};
+use crate::node::{Cancel, Event, Events, JOB_FORMAT, Job, Kind, NodeError, Run, Secrets};
 use crate::store::Store;
 
 /// Reads the job at `path` and runs it; the last event is `done` or `failed`.
@@ -54,10 +54,13 @@ pub(super) fn run(
     }
     // A panic in a kind is a bug of ours, but must not take a whole build with it.
     let go = || if job.rehearsal.is_some() { kind.rehearse(&run) } else { kind.run(&run) };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(go)).unwrap_or_else(|panic| {
+    guarded(go).unwrap_or_else(|what| Err(run.bad_job(what)))
+}
+
+/// Runs what must not take a whole build with it; returns what it said when it panicked.
+pub(super) fn guarded<T>(go: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(go)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        let mut error = run.bad_job(format!("its run panicked: {}", text.unwrap_or("no message")));
-        error.class = FailureClass::Bug;
-        Err(error)
+        format!("its run panicked: {}", text.unwrap_or("no message"))
     })
 }

@@ -15,9 +15,9 @@ use super::prepare::Prepared;
 use super::ready::Ready;
 use super::rehearse::Before;
 use super::report::{BuildReport, NodeReport, Outcome};
-use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason};
+use super::{Decision, EngineError, Known, Observer, Resolver, Said, StaleReason, worker};
 use crate::graph::NodeIndex;
-use crate::node::{Cancel, Device, FailureClass, Grant, NodeError, Rehearsal, Secrets, Weight};
+use crate::node::{BadJob, Cancel, Device, FailureClass, Grant, NodeError, Rehearsal, Secrets, Weight};
 
 /// How a build runs.
 pub struct BuildOptions<'a> {
@@ -225,8 +225,12 @@ impl<'a> Builder<'a> {
         let before = opens.then(|| Before { index, known: self.known.clone(), selected, deploy });
         scope.spawn(move || {
             let started = begun.elapsed();
-            let result = executor.run(node, &prepared, &reason, before.as_ref());
-            // The receiver outlives every run.
+            let result = worker::guarded(|| executor.run(node, &prepared, &reason, before.as_ref()));
+            let result = result.unwrap_or_else(|what| {
+                let error = BadJob { node: node.name.clone(), kind: node.kind_name.clone(), what };
+                Err(Failure::Node(NodeError::new(FailureClass::Bug, &error)))
+            });
+            // Sent in any case: the build waits for it. The receiver outlives every run.
             sender.send(Ended { index, started, reason, result }).ok();
         });
     }

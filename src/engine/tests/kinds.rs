@@ -104,10 +104,10 @@ impl Kind for TestKind {
         if matches!(self.role, Part::Text) { vec![file] } else { Vec::new() }
     }
 
-    /// As long as the control file `NODE-seconds` says.
+    /// As long as the control file `NODE-seconds` says, if it says a number.
     fn cost(&self, run: &Run<'_>) -> Result<Option<Cost>, NodeError> {
         let seconds = fs_err::read_to_string(beside(run).join(format!("control/{}-seconds", run.job.node))).ok();
-        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        let seconds = seconds.map(|seconds| seconds.parse().expect("a number of seconds"));
         Ok(seconds.map(|seconds| Cost { seconds, memory: 0, note: "of the tests".into() }))
     }
 

@@ -2,6 +2,7 @@
 
 use super::space::{Ask, Built, Space, names};
 use crate::engine::Said;
+use crate::node::FailureClass;
 
 const LINE: &str = "[source.a]\ntype = \"text\"\npath = \"a.txt\"\n[source.b]\ntype = \"text\"\npath = \"b.txt\"\n\
     [train.brew]\ntype = \"brew\"\nfrom = [\"a\"]\n\
@@ -165,4 +166,14 @@ fn a_plan_says_what_the_build_does() {
         })
     };
     assert_eq!([decided(600), decided(601)], [false, true]);
+}
+
+#[test]
+fn a_forecast_that_panics_fails_its_node_and_not_the_build() {
+    let space = space(1);
+    space.control("brew-seconds", "no number");
+    let built = space.build();
+    assert_eq!(built.errors["brew"].class, FailureClass::Bug);
+    assert!(built.errors["brew"].message.contains("its run panicked: a number of seconds"), "{:?}", built.errors);
+    assert_eq!(rehearsed(&space), (Vec::new(), false));
 }
