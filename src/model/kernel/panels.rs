@@ -33,6 +33,21 @@ impl Panels {
         Self { features, data: Numbers::unset(self.workspace(), self.panels() * features * LANES) }
     }
 
+    /// Returns the first panels.
+    pub(in crate::model) fn first(&self, panels: usize) -> Self {
+        let mut data = Numbers::unset(self.workspace(), panels * self.panel_len());
+        data.copy_from_slice(&self.data[..panels * self.panel_len()]);
+        Self { features: self.features, data }
+    }
+
+    /// Returns these panels with others of as many features behind them.
+    pub(in crate::model) fn followed_by(&self, others: &Self) -> Self {
+        let mut data = Numbers::unset(self.workspace(), self.data.len() + others.data.len());
+        data[..self.data.len()].copy_from_slice(&self.data);
+        data[self.data.len()..].copy_from_slice(&others.data);
+        Self { features: self.features, data }
+    }
+
     /// Returns where the numbers came from.
     pub(in crate::model) fn workspace(&self) -> &Workspace {
         self.data.workspace()

@@ -104,6 +104,8 @@ pub(super) struct Inputs<'a> {
     pub(super) k: &'a Panels,
     pub(super) v: &'a Panels,
     pub(super) batch: &'a Batch,
+    /// The panel of the batch that is the queries' first; 0 for all of them, as the backward pass needs.
+    pub(super) first: usize,
 }
 
 impl Inputs<'_> {
@@ -117,7 +119,8 @@ impl Inputs<'_> {
         let parts = parts.zip(statistics.par_chunks_mut(TOGETHER * self.heads.queries)).enumerate();
         // Later queries see more keys: tasks of one pair each leave no thread the last half.
         parts.with_max_len(1).for_each(|(index, (out, statistics))| {
-            let queries = TOGETHER * index..TOGETHER * index + out.len() / len;
+            let start = self.first + TOGETHER * index;
+            let queries = start..start + out.len() / len;
             let mut scores = Scores::new(self, queries, &k);
             for head in 0..self.heads.queries {
                 scores.compute(head);
@@ -283,7 +286,8 @@ impl<'a> Scores<'a> {
     /// Computes the scores of a head; minus infinity where a query may not look.
     fn compute(&mut self, head: usize) {
         let mut numbers = std::mem::take(&mut self.numbers);
-        self.against(self.k, head, self.inputs.heads.from(self.inputs.q, self.queries.start, head), &mut numbers);
+        let place = self.queries.start - self.inputs.first;
+        self.against(self.k, head, self.inputs.heads.from(self.inputs.q, place, head), &mut numbers);
         let scale = self.inputs.heads.scale();
         let lanes: [u32; LANES] = std::array::from_fn(|lane| lane as u32);
         for (panel, scores) in self.queries.clone().zip(numbers.chunks_mut(self.len)) {

@@ -2,7 +2,7 @@
 
 use super::super::lora::Adapter;
 use super::super::{Device, Result};
-use super::{Batch, GradientStep, Portable, Transformer};
+use super::{Batch, GradientStep, GrowingText, Portable, Transformer};
 
 /// A frozen base model where it is computed.
 #[derive(Debug)]
@@ -53,14 +53,11 @@ impl Backend {
         }
     }
 
-    /// Returns the logits after each token of `batch`, token after token.
-    ///
-    /// # Errors
-    /// A token outside the vocabulary; a device that fails.
-    pub fn logits(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    /// Returns a text that begins with some tokens, to go on with.
+    pub fn text<'a>(&'a self, adapter: Option<&'a Adapter>, ids: &[u32]) -> GrowingText<'a> {
         match self {
-            Self::Fused(model) => model.logits(adapter, batch),
-            Self::Portable(model) => model.logits(adapter, batch),
+            Self::Fused(model) => model.text(adapter, ids),
+            Self::Portable(model) => GrowingText::portable(model, adapter, ids),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::super::weights::{Base, Matrix, Storage};
 use super::attention::{Heads, Inputs, Statistics};
 use super::linear::{self, Backward, Kept};
 use super::rope::Turn;
+use super::text::Earlier;
 use super::whole::{BlockParameter, Parameter};
 use super::{Pass, norm};
 
@@ -91,6 +92,16 @@ impl Block {
 
     /// Returns the block's output, and what its backward pass needs.
     pub(super) fn forward(&self, pass: &Pass<'_>, x: Panels) -> (BlockState, Panels) {
+        self.forward_after(pass, x, None)
+    }
+
+    /// As [`Self::forward`], for the tokens of the pass' batch after those whose keys and values are there already.
+    pub(super) fn forward_after(
+        &self,
+        pass: &Pass<'_>,
+        x: Panels,
+        earlier: Option<&mut Earlier>,
+    ) -> (BlockState, Panels) {
         let mut adapted = Vec::with_capacity(Projection::ALL.len());
         let mut project = |projection: Projection, x: &Panels| {
             let (mut out, kept) = linear::forward(
@@ -117,7 +128,16 @@ impl Block {
         });
         pass.rotation.apply(&mut q, Turn::On);
         pass.rotation.apply(&mut k, Turn::On);
-        let (mixed, statistics) = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch }.forward();
+        let inputs = Inputs { heads: self.heads, q: &q, k: &k, v: &v, batch: pass.batch, first: 0 };
+        let (mixed, statistics) = match earlier {
+            None => inputs.forward(),
+            Some(earlier) => {
+                let all = earlier.with([&k, &v]);
+                let mixed = Inputs { k: &all[0], v: &all[1], first: earlier.panels(), ..inputs }.forward();
+                earlier.keep(&all);
+                mixed
+            }
+        };
         let mut middle = project(Projection::O, &mixed);
         let (feed_forward_in, feed_forward_scales) =
             norm::add_and_forward(&mut middle, &x, &self.feed_forward_norm, pass.epsilon);
@@ -176,7 +196,7 @@ impl Block {
 
         let mut mixed_back = back.like(state.mixed.features());
         through(Projection::O, (&state.mixed, &middle_back), &mut mixed_back, Mode::Fresh, gradient);
-        let inputs = Inputs { heads: self.heads, q: &state.q, k: &state.k, v: &state.v, batch: pass.batch };
+        let inputs = Inputs { heads: self.heads, q: &state.q, k: &state.k, v: &state.v, batch: pass.batch, first: 0 };
         let [mut q, mut k, v] = inputs.backward(&state.mixed, &mixed_back, &state.statistics);
         pass.rotation.apply(&mut q, Turn::Back);
         pass.rotation.apply(&mut k, Turn::Back);

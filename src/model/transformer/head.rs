@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use super::super::kernel::{
-    Features, LANES, Mode, Numbers, Panels, Workspace, add_outer_bands, exp, greatest, multiply, scale_and_subtract,
-    widest,
+    Features, LANES, Mode, Numbers, Panels, Term, Workspace, add_outer_bands, exp, greatest, multiply,
+    scale_and_subtract, widest,
 };
 use super::super::weights::Matrix;
-use super::products::group;
+use super::products::{group, multiply_one_panel};
 
 /// Panels whose logits exist at the same time: 4 MB of logits for each 1,000 tokens of vocabulary and 8 panels.
 const CHUNK_PANELS: usize = 8;
@@ -95,6 +95,10 @@ fn project(head: &Matrix, workspace: &Workspace, x: &[f32], logits: &mut [f32]) 
     let (x_len, logits_len) = (head.columns() * LANES, head.rows() * LANES);
     let group = group(x.len() / x_len);
     head.for_each_rows(workspace, |tile| {
+        if x.len() == x_len {
+            let term = Term { a: tile.operand(), x, x_stride: x_len };
+            return multiply_one_panel(&[term], &mut logits[tile.first * LANES..], Mode::Fresh);
+        }
         logits.par_chunks_mut(group * logits_len).zip(x.par_chunks(group * x_len)).for_each(|(logits, x)| {
             multiply(tile.operand(), (x, x_len), (&mut logits[tile.first * LANES..], logits_len), Mode::Fresh);
         });

@@ -22,6 +22,7 @@ mod probe;
 mod products;
 mod rope;
 mod speed;
+mod text;
 mod whole;
 mod work;
 
@@ -44,6 +45,7 @@ pub use noise::Noise;
 pub use portable::Portable;
 pub use probe::peak_flops;
 pub use speed::{Amount, Passes, Speed};
+pub use text::{GrowingText, Text};
 pub use whole::{BlockParameter, Parameter, Tensor, WholeModel};
 
 /// Whether blocks' intermediate results are kept for the backward pass. It changes no bit.
@@ -110,11 +112,7 @@ impl Transformer {
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary.
     pub fn loss(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<f64> {
-        let mut x = self.embed(batch, None)?;
-        let pass = self.pass(adapter, batch, None);
-        for block in &self.blocks {
-            x = block.forward(&pass, x).1;
-        }
+        let x = self.forward(adapter, batch)?;
         let (targets, positions) = batch.targets();
         let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
         Ok(head::loss(self.head(), &last, targets, None, None).0)
@@ -151,7 +149,7 @@ impl Transformer {
         gradient: &mut [f32],
     ) -> Result<(f64, Panels)> {
         let batch = pass.batch;
-        let mut x = self.embed(batch, step.noise)?;
+        let mut x = self.embed(batch, 0..batch.tokens(), step.noise)?;
         let first_kept = self.blocks.len() - self.kept_blocks(pass.adapter, step.activations, batch.tokens());
         let mut states = Vec::with_capacity(self.blocks.len());
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -198,11 +196,7 @@ impl Transformer {
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary.
     pub fn logits(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Vec<Vec<f32>>> {
-        let mut x = self.embed(batch, None)?;
-        let pass = self.pass(adapter, batch, None);
-        for block in &self.blocks {
-            x = block.forward(&pass, x).1;
-        }
+        let x = self.forward(adapter, batch)?;
         let last = norm::forward(&x, &self.norm, self.epsilon).0;
         let mut all = Vec::with_capacity(batch.tokens());
         let one = |_: usize, logits: &[f32]| {
@@ -211,6 +205,11 @@ impl Transformer {
         };
         head::each_logits(self.head(), &last, batch.tokens(), one)?;
         Ok(all)
+    }
+
+    /// Returns a text that begins with some tokens, to go on with.
+    pub fn text<'a>(&'a self, adapter: Option<&'a Adapter>, ids: &[u32]) -> GrowingText<'a> {
+        GrowingText::Fused(Text::new(self, adapter, ids))
     }
 
     /// Gives `each` the trained tokens of `batch` with the logits that predict them, row after row.
@@ -223,14 +222,17 @@ impl Transformer {
         batch: &Batch,
         mut each: impl FnMut(u32, &[f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut x = self.embed(batch, None)?;
-        let pass = self.pass(adapter, batch, None);
-        for block in &self.blocks {
-            x = block.forward(&pass, x).1;
-        }
+        let x = self.forward(adapter, batch)?;
         let (targets, positions) = batch.targets();
         let last = norm::forward(&x.gather(positions), &self.norm, self.epsilon).0;
         head::each_logits(self.head(), &last, targets.len(), |at, logits| each(targets[at], logits))
+    }
+
+    /// Returns the last block's output, and keeps nothing.
+    fn forward(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Panels> {
+        let x = self.embed(batch, 0..batch.tokens(), None)?;
+        let pass = self.pass(adapter, batch, None);
+        Ok(self.blocks.iter().fold(x, |x, block| block.forward(&pass, x).1))
     }
 
     /// Returns how many blocks' intermediate results are kept: the last ones, as many as fit.
@@ -261,16 +263,16 @@ impl Transformer {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    fn embed(&self, batch: &Batch, noise: Option<Noise>) -> Result<Panels> {
-        let mut x = Panels::zeros_in(&self.workspace, self.embedding.columns(), batch.tokens());
-        for token in 0..batch.tokens() {
-            x.set_token(token, &embedded(&self.embedding, batch, token, noise)?);
+    fn embed(&self, batch: &Batch, tokens: Range<usize>, noise: Option<Noise>) -> Result<Panels> {
+        let mut x = Panels::zeros_in(&self.workspace, self.embedding.columns(), tokens.len());
+        for (place, token) in tokens.enumerate() {
+            x.set_token(place, &embedded(&self.embedding, batch, token, noise)?);
         }
         Ok(x)
     }
 
     fn pass<'a>(&self, adapter: Option<&'a Adapter>, batch: &'a Batch, dropout: Option<Dropout>) -> Pass<'a> {
-        let rotation = rope::Rotation::new(&self.frequencies, batch);
+        let rotation = rope::Rotation::new(&self.frequencies, batch, 0..batch.tokens());
         let norms = adapter.map(|adapter| self.norms(adapter)).unwrap_or_default();
         Pass { adapter, places: None, norms, batch, dropout, rotation, epsilon: self.epsilon }
     }

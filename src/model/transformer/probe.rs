@@ -8,13 +8,14 @@ use rayon::prelude::*;
 
 use super::super::Result;
 use super::super::config::ModelConfig;
-use super::super::kernel::{LANES, Mode, Operand, Pages, Panels, multiply};
+use super::super::kernel::{BAND, LANES, Mode, Operand, Pages, Panels, multiply};
 use super::super::lora::{Adapter, LoraConfig};
 use super::super::optimizer::{AdamW, Part};
 use super::super::rows::TokenRow;
 use super::super::weights::{Base, Storage};
 use super::attention::Inputs;
 use super::block::Block;
+use super::products::{products, summand};
 use super::{Activations, Batch, Dropout, GradientStep, Speed, Transformer, WholeModel};
 
 /// Blocks that are measured together.
@@ -64,10 +65,12 @@ impl Speed {
         let pair = of(|round| round.pair);
         let block = |seconds: f64, batch: &Batch| (batch.tokens(), (seconds - pair * batch.pairs() as f64).max(0.0));
         let head = |seconds: f64, batch: &Batch| (batch.trained_tokens(), seconds);
+        let (byte, weight) = memory();
         Ok(Self {
             read: trial.read,
             start: trial.start,
-            byte: a_byte(),
+            byte,
+            weight,
             block: line(block(of(|round| round.block[0]), &few), block(of(|round| round.block[1]), &many)),
             pair,
             forward: of(|round| round.forward).clamp(0.0, 1.0),
@@ -213,7 +216,7 @@ impl Trial {
         };
         let [q, back] = [(); 2].map(|()| panels(heads.queries * heads.size));
         let [k, v] = [(); 2].map(|()| panels(heads.keys * heads.size));
-        let inputs = Inputs { heads, q: &q, k: &k, v: &v, batch: &batch };
+        let inputs = Inputs { heads, q: &q, k: &k, v: &v, batch: &batch, first: 0 };
         let begun = Instant::now();
         let (mixed, statistics) = inputs.forward();
         inputs.backward(&mixed, &back, &statistics);
@@ -274,12 +277,19 @@ fn batch(tokens: usize, targets: Targets) -> Batch {
     Batch::new(rows.iter().map(|row| (0, row)))
 }
 
-/// Returns the seconds that a byte of memory takes when it is touched for the first time.
-fn a_byte() -> f64 {
+/// Returns the seconds that a byte of memory takes when it is touched for the first time, and a weight that is read from
+/// there in a product with one panel.
+fn memory() -> (f64, f64) {
+    const COLUMNS: usize = 1 << 10;
+    const ROWS: usize = FRESH / COLUMNS / BAND * BAND;
     let begun = Instant::now();
-    let mut pages = Pages::zeros(FRESH);
+    let mut pages = Pages::zeros(ROWS * COLUMNS);
     pages.fill(0.5);
-    begun.elapsed().as_secs_f64() / size_of_val(&pages[..]) as f64
+    let touched = begun.elapsed().as_secs_f64();
+    let (x, mut out) = (Panels::zeros(COLUMNS, 1), Panels::zeros(ROWS, 1));
+    let begun = Instant::now();
+    products(&summand(Operand::bands(&pages, ROWS, COLUMNS), &x), Vec::new(), &mut out, 0, Mode::Fresh);
+    (touched / size_of_val(&pages[..]) as f64, begun.elapsed().as_secs_f64() / pages.len() as f64)
 }
 
 /// Returns the seconds of a step of the optimiser over so many parameters, for each.

@@ -2,12 +2,18 @@
 
 use rayon::prelude::*;
 
-use super::super::kernel::{LANES, Mode, Operand, Panels, Term, multiply, multiply_all};
+use super::super::kernel::{BAND, LANES, Mode, Operand, Panels, Term, multiply, multiply_all};
 
 /// A matrix and the panels that it is multiplied with.
 pub(super) struct Summand<'a> {
     a: Operand<'a>,
     x: &'a Panels,
+}
+
+impl<'a> Summand<'a> {
+    fn term(&self) -> Term<'a> {
+        Term { a: self.a, x: self.x.data(), x_stride: self.x.panel_len() }
+    }
 }
 
 /// Returns a matrix with panels.
@@ -33,6 +39,9 @@ pub(super) fn products(
     to: usize,
     mode: Mode,
 ) {
+    if out.panels() == 1 {
+        return of_one_panel(product, additions, &mut out.data_mut()[to * LANES..], mode);
+    }
     let (group, out_len) = (group(out.panels()), out.panel_len());
     let of = |x: &Panels, task: usize| task * group * x.panel_len();
     let mut tasks: Vec<_> = out.data_mut().chunks_mut(group * out_len).map(|out| (out, Vec::new())).collect();
@@ -55,6 +64,33 @@ pub(super) fn products(
         let more = smalls.iter().map(|(_, small, x_stride, a)| Term { a: *a, x: small, x_stride: *x_stride });
         let terms: Vec<Term<'_>> = std::iter::once(first).chain(more).collect();
         multiply_all(&terms, (&mut out[to * LANES..], out_len), mode);
+    });
+}
+
+/// As [`products`] for a single panel.
+fn of_one_panel(product: &Summand<'_>, mut additions: Vec<Addition<'_>>, out: &mut [f32], mode: Mode) {
+    for Addition { narrow, small, .. } in &mut additions {
+        if let Some((Summand { a, x }, factor)) = narrow {
+            let small_len = small.panel_len();
+            multiply(*a, (x.data(), x.panel_len()), (small.data_mut(), small_len), Mode::Fresh);
+            scale(small.data_mut(), *factor);
+        }
+    }
+    let more = additions.iter().map(|Addition { small, wide, .. }| summand(*wide, small).term());
+    let terms: Vec<Term<'_>> = std::iter::once(product.term()).chain(more).collect();
+    multiply_one_panel(&terms, out, mode);
+}
+
+/// As [`multiply_all`] for a single panel, whose features the threads share. It changes no bits.
+pub(super) fn multiply_one_panel(terms: &[Term<'_>], out: &mut [f32], mode: Mode) {
+    let all = terms.first().map_or(0, |term| term.a.rows);
+    // Each thread has two tasks, as with many panels.
+    let rows = all.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(BAND).max(BAND);
+    out[..all * LANES].par_chunks_mut(rows * LANES).enumerate().for_each(|(task, out)| {
+        let part = task * rows..task * rows + out.len() / LANES;
+        let part = terms.iter().map(|term| Term { a: term.a.some_rows(part.clone()), ..*term });
+        let out_len = out.len();
+        multiply_all(&part.collect::<Vec<_>>(), (out, out_len), mode);
     });
 }
 

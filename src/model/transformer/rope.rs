@@ -1,5 +1,7 @@
 //! The rotary embedding in transformers' order: feature `i` of a head turns with feature `i + half`.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::super::kernel::{LANES, Panels, widest};
@@ -14,7 +16,7 @@ pub(super) enum Turn {
     Back,
 }
 
-/// Cosines and sines of every token's angles.
+/// Cosines and sines of tokens' angles.
 #[derive(Debug)]
 pub(super) struct Rotation {
     cosines: Panels,
@@ -22,18 +24,18 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Computes the angles of all tokens, in 64 bits.
-    pub(super) fn new(frequencies: &[f64], batch: &Batch) -> Self {
+    /// Computes the angles of some tokens, in 64 bits.
+    pub(super) fn new(frequencies: &[f64], batch: &Batch, tokens: Range<usize>) -> Self {
         let mut rotation = Self {
-            cosines: Panels::zeros(frequencies.len(), batch.tokens()),
-            sines: Panels::zeros(frequencies.len(), batch.tokens()),
+            cosines: Panels::zeros(frequencies.len(), tokens.len()),
+            sines: Panels::zeros(frequencies.len(), tokens.len()),
         };
-        for token in 0..batch.tokens() {
+        for (place, token) in tokens.enumerate() {
             let angles = frequencies.iter().map(|frequency| frequency * batch.position(token) as f64);
             let (sines, cosines): (Vec<f32>, Vec<f32>) =
                 angles.map(f64::sin_cos).map(|(sine, cosine)| (sine as f32, cosine as f32)).unzip();
-            rotation.sines.set_token(token, &sines);
-            rotation.cosines.set_token(token, &cosines);
+            rotation.sines.set_token(place, &sines);
+            rotation.cosines.set_token(place, &cosines);
         }
         rotation
     }

@@ -19,6 +19,8 @@ pub struct Speed {
     pub start: f64,
     /// The first touch of memory, for each byte.
     pub byte: f64,
+    /// A weight in a product with a panel of sixteen tokens, which reads it from memory.
+    pub weight: f64,
     /// A block in which something is trained, forward and backward, but for [`Speed::pair`]: each time, and for each token.
     pub block: (f64, f64),
     /// A block's attention, forward and backward, for each pair of a token with one that it sees.

@@ -125,16 +125,26 @@ impl Portable {
         self.told(self.gradient_of(adapter, batch, step, x, gradient))
     }
 
-    /// Returns the logits after each token of `batch`, token after token.
+    /// Returns the logits after each token of `batch`, token after token: for comparisons.
     ///
     /// # Errors
     /// [`ModelError::Adapter`] for a token outside the vocabulary, [`ModelError::Device`].
     pub fn logits(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Vec<Vec<f32>>> {
-        if batch.tokens() == 0 {
+        self.logits_after(adapter, batch, &(0..batch.tokens()).collect::<Vec<_>>())
+    }
+
+    /// Returns the logits after the last token of `batch`; none where there is none.
+    pub(super) fn last_logits(&self, adapter: Option<&Adapter>, batch: &Batch) -> Result<Vec<f32>> {
+        let last = batch.tokens().checked_sub(1);
+        Ok(self.logits_after(adapter, batch, last.as_slice())?.pop().unwrap_or_default())
+    }
+
+    fn logits_after(&self, adapter: Option<&Adapter>, batch: &Batch, tokens: &[usize]) -> Result<Vec<Vec<f32>>> {
+        if tokens.is_empty() {
             return Ok(Vec::new());
         }
         let x = self.embedded(batch, None)?;
-        self.told(self.logits_of(adapter, batch, x))
+        self.told(self.logits_of(adapter, batch, tokens, x))
     }
 
     fn loss_of(&self, adapter: Option<&Adapter>, batch: &Batch, x: Tensor) -> candle_core::Result<f64> {
@@ -145,10 +155,16 @@ impl Portable {
         Ok(head::loss(&self.head.numbers(self.numbers)?, &last, targets, None)?.0)
     }
 
-    fn logits_of(&self, adapter: Option<&Adapter>, batch: &Batch, x: Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
+    fn logits_of(
+        &self,
+        adapter: Option<&Adapter>,
+        batch: &Batch,
+        tokens: &[usize],
+        x: Tensor,
+    ) -> candle_core::Result<Vec<Vec<f32>>> {
         let pass = self.pass(adapter, batch, None)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&pass, &x))?;
-        let last = rms_norm(&x, &self.norm, self.epsilon)?;
+        let last = rms_norm(&x.index_select(&self.places(tokens)?, 0)?, &self.norm, self.epsilon)?;
         head::logits(&self.head.numbers(self.numbers)?, &last)?.to_vec2()
     }
 

@@ -258,4 +258,5 @@ mod adapters;
 mod operations;
 mod peer;
 mod portable;
+mod text;
 mod whole;

@@ -63,7 +63,7 @@ impl Pair {
     }
 }
 
-fn stirred(mut adapter: Adapter) -> Adapter {
+pub(super) fn stirred(mut adapter: Adapter) -> Adapter {
     for (place, parameter) in adapter.parameters_mut().iter_mut().enumerate() {
         *parameter += ((place * 7919 % 1009) as f32 / 504.5 - 1.0) * 0.05;
     }
@@ -225,6 +225,12 @@ fn logits_are_those_of_the_fused_path() {
         let numbers = fused.iter().flatten().zip(portable.iter().flatten());
         let worst = numbers.fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
         assert!(worst < 1e-4, "{worst}");
+        let mut text = GrowingText::portable(&pair.portable, adapter, &batch.ids()[..1]);
+        batch.ids()[1..].iter().for_each(|id| text.push(*id));
+        let whole = TokenRow { ids: batch.ids().to_vec(), trained: vec![false; batch.tokens()] };
+        let whole = pair.portable.logits(adapter, &Batch::new([(0, &whole)])).unwrap();
+        let numbers = text.logits().unwrap().into_iter().zip(whole.last().unwrap());
+        assert!(numbers.fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs())) < 1e-5);
     }
 }
 

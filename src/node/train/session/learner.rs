@@ -7,7 +7,7 @@ use crate::model::ModelError;
 use crate::model::config::ModelConfig;
 use crate::model::lora::{Adapter, Module};
 use crate::model::optimizer::Part;
-use crate::model::transformer::{Backend, Batch, GradientStep, Transformer, WholeModel};
+use crate::model::transformer::{Backend, Batch, GradientStep, GrowingText, Transformer, WholeModel};
 use crate::model::weights::{self, Base, Storage, WeightFiles};
 use crate::node::{Device, NodeError, Run};
 
@@ -114,11 +114,11 @@ impl Learner {
         }
     }
 
-    /// Returns the logits after each token of `batch`.
-    pub(super) fn logits(&self, batch: &Batch) -> Result<Vec<Vec<f32>>, ModelError> {
+    /// Returns a text that begins with some tokens, to go on with.
+    pub(super) fn text(&self, ids: &[u32]) -> GrowingText<'_> {
         match self {
-            Self::Adapter { model, adapter } => model.logits(Some(adapter), batch),
-            Self::Whole(model) => model.model().logits(None, batch),
+            Self::Adapter { model, adapter } => model.text(Some(adapter), ids),
+            Self::Whole(model) => model.model().text(None, ids),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Answers that are given while a training goes on, so that people see what it learns.
 //!
-//! The likeliest token is taken each time, by training's own forward pass. That keeps nothing from token to token: each
-//! one costs a pass over the whole text, so answers are short and few.
+//! The likeliest token is taken each time, by training's own forward pass.
 
 use super::inputs::Reader;
 use super::learner::Learner;
-use crate::model::rows::{TokenRow, messages};
+use crate::model::rows::messages;
 use crate::model::template::Ending;
-use crate::model::transformer::Batch;
 use crate::node::{NodeError, Run};
 use crate::record::{Conversation, Role};
 
@@ -46,18 +44,16 @@ pub(super) fn answer(
     limit: usize,
 ) -> Result<String, NodeError> {
     let end = reader.template.eos().and_then(|end| reader.tokenizer.id(end));
-    let mut row = TokenRow { ids: question.tokens.clone(), trained: vec![false; question.tokens.len()] };
-    for _ in 0..limit {
+    let mut text = learner.text(&question.tokens);
+    let mut answer = Vec::new();
+    while answer.len() < limit {
         run.check_cancelled()?;
-        let logits = learner.logits(&Batch::new([(0, &row)]))?;
-        let Some(next) = logits.last().and_then(|logits| greatest(logits)) else { break };
-        if Some(next) == end {
-            break;
-        }
-        row.ids.push(next);
-        row.trained.push(false);
+        let next = greatest(&text.logits()?).filter(|next| Some(*next) != end);
+        let Some(next) = next else { break };
+        answer.push(next);
+        text.push(next);
     }
-    Ok(reader.tokenizer.decode(&row.ids[question.tokens.len()..])?)
+    Ok(reader.tokenizer.decode(&answer)?)
 }
 
 /// Returns the place of the greatest number; of equal ones the first.

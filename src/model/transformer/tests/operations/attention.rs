@@ -47,7 +47,7 @@ fn check_rows(what: &str, given: &[TokenRow]) {
         let back = rows(4, count, widths[0]);
         let [q_panels, k_panels, v_panels] =
             [(&q, widths[0]), (&k, widths[1]), (&v, widths[2])].map(|(numbers, width)| panels(numbers, width));
-        let inputs = Inputs { heads, q: &q_panels, k: &k_panels, v: &v_panels, batch: &batch };
+        let inputs = Inputs { heads, q: &q_panels, k: &k_panels, v: &v_panels, batch: &batch, first: 0 };
         let (out, statistics) = inputs.forward();
         check(&what, &tokens(&out, count), &mixed(heads, &batch, [&q, &k, &v]));
         let back_panels = panels(&back, widths[0]);

@@ -79,7 +79,7 @@ fn rotation_turns_each_head_by_the_position_in_its_row_and_back_again() {
             x.iter().zip(&positions).map(token).collect()
         };
         let (x, back) = (rows(1, count, features), rows(2, count, features));
-        let rotation = Rotation::new(&frequencies, &batch);
+        let rotation = Rotation::new(&frequencies, &batch, 0..batch.tokens());
         let [mut found, mut gradient] = [&x, &back].map(|numbers| panels(numbers, features));
         rotation.apply(&mut found, Turn::On);
         rotation.apply(&mut gradient, Turn::Back);

@@ -78,9 +78,9 @@ impl Forecast {
     /// Returns the seconds that it takes.
     pub(super) fn seconds(&self) -> Option<Seconds> {
         let speed = self.speed.as_ref()?;
-        let blocks = (self.config.layers, &self.choice.passes);
+        let model = (&self.config, &self.choice.passes);
         let memory = (self.parameters, self.choice.needs.beside_weights());
-        let measured = self.work.seconds(speed.measured(), blocks, memory);
+        let measured = self.work.seconds(speed.measured(), model, memory);
         Some(Seconds { steps: speed.correction() * measured.steps, ..measured })
     }
 

@@ -10,6 +10,9 @@ use crate::model::transformer::{Amount, Batch, Passes, Speed};
 /// What a step of the optimiser takes beside the change of the parameters: the gradient is cleared, and measured.
 const BESIDE_OPTIMIZER: f64 = 1.5;
 
+/// Tokens that are computed for each token of an answer: a panel of the CPU's kernels, in the time of its weights.
+const PANEL: f64 = 16.0;
+
 /// How much a training computes.
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Work {
@@ -90,27 +93,29 @@ impl Work {
         let questions =
             held_out.rows.iter().map(|row| row.tokens.ids.len() - row.tokens.trained_tokens()).sum::<usize>();
         let question = questions as f64 / held_out.rows.len().max(1) as f64;
-        // The whole text is computed for each token of an answer.
         let text = question + settings.sample_tokens as f64 / 2.0;
-        let a_token = Amount { batches: 1.0, tokens: text, trained: text, pairs: text * text / 2.0 };
-        let answers = self.evaluations * settings.samples as f64;
-        self.sampled = a_token.times(answers * settings.sample_tokens as f64);
+        let a_token = Amount { batches: 1.0, pairs: PANEL * text, ..Amount::default() };
+        let mut answer = Amount { tokens: question, pairs: question * question / 2.0, ..Amount::default() };
+        answer += a_token.times(settings.sample_tokens as f64);
+        self.sampled = answer.times(self.evaluations * settings.samples as f64);
     }
 
     /// Returns the seconds of a training of so many parameters, which has so much memory beside the weights.
     pub(super) fn seconds(
         &self,
         speed: &Speed,
-        (layers, passes): (usize, &Passes),
+        (config, passes): (&ModelConfig, &Passes),
         (parameters, bytes): (usize, u64),
     ) -> Seconds {
+        let layers = config.layers;
         let rehearsal = if self.steps > 0.0 { Amount::from(&self.largest) } else { Amount::default() };
         let optimizer = self.steps * parameters as f64 * speed.parameter * BESIDE_OPTIMIZER;
-        let evaluating =
-            speed.losses(layers, self.held_out.times(self.evaluations)) + speed.losses(layers, self.sampled);
+        let losses = speed.losses(layers, self.held_out.times(self.evaluations));
+        let weights = config.block_weights() + config.vocabulary * config.hidden;
+        let answers = speed.losses(layers, self.sampled) + self.sampled.batches * weights as f64 * speed.weight;
         Seconds {
             before: speed.beginning(layers, passes, bytes) + speed.gradients(passes, rehearsal),
-            steps: speed.gradients(passes, self.training) + optimizer + evaluating,
+            steps: speed.gradients(passes, self.training) + optimizer + losses + answers,
         }
     }
 
@@ -185,8 +190,9 @@ mod tests {
         };
         let work = Work::of(&settings, &Sample::all(&rows), &Sample { times: 2.0, ..Sample::all(&rows[..3]) });
         // Before the first step, and after the fourth and the eighth of ten.
-        let sampled = 3.0 * 2.0 * 10.0 * (36.0 + 5.0);
-        assert_eq!((work.evaluations, work.held_out.tokens, work.sampled.tokens), (3.0, 2.0 * 56.0, sampled));
+        let (tokens, pairs) = (3.0 * 2.0 * 36.0, 3.0 * 2.0 * (36.0 * 18.0 + 10.0 * 16.0 * 41.0));
+        assert_eq!((work.evaluations, work.held_out.tokens), (3.0, 2.0 * 56.0));
+        assert_eq!(work.sampled, Amount { batches: 3.0 * 2.0 * 10.0, tokens, trained: 0.0, pairs });
         // A warm start without a new row is evaluated all the same.
         let work = Work::of(&settings, &Sample::default(), &Sample::all(&rows[..3]));
         assert_eq!((work.steps, work.evaluations, work.largest.tokens()), (0.0, 1.0, 56));

@@ -45,8 +45,7 @@ pub(in super::super) struct LoopSettings {
     pub(in super::super) patience: Option<u64>,
     /// Which state is kept: that of the lowest loss on held-out rows, or the last.
     pub(in super::super) keep: Keep,
-    /// Answers that are generated at each evaluation, to questions of the first held-out rows. The whole text is computed
-    /// again for each token, so this takes time.
+    /// Answers that are generated at each evaluation, to questions of the first held-out rows.
     pub(in super::super) samples: usize,
     /// The longest generated answer, in tokens.
     #[schemars(range(min = 1))]
