@@ -67,7 +67,12 @@ const DIRECT: &[&str] = &["no_proxy", "NO_PROXY"];
 
 /// Returns the first of some variables that is set, with its name.
 fn first(names: &[&'static str], value: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
-    names.iter().find_map(|name| Some((*name, value(name).filter(|value| !value.trim().is_empty())?)))
+    names.iter().find_map(|name| Some((*name, set(name, &value)?)))
+}
+
+/// Returns a variable that is set to something.
+fn set(name: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    value(name).filter(|value| !value.trim().is_empty())
 }
 
 /// Returns the variables that tell another program the same proxies as this one.
@@ -81,14 +86,14 @@ static OF_PROCESS: OnceLock<Network> = OnceLock::new();
 impl Network {
     /// Reads the variables that `value` gives.
     pub fn from_variables(value: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| value(name).filter(|value| !value.trim().is_empty());
         let proxy = |names: &[&'static str]| {
             let (name, value) = first(names, &value)?;
             Some(Proxy::new(value.trim()).map_or(Chosen::Wrong(name), Chosen::Proxy))
         };
         let direct = first(DIRECT, &value).map(|(_, hosts)| hosts).unwrap_or_default();
         let direct = direct.split([',', ' ']).filter_map(Host::parse).collect();
-        let (file, folder) = (set("SSL_CERT_FILE").map(PathBuf::from), set("SSL_CERT_DIR").map(PathBuf::from));
+        let path = |name: &str| set(name, &value).map(PathBuf::from);
+        let (file, folder) = (path("SSL_CERT_FILE"), path("SSL_CERT_DIR"));
         Self {
             http: proxy(HTTP),
             https: proxy(HTTPS),

@@ -11,8 +11,16 @@ pub(super) struct Summand<'a> {
 }
 
 impl<'a> Summand<'a> {
-    fn term(&self) -> Term<'a> {
-        Term { a: self.a, x: self.x.data(), x_stride: self.x.panel_len() }
+    /// Returns the product with the panels whose numbers begin at a place.
+    fn term(&self, from: usize) -> Term<'a> {
+        Term { a: self.a, x: &self.x.data()[from..], x_stride: self.x.panel_len() }
+    }
+
+    /// Writes that product, times a factor, to as many panels as fit into `out`.
+    fn write_scaled(&self, from: usize, factor: f32, (out, out_len): (&mut [f32], usize)) {
+        let Term { a, x, x_stride } = self.term(from);
+        multiply(a, (x, x_stride), (out, out_len), Mode::Fresh);
+        scale(out, factor);
     }
 }
 
@@ -54,13 +62,11 @@ pub(super) fn products(
     // By themselves: of several in one piece nobody takes the rest from a thread that falls behind.
     tasks.into_par_iter().enumerate().with_max_len(1).for_each(|(task, (out, mut smalls))| {
         for (narrow, small, small_len, _) in &mut smalls {
-            if let Some((Summand { a, x }, factor)) = narrow {
-                multiply(*a, (&x.data()[of(x, task)..], x.panel_len()), (small, *small_len), Mode::Fresh);
-                scale(small, *factor);
+            if let Some((given, factor)) = narrow {
+                given.write_scaled(of(given.x, task), *factor, (small, *small_len));
             }
         }
-        let Summand { a, x } = product;
-        let first = Term { a: *a, x: &x.data()[of(x, task)..], x_stride: x.panel_len() };
+        let first = product.term(of(product.x, task));
         let more = smalls.iter().map(|(_, small, x_stride, a)| Term { a: *a, x: small, x_stride: *x_stride });
         let terms: Vec<Term<'_>> = std::iter::once(first).chain(more).collect();
         multiply_all(&terms, (&mut out[to * LANES..], out_len), mode);
@@ -70,14 +76,13 @@ pub(super) fn products(
 /// As [`products`] for a single panel.
 fn of_one_panel(product: &Summand<'_>, mut additions: Vec<Addition<'_>>, out: &mut [f32], mode: Mode) {
     for Addition { narrow, small, .. } in &mut additions {
-        if let Some((Summand { a, x }, factor)) = narrow {
+        if let Some((given, factor)) = narrow {
             let small_len = small.panel_len();
-            multiply(*a, (x.data(), x.panel_len()), (small.data_mut(), small_len), Mode::Fresh);
-            scale(small.data_mut(), *factor);
+            given.write_scaled(0, *factor, (small.data_mut(), small_len));
         }
     }
-    let more = additions.iter().map(|Addition { small, wide, .. }| summand(*wide, small).term());
-    let terms: Vec<Term<'_>> = std::iter::once(product.term()).chain(more).collect();
+    let more = additions.iter().map(|Addition { small, wide, .. }| summand(*wide, small).term(0));
+    let terms: Vec<Term<'_>> = std::iter::once(product.term(0)).chain(more).collect();
     multiply_one_panel(&terms, out, mode);
 }
 
